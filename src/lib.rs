@@ -1,1 +1,4 @@
-//! otop
+//! otop: the sessions of a Python asyncio worker, seen from outside. `ARCHITECTURE.md` walks one sample from
+//! PID to row; rooms depend one way only, see `tests/layering.rs`.
+
+pub mod model;
