@@ -2,3 +2,5 @@
 //! PID to row; rooms depend one way only, see `tests/layering.rs`.
 
 pub mod model;
+pub mod process;
+pub mod source;
