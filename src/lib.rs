@@ -1,7 +1,11 @@
 //! otop: the sessions of a Python asyncio worker, seen from outside. `ARCHITECTURE.md` walks one sample from
 //! PID to row; rooms depend one way only, see `tests/layering.rs`.
 
+pub mod cli;
 pub mod demo;
+pub mod export;
 pub mod model;
 pub mod process;
 pub mod source;
+pub mod tui;
+pub mod view;

@@ -1,0 +1,1 @@
+mod args; mod values;
