@@ -39,7 +39,11 @@ Exit status:
 
 #[derive(Debug, Parser)]
 #[command(name = "otop", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER)]
-#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true, infer_long_args = false)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
+    infer_long_args = false
+)]
 pub struct Arguments {
     #[command(flatten)]
     pub worker: WorkerArguments,
@@ -116,7 +120,12 @@ pub struct LookArguments {
     pub sort: String,
 
     /// Show only sessions in this state; in the live table key f goes on
-    #[arg(long, value_name = "STATUS", default_value = "all", help_heading = "Rows and columns")]
+    #[arg(
+        long,
+        value_name = "STATUS",
+        default_value = "all",
+        help_heading = "Rows and columns"
+    )]
     #[arg(value_parser = PossibleValuesParser::new(["all", "active", "slow", "draining", "errored"]))]
     pub status: String,
 
@@ -158,5 +167,8 @@ pub type Columns = Vec<&'static Column>;
 
 fn columns_help() -> String {
     let keys: Vec<&str> = COLUMNS.iter().map(|column| column.key).collect();
-    format!("Columns to show, in this order, with commas between them: {}", keys.join(", "))
+    format!(
+        "Columns to show, in this order, with commas between them: {}",
+        keys.join(", ")
+    )
 }

@@ -1,1 +1,4 @@
-mod args; mod values;
+mod args;
+mod error;
+mod plan;
+mod values;

@@ -16,15 +16,27 @@ pub struct Times {
 }
 
 /// Above, a sample would take longer than the time to the next one.
-pub const RATE: Rates = Rates { least: 1.0, most: 10_000.0 };
+pub const RATE: Rates = Rates {
+    least: 1.0,
+    most: 10_000.0,
+};
 
 /// Below, a window holds too few batches of samples; above, it is a log and no table.
-pub const WINDOW: Times = Times { least: Duration::from_millis(100), most: Duration::from_secs(600) };
+pub const WINDOW: Times = Times {
+    least: Duration::from_millis(100),
+    most: Duration::from_secs(600),
+};
 
 /// Below, the samples of a millisecond cannot tell a step from a block.
-pub const SLOW_THRESHOLD: Times = Times { least: Duration::from_millis(1), most: Duration::from_secs(60) };
+pub const SLOW_THRESHOLD: Times = Times {
+    least: Duration::from_millis(1),
+    most: Duration::from_secs(60),
+};
 
-pub const SLOW_WINDOW: Times = Times { least: Duration::from_millis(100), most: Duration::from_secs(3600) };
+pub const SLOW_WINDOW: Times = Times {
+    least: Duration::from_millis(100),
+    most: Duration::from_secs(3600),
+};
 
 impl Rates {
     pub fn parse(&self, text: &str) -> Result<f64, String> {
@@ -55,6 +67,11 @@ pub fn refresh_rate(text: &str) -> Result<f64, String> {
     }
 }
 
+/// What is said of a refresh rate that was moved.
+pub fn refresh_word(given: f64, taken: f64) -> String {
+    format!("--refresh-rate {given} is not in 0.5 to 10 Hz; {taken} is taken")
+}
+
 /// The name of a contextvar.
 pub fn variable(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
@@ -74,7 +91,9 @@ pub fn variable(text: &str) -> Result<String, String> {
 fn duration(text: &str) -> Result<Duration, String> {
     const EXPECTED: &str = "a time has a number and a unit, like 500ms, 1s or 2m";
     let text = text.trim();
-    let unit_at = text.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(|| EXPECTED.to_owned())?;
+    let unit_at = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .ok_or_else(|| EXPECTED.to_owned())?;
     let (number, unit) = text.split_at(unit_at);
     let seconds = match unit.trim() {
         "us" | "µs" => 1e-6,
@@ -105,7 +124,14 @@ mod tests {
 
     #[test]
     fn times_are_read_with_their_units() {
-        let cases = [("500ms", 500), ("1s", 1000), ("1.5s", 1500), ("2m", 120_000), ("0.1s", 100), (" 1 s ", 1000)];
+        let cases = [
+            ("500ms", 500),
+            ("1s", 1000),
+            ("1.5s", 1500),
+            ("2m", 120_000),
+            ("0.1s", 100),
+            (" 1 s ", 1000),
+        ];
         for (text, ms) in cases {
             assert_eq!(WINDOW.parse(text), Ok(Duration::from_millis(ms)), "{text}");
         }
@@ -115,7 +141,9 @@ mod tests {
 
     #[test]
     fn what_is_no_time_or_an_absurd_one_is_refused_with_what_would_be_right() {
-        for text in ["", "1", "s", "-1s", "1x", "NaNs", "infs", "1..5s", "1s2", "1e3s", "１s", "."] {
+        for text in [
+            "", "1", "s", "-1s", "1x", "NaNs", "infs", "1..5s", "1s2", "1e3s", "１s", ".",
+        ] {
             let refusal = WINDOW.parse(text).expect_err(text);
             assert!(refusal.contains("like 500ms, 1s or 2m"), "{text}: {refusal}");
         }
@@ -123,7 +151,11 @@ mod tests {
             let refusal = WINDOW.parse(text).expect_err(text);
             assert_eq!(refusal, format!("{text} is not in 100ms to 10m"));
         }
-        assert!(WINDOW.parse(&format!("{}h", "9".repeat(400))).is_err_and(|refusal| refusal.contains("too long")));
+        assert!(
+            WINDOW
+                .parse(&format!("{}h", "9".repeat(400)))
+                .is_err_and(|refusal| refusal.contains("too long"))
+        );
     }
 
     #[test]
@@ -133,7 +165,10 @@ mod tests {
         for text in ["0", "-5", "10001", "NaN", "inf", "0.5"] {
             assert_eq!(RATE.parse(text), Err(format!("{text} is not in 1 to 10000")));
         }
-        assert!(RATE.parse("many").is_err_and(|refusal| refusal.contains("not a number")));
+        assert!(
+            RATE.parse("many")
+                .is_err_and(|refusal| refusal.contains("not a number"))
+        );
     }
 
     #[test]
@@ -150,7 +185,10 @@ mod tests {
         assert_eq!(variable("request_id"), Ok("request_id".to_owned()));
         assert_eq!(variable("wunsch-nr:ä"), Ok("wunsch-nr:ä".to_owned()));
         let refusal = variable("agents_job_context._info.token").expect_err("a path");
-        assert!(refusal.contains("not supported yet") && refusal.ends_with("\"agents_job_context\""), "{refusal}");
+        assert!(
+            refusal.contains("not supported yet") && refusal.ends_with("\"agents_job_context\""),
+            "{refusal}"
+        );
         assert!(variable("ctx[\"id\"]").is_err() && variable(" ").is_err() && variable(".x").is_err());
     }
 }
