@@ -57,19 +57,6 @@ pub struct Arguments {
 pub enum Command {
     /// Start the bundled sample worker and watch it; without a terminal, print one snapshot
     Demo(LookArguments),
-    /// Write the man pages or the completions into a directory
-    #[command(hide = true)]
-    Generate {
-        #[arg(value_enum)]
-        what: Generated,
-        directory: PathBuf,
-    },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Generated {
-    Man,
-    Completions,
 }
 
 /// Which worker, and what names the sessions in it.
