@@ -2,3 +2,4 @@
 //! PID to row; rooms depend one way only, see `tests/layering.rs`.
 
 pub mod model;
+pub mod memory;
