@@ -37,7 +37,7 @@ pub fn locate(pid: Pid, memory: &dyn Memory, mappings: &[Mapping]) -> Result<Fou
     let mut modules = Vec::new();
     let mut other = None;
     let program = program_inode(pid);
-    for mapping in mappings.iter().filter(|m| m.file_offset == 0 && m.inode != 0 && m.path.is_some()) {
+    for mapping in mappings.iter().filter(|m| m.offset == 0 && m.inode != 0 && m.path.is_some()) {
         match header(memory, mapping) {
             Ok(Header::Module(module)) => modules.push(module),
             // A file of another architecture may be mapped as mere data; only the program itself decides.

@@ -10,7 +10,6 @@ mod objects;
 mod offsets;
 mod symbols;
 mod threads;
-mod verify;
 mod version;
 
 pub use contexts::{Binding, CONTEXT_HEAD, ContextWords};
@@ -19,5 +18,4 @@ pub use locate::{Found, LocateError, locate};
 pub use objects::{STR_HEAD, StrLayout, decode, word_at};
 pub use offsets::{ABSENT, CONTEXT_VERSION, FIELDS, Field, GIL_EXTENT, MINORS, Offsets, THREAD_ID};
 pub use threads::{CONTEXT_WORDS, GIL_WORDS, GilWords, Runtime, ThreadState};
-pub use verify::{Verdict, verify};
 pub use version::Version;

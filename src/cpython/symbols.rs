@@ -50,7 +50,7 @@ fn short(bytes: &[u8], at: usize) -> u16 {
 /// Reads the ELF header that is mapped at the start of `mapping` (whose file offset is 0).
 pub fn header(memory: &dyn Memory, mapping: &Mapping) -> Result<Header, Fault> {
     let mut head = [0; 64];
-    memory.read(mapping.start, &mut head)?;
+    memory.read(Addr(mapping.start), &mut head)?;
     if head[..4] != elf::ELFMAG {
         return Ok(Header::NotElf);
     }
@@ -67,7 +67,7 @@ pub fn header(memory: &dyn Memory, mapping: &Mapping) -> Result<Header, Fault> {
         return Ok(Header::NotElf);
     }
     let mut headers = vec![0; (size * count) as usize];
-    memory.read(mapping.start.offset(table), &mut headers)?;
+    memory.read(Addr(mapping.start).offset(table), &mut headers)?;
     let mut bias = None;
     let mut segments = Vec::new();
     let mut dynamic = None;
@@ -76,7 +76,7 @@ pub fn header(memory: &dyn Memory, mapping: &Mapping) -> Result<Header, Fault> {
         let (address, in_memory) = (word(p, 16), word(p, 40));
         if kind == elf::PT_LOAD.0 {
             if offset == 0 {
-                bias = Some(mapping.start.0.wrapping_sub(address));
+                bias = Some(mapping.start.wrapping_sub(address));
             }
             segments.push((Addr(address), in_memory, flags & elf::PF_W.0 != 0));
         } else if kind == elf::PT_DYNAMIC.0 {
@@ -88,7 +88,7 @@ pub fn header(memory: &dyn Memory, mapping: &Mapping) -> Result<Header, Fault> {
         segment.0 = segment.0.offset(bias);
     }
     Ok(Header::Module(Module {
-        base: mapping.start,
+        base: Addr(mapping.start),
         path: mapping.path.clone().unwrap_or_default(),
         bias,
         segments,
@@ -169,7 +169,7 @@ impl Module {
     /// inside the worker's root; only if device and inode are those of the mapping.
     fn open(&self, pid: Pid) -> Option<File> {
         let m = &self.mapping;
-        let by_range = PathBuf::from(format!("/proc/{pid}/map_files/{:x}-{:x}", m.start.0, m.end.0));
+        let by_range = m.through_kernel(pid);
         let rooted = PathBuf::from(format!("/proc/{pid}/root")).join(self.path.strip_prefix("/").unwrap_or(&self.path));
         let executable = PathBuf::from(format!("/proc/{pid}/exe"));
         [by_range, executable, self.path.clone(), rooted].into_iter().find_map(|path| {
