@@ -3,5 +3,7 @@
 
 pub mod asyncio;
 pub mod cpython;
-pub mod model;
 pub mod memory;
+pub mod model;
+pub mod process;
+pub mod source;
