@@ -20,7 +20,7 @@ while os.getppid() == parent:
 
 
 def main():
-    children = int(sys.argv[1]) if len(sys.argv) > 1 else 6
+    children = int(sys.argv[1]) if len(sys.argv) > 1 else 10
     cpu = max(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cpu})
     for _ in range(children):
