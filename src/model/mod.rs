@@ -1,0 +1,17 @@
+//! The words that both towers share: what the reading side saw (`observation`) and what the
+//! explaining side concluded (`report`). Knows nothing of processes, of CPython, of terminals,
+//! or of how anything is read or drawn.
+
+mod ids;
+mod observation;
+mod report;
+
+pub use ids::{Addr, Nanos, Pid, SessionKey, Tid};
+pub use observation::{
+    Batch, Census, Ending, Gil, Hello, HostFacts, Labels, LoopFacts, LoopKind, Observation, Owner, PoolFacts, Reading,
+    Sample, SessionFacts, State, ThreadFacts, ThreadIndex, Tick,
+};
+pub use report::{
+    Block, Cause, CausesMs, LoopReport, Quality, Report, SCHEMA, SessionReport, Status, SystemReport, Unattributed,
+    Where, WorkerReport,
+};

@@ -1,0 +1,202 @@
+//! What was concluded: the JSON contract of `product.md`, version 1, as types. What is not known is `None`, which
+//! serde writes as `null`; never 0 and never "". Knows nothing of how it was concluded, nor of how it is drawn.
+
+use super::SessionKey;
+use serde::Serialize;
+
+/// The version of the JSON contract.
+pub const SCHEMA: u32 = 1;
+
+/// One window of one worker.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    pub schema: u32,
+    pub worker: WorkerReport,
+    pub sessions: Vec<SessionReport>,
+    pub unattributed: Unattributed,
+    pub blocks: Vec<Block>,
+    pub quality: Quality,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct WorkerReport {
+    pub name: Option<String>,
+    pub pid: i32,
+    pub python: String,
+    /// `asyncio`, `uvloop`, another loop's class; several kinds are joined with `+`. None: no loop runs (yet).
+    #[serde(rename = "loop")]
+    pub loop_kind: Option<String>,
+    pub uptime_s: Option<f64>,
+    pub active_sessions: Option<u64>,
+    pub max_sessions: Option<u64>,
+    pub started: Option<u64>,
+    pub failed: Option<u64>,
+    pub last_error: Option<String>,
+    pub draining: Option<bool>,
+    /// Resident set, MiB, as the original counts (VmRSS / 1024 of kB).
+    pub rss_mb: Option<f64>,
+    /// All threads, percent of one core, over the window.
+    pub cpu_pct: Option<f64>,
+    /// The busiest loop's share of the window outside select.
+    pub loop_pct: Option<f64>,
+    /// Handles ready in all loops.
+    pub ready: Option<u64>,
+    pub tasks: Option<u64>,
+    pub session_from: Option<String>,
+    pub loops: Vec<LoopReport>,
+    /// The worker's `cpu_pct`, a value a second, oldest first, at most 60.
+    pub cpu_history: Vec<f64>,
+    pub system: SystemReport,
+    /// What happened to the worker, if something did: `exited`, `execed`, `stopped`, `lost: …`; None while it runs.
+    #[serde(skip)]
+    pub condition: Option<String>,
+    #[serde(skip)]
+    pub asyncio_imported: bool,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct LoopReport {
+    #[serde(rename = "loop")]
+    pub kind: String,
+    pub tid: Option<i32>,
+    pub thread: Option<String>,
+    pub loop_pct: Option<f64>,
+    pub ready: Option<u64>,
+    pub tasks: Option<u64>,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SystemReport {
+    pub cpu_pct: Option<f64>,
+    pub vcpus: Option<u32>,
+    pub mem_used_bytes: Option<u64>,
+    pub mem_total_bytes: Option<u64>,
+    pub swap_used_bytes: Option<u64>,
+    pub swap_total_bytes: Option<u64>,
+    pub load1: Option<f64>,
+    pub load5: Option<f64>,
+    pub load15: Option<f64>,
+    pub net_rate_bps: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    Active,
+    Slow,
+    Draining,
+    Errored,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct SessionReport {
+    #[serde(skip)]
+    pub key: SessionKey,
+    pub session_id: String,
+    pub agent_name: Option<String>,
+    pub tenant: Option<String>,
+    pub duration_s: Option<f64>,
+    /// The duration counts from when otop first saw the session, not from its start.
+    pub duration_is_lower_bound: bool,
+    pub mem_mb: Option<f64>,
+    pub peak_mb: Option<f64>,
+    /// Over the window; None: not enough was seen yet.
+    pub cpu_pct: Option<f64>,
+    pub cpu_s: Option<f64>,
+    pub loop_pct: Option<f64>,
+    pub status: Status,
+    pub pinned: bool,
+    pub tasks: Option<u64>,
+    pub blocks: u64,
+    pub blocked_ms: f64,
+    pub worst_block_ms: Option<f64>,
+    #[serde(rename = "where")]
+    pub place: Option<Where>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Where {
+    pub function: Option<String>,
+    pub file: Option<String>,
+    pub line: Option<u32>,
+    pub state: Option<String>,
+}
+
+/// Loop and thread time that belongs to no live session, so that everything adds up.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Unattributed {
+    pub cpu_pct: Option<f64>,
+    pub cpu_s: Option<f64>,
+    pub loop_pct: Option<f64>,
+}
+
+/// Where the time of a block went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cause {
+    Cpu,
+    Syscall,
+    Gil,
+    Gc,
+    Unscheduled,
+    Stolen,
+    Stopped,
+    Suspended,
+    Unknown,
+}
+
+/// Milliseconds of a block by cause; they sum to its duration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct CausesMs {
+    pub cpu: f64,
+    pub syscall: f64,
+    pub gil: f64,
+    pub gc: f64,
+    pub unscheduled: f64,
+    pub stolen: f64,
+    pub stopped: f64,
+    pub suspended: f64,
+    pub unknown: f64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Block {
+    /// The culprit; None where nobody is blamed.
+    pub session_id: Option<String>,
+    pub agent_name: Option<String>,
+    pub tenant: Option<String>,
+    pub step_session_id: Option<String>,
+    pub holder_session_id: Option<String>,
+    /// Name and tid of the thread that held the GIL, `worker_0 (1234)`.
+    pub holder_thread: Option<String>,
+    /// `CLOCK_REALTIME` seconds; None where the block began before otop looked.
+    pub started_at: Option<f64>,
+    pub duration_ms: f64,
+    pub duration_is_lower_bound: bool,
+    pub ongoing: bool,
+    pub cause: Cause,
+    pub causes_ms: CausesMs,
+    pub syscall: Option<String>,
+    pub function: Option<String>,
+    pub file: Option<String>,
+    pub line: Option<u32>,
+    pub stack: Option<Vec<Where>>,
+    pub waiting: Option<u64>,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Quality {
+    pub window_s: f64,
+    pub hz_asked: f64,
+    pub hz_got: f64,
+    pub stack_hz_asked: Option<f64>,
+    pub stack_hz_got: Option<f64>,
+    pub stack_mode: Option<String>,
+    pub samples: u64,
+    pub torn: u64,
+    pub unresolved: Option<u64>,
+    pub unreadable: u64,
+    pub dropped: u64,
+    pub late_p99_us: Option<f64>,
+    pub otop_cpu_pct: Option<f64>,
+}
