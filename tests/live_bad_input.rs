@@ -13,8 +13,14 @@ fn refused(ran: &Ran, code: i32, words: &[&str]) {
     assert_eq!(ran.code, Some(code), "{ran:?}");
     assert!(ran.stdout.is_empty(), "a figure in spite of the refusal: {ran:?}");
     assert!(!ran.stderr.trim().is_empty(), "no word: {ran:?}");
-    assert!(ran.stderr.trim().lines().count() <= 2, "what is wrong, and what mends it: {ran:?}");
-    assert!(!ran.stderr.contains("panicked") && !ran.stderr.contains("backtrace"), "{ran:?}");
+    assert!(
+        ran.stderr.trim().lines().count() <= 2,
+        "what is wrong, and what mends it: {ran:?}"
+    );
+    assert!(
+        !ran.stderr.contains("panicked") && !ran.stderr.contains("backtrace"),
+        "{ran:?}"
+    );
     let said = ran.stderr.to_lowercase();
     for word in words {
         assert!(said.contains(&word.to_lowercase()), "{word:?} is missing: {ran:?}");
@@ -49,9 +55,15 @@ fn usage_errors_are_claps() {
     for case in cases {
         let ran = run(case);
         assert_eq!(ran.code, Some(2), "{case:?}: {ran:?}");
-        assert!(ran.stderr.contains("error:") && ran.stdout.is_empty(), "{case:?}: {ran:?}");
+        assert!(
+            ran.stderr.contains("error:") && ran.stdout.is_empty(),
+            "{case:?}: {ran:?}"
+        );
     }
-    assert!(run(&["--pid", "1", "--sort", "mem"]).stderr.contains("mem_mb"), "the tip, or the list of what is possible");
+    assert!(
+        run(&["--pid", "1", "--sort", "mem"]).stderr.contains("mem_mb"),
+        "the tip, or the list of what is possible"
+    );
 }
 
 #[test]
@@ -101,7 +113,10 @@ fn a_session_variable_that_does_not_exist() {
     let ran = once_at(target.pid, &["--session-from", "call_reff"]);
     assert!(!matches!(ran.code, Some(0) | None), "{ran:?}");
     refused(&ran, ran.code.unwrap_or_default(), &["call_reff", "call_ref"]);
-    assert!(ran.stderr.replace("call_reff", "").contains("call_ref"), "the likely one: {ran:?}");
+    assert!(
+        ran.stderr.replace("call_reff", "").contains("call_ref"),
+        "the likely one: {ran:?}"
+    );
 }
 
 /// Started by somebody who may not read the worker: which check failed, and what mends it.
@@ -117,7 +132,10 @@ fn not_permitted() {
     let copy = std::env::temp_dir().join(format!("otop-not-permitted-{}", std::process::id()));
     std::fs::copy(env!("CARGO_BIN_EXE_otop"), &copy).expect("a copy of the binary");
     let mut command = Command::new(&copy);
-    command.args(["--pid", &target.pid.to_string(), "--once"]).uid(NOBODY).gid(NOBODY);
+    command
+        .args(["--pid", &target.pid.to_string(), "--once"])
+        .uid(NOBODY)
+        .gid(NOBODY);
     let ran = run_command(&mut command);
     std::fs::remove_file(&copy).expect("our own copy");
     refused(&ran, 4, &["sudo"]);
@@ -139,8 +157,10 @@ fn no_two_causes_share_a_text() {
     ];
     sleeper.kill().expect("ours");
     sleeper.wait().expect("it ends");
-    let mut texts: Vec<String> =
-        ran.iter().map(|ran| ran.stderr.chars().filter(|c| !c.is_ascii_digit()).collect()).collect();
+    let mut texts: Vec<String> = ran
+        .iter()
+        .map(|ran| ran.stderr.chars().filter(|c| !c.is_ascii_digit()).collect())
+        .collect();
     texts.sort();
     texts.dedup();
     assert_eq!(texts.len(), ran.len(), "{ran:?}");
@@ -173,7 +193,7 @@ fn a_worker_that_ends_while_it_is_watched() {
 fn a_worker_that_is_killed_within_the_only_window() {
     use nix::sys::signal::Signal::SIGKILL;
     let Some(python) = any_python() else { return };
-    let mut target = Target::sessions(&python, "asyncio", &["--sessions", "2"]);
+    let target = Target::sessions(&python, "asyncio", &["--sessions", "2"]);
     let mut other = Target::sessions(&python, "asyncio", &["--sessions", "2"]);
     let pid = target.pid.to_string();
     let long = std::thread::spawn(move || {
@@ -213,7 +233,11 @@ fn several_workers_are_listed() {
     assert_eq!(ran.code, Some(2), "{ran:?}");
     let all = format!("{}{}", ran.stdout, ran.stderr);
     for pid in [one.pid, two.pid] {
-        assert!(all.split_whitespace().any(|word| word.trim_matches(',') == pid.to_string()), "{pid} in {ran:?}");
+        assert!(
+            all.split_whitespace()
+                .any(|word| word.trim_matches(',') == pid.to_string()),
+            "{pid} in {ran:?}"
+        );
     }
 }
 
@@ -225,7 +249,10 @@ fn the_demo_prints_a_snapshot_and_cleans_up() {
     }
     let ran = run(&["demo"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    assert!(ran.stdout.contains("session") && ran.stdout.contains("unattributed"), "{ran:?}");
+    assert!(
+        ran.stdout.contains("session") && ran.stdout.contains("unattributed"),
+        "{ran:?}"
+    );
     assert!(!ran.stdout.contains('\u{1b}'), "{ran:?}");
 }
 

@@ -22,7 +22,16 @@ fn every_place(python: &Python, event_loop: &str) {
         places.push(("eager", "sleep"));
     }
     let count = places.len().to_string();
-    let args = ["--sessions", &count, "--distractors", "20", "--busy", "0:10", "--step-ms", "1"];
+    let args = [
+        "--sessions",
+        &count,
+        "--distractors",
+        "20",
+        "--busy",
+        "0:10",
+        "--step-ms",
+        "1",
+    ];
     let mut target = Target::sessions(python, event_loop, &args);
     // The first collection's ballast is built here, by a thread that is nobody's, before anything is watched.
     target.start("warm", None, None);
@@ -37,12 +46,29 @@ fn every_place(python: &Python, event_loop: &str) {
         wanted.insert(sid, format!("{kind} in {place}"));
     }
     otop.until("all blocks are reported", |_, blame| {
-        blame.blocks.values().chain([&blame.nobody]).map(Vec::len).sum::<usize>() >= wanted.len()
+        blame
+            .blocks
+            .values()
+            .chain([&blame.nobody])
+            .map(Vec::len)
+            .sum::<usize>()
+            >= wanted.len()
     });
     otop.settled();
-    let found: BTreeMap<&String, usize> = otop.blame.blocks.iter().map(|(sid, blocks)| (sid, blocks.len())).collect();
+    let found: BTreeMap<&String, usize> = otop
+        .blame
+        .blocks
+        .iter()
+        .map(|(sid, blocks)| (sid, blocks.len()))
+        .collect();
     for (sid, what) in &wanted {
-        assert_eq!(found.get(sid), Some(&1), "{}: {what}; found {found:?}; {:?}", target.what, otop.blame.nobody);
+        assert_eq!(
+            found.get(sid),
+            Some(&1),
+            "{}: {what}; found {found:?}; {:?}",
+            target.what,
+            otop.blame.nobody
+        );
         assert!(otop.blame.slow.contains(sid), "{}: {what}: never slow", target.what);
     }
     let wanted: BTreeSet<String> = wanted.into_keys().collect();
@@ -83,9 +109,19 @@ fn in_the_middle(python: &Python, event_loop: &str, kind: &str, place: &str) {
     let doc = once(target.pid, &FROM);
     assert_eq!(doc.labels(), alive, "{}", target.what);
     let ongoing: Vec<_> = doc.blocks().iter().filter(|block| block["ongoing"] == true).collect();
-    assert_eq!(ongoing.len(), 1, "{} {kind} in {place}: {:?}", target.what, doc.blocks());
+    assert_eq!(
+        ongoing.len(),
+        1,
+        "{} {kind} in {place}: {:?}",
+        target.what,
+        doc.blocks()
+    );
     let block = ongoing[0];
-    assert_eq!(block["session_id"], "call-0003", "{} {kind} in {place}: {block}", target.what);
+    assert_eq!(
+        block["session_id"], "call-0003",
+        "{} {kind} in {place}: {block}",
+        target.what
+    );
     assert!(block["started_at"].is_null(), "it began before otop looked: {block}");
     assert_eq!(block["duration_is_lower_bound"], true, "{block}");
     assert_eq!(doc.row("call-0003")["status"], "slow", "{}", target.what);
@@ -101,7 +137,10 @@ fn in_the_middle(python: &Python, event_loop: &str, kind: &str, place: &str) {
 
 #[test]
 fn attach_in_the_middle_of_a_sleeping_step() {
-    for python in ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15"].into_iter().flat_map(pythons_of) {
+    for python in ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15"]
+        .into_iter()
+        .flat_map(pythons_of)
+    {
         in_the_middle(&python, "asyncio", "sleep", "child");
     }
 }
@@ -109,7 +148,9 @@ fn attach_in_the_middle_of_a_sleeping_step() {
 #[test]
 fn attach_in_the_middle_on_uvloop() {
     for minor in ["3.8", "3.11", "3.12", "3.13", "3.15"] {
-        let Some(python) = one_python(minor).filter(|python| python.uvloop) else { continue };
+        let Some(python) = one_python(minor).filter(|python| python.uvloop) else {
+            continue;
+        };
         in_the_middle(&python, "uvloop", "sleep", "callback");
         in_the_middle(&python, "uvloop", "py", "main");
     }
@@ -144,7 +185,11 @@ fn threads_that_yield_block_nobody() {
 #[test]
 fn a_plain_executor_that_holds_the_gil_is_no_sessions_fault() {
     let Some(python) = one_python("3.12") else { return };
-    let mut target = Target::sessions(&python, "asyncio", &["--sessions", "3", "--busy", "0:20", "--step-ms", "1"]);
+    let mut target = Target::sessions(
+        &python,
+        "asyncio",
+        &["--sessions", "3", "--busy", "0:20", "--step-ms", "1"],
+    );
     let mut otop = Otop::follow(target.pid, &FROM);
     otop.fresh(1);
     target.block("call-0001", 400, "c", "executor");
@@ -157,7 +202,9 @@ fn a_plain_executor_that_holds_the_gil_is_no_sessions_fault() {
 #[test]
 fn a_starved_machine_makes_nobody_slow() {
     for (minor, event_loop) in [("3.8", "asyncio"), ("3.12", "uvloop"), ("3.15", "asyncio")] {
-        let Some(python) = one_python(minor).filter(|python| python.loops().contains(&event_loop)) else { continue };
+        let Some(python) = one_python(minor).filter(|python| python.loops().contains(&event_loop)) else {
+            continue;
+        };
         let mut target = Target::launch(&python, "starve.py", &["10", "--loop", event_loop]);
         target.until("started", |_| true);
         let mut otop = Otop::follow(target.pid, &FROM);
@@ -167,7 +214,11 @@ fn a_starved_machine_makes_nobody_slow() {
         assert!(otop.blame.anybody().is_empty(), "{}: {:?}", target.what, otop.blame);
         target.tell(&["cpu"]);
         let lag = target.until("cpu", |_| true)["worst_lag_ms"].as_f64().unwrap_or(0.0);
-        assert!(lag > 75.0, "{}: was not starved, so this judged nothing: {lag} ms late at most", target.what);
+        assert!(
+            lag > 75.0,
+            "{}: was not starved, so this judged nothing: {lag} ms late at most",
+            target.what
+        );
     }
 }
 
@@ -201,7 +252,9 @@ fn slow_ends_with_its_window_and_blocks_stay_counted() {
     target.block("call-0000", 60, "sleep", "child"); // under this threshold
     target.block("call-0001", 250, "sleep", "child");
     otop.until("it is slow", |doc, _| doc.row("call-0001")["status"] == "slow");
-    let doc = otop.until("it is slow no more", |doc, _| doc.row("call-0001")["status"] == "active");
+    let doc = otop.until("it is slow no more", |doc, _| {
+        doc.row("call-0001")["status"] == "active"
+    });
     assert_eq!(doc.row("call-0001")["blocks"], 1, "{}", doc.0);
     assert!(doc.row("call-0001")["blocked_ms"].as_f64() >= Some(200.0), "{}", doc.0);
     assert_eq!(doc.row("call-0000")["blocks"], 0, "{}", doc.0);

@@ -27,12 +27,20 @@ fn pool(target: &mut Target) -> Value {
 fn pool_labels(pool: &Value) -> Labels {
     let word = |value: &Value| value.as_str().map(str::to_owned);
     let rows = pool["sessions"].as_array().expect("a list");
-    rows.iter().map(|row| (word(&row["sid"]).expect("an id"), (word(&row["agent"]), word(&row["tenant"])))).collect()
+    rows.iter()
+        .map(|row| {
+            (
+                word(&row["sid"]).expect("an id"),
+                (word(&row["agent"]), word(&row["tenant"])),
+            )
+        })
+        .collect()
 }
 
 fn durations(pool: &Value) -> BTreeMap<String, f64> {
     let rows = pool["sessions"].as_array().expect("a list").iter();
-    rows.filter_map(|row| Some((row["sid"].as_str()?.to_owned(), row["duration_s"].as_f64()?))).collect()
+    rows.filter_map(|row| Some((row["sid"].as_str()?.to_owned(), row["duration_s"].as_f64()?)))
+        .collect()
 }
 
 /// One look: the pool is asked before and after the document, and what held throughout must be in it.
@@ -40,30 +48,53 @@ fn equals_the_pool(otop: &mut Otop, target: &mut Target) -> Doc {
     let before = pool(target);
     let doc = otop.settled();
     let after = pool(target);
-    assert_eq!(pool_labels(&before), pool_labels(&after), "{}: nothing comes or goes meanwhile", target.what);
+    assert_eq!(
+        pool_labels(&before),
+        pool_labels(&after),
+        "{}: nothing comes or goes meanwhile",
+        target.what
+    );
     assert_eq!(doc.labels(), pool_labels(&after), "{}", target.what);
     let (least, most) = (durations(&before), durations(&after));
     for row in doc.rows() {
         let sid = row["session_id"].as_str().expect("an id");
         let said = row["duration_s"].as_f64().expect("a duration");
         // The document was made between the two answers; the slack is for clocks that are read one after another.
-        assert!(least[sid] - 0.05 <= said && said <= most[sid] + 0.05, "{}: {row}: {least:?} {most:?}", target.what);
-        assert_eq!(row["duration_is_lower_bound"], false, "{}: OpenRTC keeps it: {row}", target.what);
+        assert!(
+            least[sid] - 0.05 <= said && said <= most[sid] + 0.05,
+            "{}: {row}: {least:?} {most:?}",
+            target.what
+        );
+        assert_eq!(
+            row["duration_is_lower_bound"], false,
+            "{}: OpenRTC keeps it: {row}",
+            target.what
+        );
         assert_eq!(row["pinned"], false, "{row}");
     }
     for key in ["started", "failed", "max_sessions", "draining", "last_error"] {
         assert_eq!(doc.worker(key), &after[key], "{}: {key}", target.what);
     }
-    assert_eq!(doc.worker("active_sessions"), after["sessions"].as_array().map_or(0, Vec::len), "{}", target.what);
+    assert_eq!(
+        doc.worker("active_sessions"),
+        after["sessions"].as_array().map_or(0, Vec::len),
+        "{}",
+        target.what
+    );
     doc
 }
 
 fn whole_life(minor: &str, event_loop: &str) {
-    let Some(mut target) = start(minor, event_loop, &["--sessions", "4"]) else { return };
+    let Some(mut target) = start(minor, event_loop, &["--sessions", "4"]) else {
+        return;
+    };
     let mut otop = Otop::follow(target.pid, &[]);
     let doc = equals_the_pool(&mut otop, &mut target);
     assert_eq!(doc.worker("loop"), event_loop, "{}", target.what);
-    let host = nix::unistd::gethostname().expect("a host name").into_string().expect("a plain host name");
+    let host = nix::unistd::gethostname()
+        .expect("a host name")
+        .into_string()
+        .expect("a plain host name");
     assert_eq!(doc.worker("name"), &host);
     let memory: f64 = doc.rows().iter().filter_map(|row| row["mem_mb"].as_f64()).sum();
     near("the rows' memory", memory, doc.number("/worker/rss_mb"), 0.01, 1.0);
@@ -72,23 +103,48 @@ fn whole_life(minor: &str, event_loop: &str) {
     target.tell(&["start", "AJ_held", "dental", "initech", "held"]);
     target.until("session_start", |event| event["sid"] == "AJ_held");
     let doc = equals_the_pool(&mut otop, &mut target);
-    assert_eq!(doc.labels()["AJ_held"], (Some("dental".to_owned()), Some("initech".to_owned())));
+    assert_eq!(
+        doc.labels()["AJ_held"],
+        (Some("dental".to_owned()), Some("initech".to_owned()))
+    );
     target.tell(&["block", "AJ_held", "250", "sleep", "main"]);
     target.until("block_end", |_| true);
-    otop.until("the block in the root task is reported", |_, blame| !blame.blocks.is_empty());
-    assert_eq!(otop.blame.anybody(), BTreeSet::from(["AJ_held".to_owned()]), "{}: {:?}", target.what, otop.blame);
+    otop.until("the block in the root task is reported", |_, blame| {
+        !blame.blocks.is_empty()
+    });
+    assert_eq!(
+        otop.blame.anybody(),
+        BTreeSet::from(["AJ_held".to_owned()]),
+        "{}: {:?}",
+        target.what,
+        otop.blame
+    );
     target.tell(&["go", "AJ_held"]);
     target.until("ok", |_| true);
     equals_the_pool(&mut otop, &mut target);
 
     // Every other place, each from a session of its own.
-    let places = [("child", "py"), ("callback", "sleep"), ("timer", "sleep"), ("to_thread", "c")];
-    let sids: Vec<String> = pool_labels(&pool(&mut target)).into_keys().filter(|sid| sid != "AJ_held").collect();
+    let places = [
+        ("child", "py"),
+        ("callback", "sleep"),
+        ("timer", "sleep"),
+        ("to_thread", "c"),
+    ];
+    let sids: Vec<String> = pool_labels(&pool(&mut target))
+        .into_keys()
+        .filter(|sid| sid != "AJ_held")
+        .collect();
     for (sid, (place, kind)) in sids.iter().zip(places) {
         target.block(sid, 300, kind, place);
     }
     otop.until("the blocks are reported", |_, blame| {
-        blame.blocks.values().chain([&blame.nobody]).map(Vec::len).sum::<usize>() > places.len()
+        blame
+            .blocks
+            .values()
+            .chain([&blame.nobody])
+            .map(Vec::len)
+            .sum::<usize>()
+            > places.len()
     });
     otop.settled();
     for (sid, place) in sids.iter().zip(places) {
@@ -147,21 +203,38 @@ fn openrtc_stuck_for_nine_seconds() {
         ("3.12", "asyncio", "c", "to_thread"),
         ("3.13", "uvloop", "py", "child"),
     ] {
-        let Some(mut target) = start(minor, event_loop, &["--sessions", "3"]) else { continue };
-        let sid = pool_labels(&pool(&mut target)).into_keys().nth(1).expect("three sessions");
+        let Some(mut target) = start(minor, event_loop, &["--sessions", "3"]) else {
+            continue;
+        };
+        let sid = pool_labels(&pool(&mut target))
+            .into_keys()
+            .nth(1)
+            .expect("three sessions");
         let before = pool(&mut target);
         target.begin_block(&sid, 9000, kind, place);
         let doc = once(target.pid, &[]);
         assert_eq!(doc.labels(), pool_labels(&before), "{}", target.what);
         for (sid, least) in durations(&before) {
-            assert!(doc.row(&sid)["duration_s"].as_f64() >= Some(least - 0.05), "{}: {}", target.what, doc.0);
+            assert!(
+                doc.row(&sid)["duration_s"].as_f64() >= Some(least - 0.05),
+                "{}: {}",
+                target.what,
+                doc.0
+            );
         }
         let slow: Vec<_> = doc.rows().iter().filter(|row| row["status"] == "slow").collect();
-        assert!(slow.len() == 1 && slow[0]["session_id"] == sid.as_str(), "{}: {slow:?}", target.what);
+        assert!(
+            slow.len() == 1 && slow[0]["session_id"] == sid.as_str(),
+            "{}: {slow:?}",
+            target.what
+        );
         let block = doc.blocks().iter().find(|block| block["ongoing"] == true);
         let block = block.unwrap_or_else(|| panic!("{} {kind} in {place}: {:?}", target.what, doc.blocks()));
         assert_eq!(block["session_id"], sid.as_str(), "{block}");
-        assert!(block["started_at"].is_null() && block["duration_is_lower_bound"] == true, "{block}");
+        assert!(
+            block["started_at"].is_null() && block["duration_is_lower_bound"] == true,
+            "{block}"
+        );
     }
 }
 
@@ -170,8 +243,20 @@ fn openrtc_stuck_for_nine_seconds() {
 #[test]
 fn openrtc_under_churn() {
     for (minor, event_loop) in [("3.11", "uvloop"), ("3.12", "asyncio"), ("3.13", "uvloop")] {
-        let args = ["--sessions", "6", "--churn", "4", "--fail-every", "4", "--greeting", "0.6", "--speak"];
-        let Some(mut target) = start(minor, event_loop, &args) else { continue };
+        let args = [
+            "--sessions",
+            "6",
+            "--churn",
+            "4",
+            "--fail-every",
+            "4",
+            "--greeting",
+            "0.6",
+            "--speak",
+        ];
+        let Some(mut target) = start(minor, event_loop, &args) else {
+            continue;
+        };
         let mut otop = Otop::follow(target.pid, &[]);
         for _ in 0..6 {
             let before = pool_labels(&pool(&mut target));
@@ -184,8 +269,16 @@ fn openrtc_under_churn() {
                 }
             }
             // Since `before` more than a second has passed: who is in neither answer came and went within it.
-            let ended = |sid: &str| target.said.iter().any(|event| event["ev"] == "session_end" && event["sid"] == *sid);
-            for sid in said.keys().filter(|sid| !before.contains_key(*sid) && !after.contains_key(*sid)) {
+            let ended = |sid: &str| {
+                target
+                    .said
+                    .iter()
+                    .any(|event| event["ev"] == "session_end" && event["sid"] == *sid)
+            };
+            for sid in said
+                .keys()
+                .filter(|sid| !before.contains_key(*sid) && !after.contains_key(*sid))
+            {
                 assert!(ended(sid), "{}: {sid} was never there", target.what);
             }
         }
@@ -196,7 +289,9 @@ fn openrtc_under_churn() {
 #[test]
 fn openrtc_through_its_command_line() {
     for event_loop in LOOPS {
-        let Some(mut target) = start("3.12", event_loop, &["--sessions", "3", "--cli"]) else { continue };
+        let Some(mut target) = start("3.12", event_loop, &["--sessions", "3", "--cli"]) else {
+            continue;
+        };
         let mut otop = Otop::follow(target.pid, &[]);
         equals_the_pool(&mut otop, &mut target);
     }
@@ -208,7 +303,9 @@ fn the_workers_own_socket() {
     let socket = std::env::temp_dir().join(format!("otop-test-{}.sock", std::process::id()));
     let path = socket.to_str().expect("a plain path");
     let more = ["--sessions", "3", "--introspection", "on", "--socket", path];
-    let Some(mut target) = start("3.12", "asyncio", &more) else { return };
+    let Some(mut target) = start("3.12", "asyncio", &more) else {
+        return;
+    };
     let ran = run(&["--socket", path, "--once"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let truth = pool_labels(&pool(&mut target));

@@ -40,11 +40,33 @@ fn whole_life(python: &Python, event_loop: &str) {
     assert_eq!(doc.row("call-0003")["status"], "slow", "{}", target.what);
     let blocks = &otop.blame.blocks["call-0003"];
     assert_eq!(blocks.len(), 1, "{}: {blocks:?}", target.what);
-    near("duration of the block", blocks[0]["duration_ms"].as_f64().unwrap(), block["ms"].as_f64().unwrap(), 0.2, 20.0);
+    near(
+        "duration of the block",
+        blocks[0]["duration_ms"].as_f64().unwrap(),
+        block["ms"].as_f64().unwrap(),
+        0.2,
+        20.0,
+    );
     let doc = otop.settled();
-    assert!(doc.row("call-0001")["cpu_pct"].as_f64() > Some(20.0), "{}: {}", target.what, doc.0);
-    assert!(doc.row("call-0003")["cpu_pct"].as_f64() < Some(5.0), "{}: {}", target.what, doc.0);
-    assert_eq!(otop.blame.anybody(), BTreeSet::from(["call-0003".to_owned()]), "{}: {:?}", target.what, otop.blame);
+    assert!(
+        doc.row("call-0001")["cpu_pct"].as_f64() > Some(20.0),
+        "{}: {}",
+        target.what,
+        doc.0
+    );
+    assert!(
+        doc.row("call-0003")["cpu_pct"].as_f64() < Some(5.0),
+        "{}: {}",
+        target.what,
+        doc.0
+    );
+    assert_eq!(
+        otop.blame.anybody(),
+        BTreeSet::from(["call-0003".to_owned()]),
+        "{}: {:?}",
+        target.what,
+        otop.blame
+    );
     assert!(!"Tt".contains(target.state()), "{} is stopped", target.what);
 
     // Its end is no error: what there was is printed, and 0.
@@ -132,8 +154,14 @@ fn control_characters_stay_in_the_worker() {
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(ran.stdout.contains("red"), "{ran:?}");
     let control = |c: char| c.is_control() && c != '\n';
-    assert!(!ran.stdout.contains(control) && !ran.stdout.contains('\u{202e}'), "{ran:?}");
-    assert!(!ran.stdout.lines().any(|line| line.starts_with("next")), "a line of its own: {ran:?}");
+    assert!(
+        !ran.stdout.contains(control) && !ran.stdout.contains('\u{202e}'),
+        "{ran:?}"
+    );
+    assert!(
+        !ran.stdout.lines().any(|line| line.starts_with("next")),
+        "a line of its own: {ran:?}"
+    );
 }
 
 /// A queue consumer: one task that sets another id in the same context every few milliseconds.
@@ -157,11 +185,23 @@ fn a_consumer_that_rebinds_its_id_gives_nobody_elses_figures() {
                     // 0 and 2 work, 1 and 3 set their id and sleep, the steady ones wait.
                     let works = sid == "rebind-0" || sid == "rebind-2";
                     let cpu = row["cpu_pct"].as_f64().unwrap_or(0.0);
-                    assert!(works || cpu < 6.0, "{}: {cpu} % for {sid}, which does nothing", target.what);
+                    assert!(
+                        works || cpu < 6.0,
+                        "{}: {cpu} % for {sid}, which does nothing",
+                        target.what
+                    );
                 }
             }
             let ids: BTreeSet<String> = steady.into_keys().collect();
-            assert!(otop.settled().labels().into_keys().collect::<BTreeSet<_>>().is_superset(&ids), "{}", target.what);
+            assert!(
+                otop.settled()
+                    .labels()
+                    .into_keys()
+                    .collect::<BTreeSet<_>>()
+                    .is_superset(&ids),
+                "{}",
+                target.what
+            );
             assert!(otop.blame.anybody().is_empty(), "{}: {:?}", target.what, otop.blame);
         }
     }
@@ -180,7 +220,12 @@ fn several_loops_in_one_process() {
             assert_eq!(doc.worker("loops").as_array().map(Vec::len), Some(3), "{}", target.what);
             target.block("call-0001", 200, "sleep", "child"); // lives in the second loop
             otop.until("the block is reported", |_, blame| !blame.blocks.is_empty());
-            assert_eq!(otop.blame.anybody(), BTreeSet::from(["call-0001".to_owned()]), "{}", target.what);
+            assert_eq!(
+                otop.blame.anybody(),
+                BTreeSet::from(["call-0001".to_owned()]),
+                "{}",
+                target.what
+            );
         }
     }
 }
@@ -234,32 +279,60 @@ fn the_table_without_a_terminal() {
         all.extend(more);
         let ran = run(&all);
         assert_eq!(ran.code, Some(0), "{ran:?}");
-        assert!(!ran.stdout.contains('\u{1b}'), "escape codes without a terminal: {ran:?}");
+        assert!(
+            !ran.stdout.contains('\u{1b}'),
+            "escape codes without a terminal: {ran:?}"
+        );
         ran.stdout
     };
     let text = table(&[]);
-    let heading = text.lines().find(|line| line.contains("session") && line.contains("cpu%"));
+    let heading = text
+        .lines()
+        .find(|line| line.contains("session") && line.contains("cpu%"));
     let heading = heading.unwrap_or_else(|| panic!("no headings in:\n{text}"));
     let mut from = 0;
-    for word in ["session", "agent", "tenant", "dur(s)", "mem(MB)", "peak", "cpu%", "status", "pin"] {
-        let at = heading[from..].find(word).unwrap_or_else(|| panic!("{word} is not in its place in: {heading}"));
+    for word in [
+        "session", "agent", "tenant", "dur(s)", "mem(MB)", "peak", "cpu%", "status", "pin",
+    ] {
+        let at = heading[from..]
+            .find(word)
+            .unwrap_or_else(|| panic!("{word} is not in its place in: {heading}"));
         from += at + word.len();
     }
     for sid in target.alive().keys() {
-        assert_eq!(text.lines().filter(|line| line.contains(sid.as_str())).count(), 1, "{sid} in:\n{text}");
+        assert_eq!(
+            text.lines().filter(|line| line.contains(sid.as_str())).count(),
+            1,
+            "{sid} in:\n{text}"
+        );
     }
     let last = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
     assert!(last.contains("unattributed"), "the last row of:\n{text}");
 
     let sorted = table(&["--sort", "session_id"]);
     let place = |sid: &str| sorted.find(sid).unwrap_or_else(|| panic!("{sid} in:\n{sorted}"));
-    assert!(place("call-0000") < place("call-0001") && place("call-0001") < place("call-0003"), "{sorted}");
+    assert!(
+        place("call-0000") < place("call-0001") && place("call-0001") < place("call-0003"),
+        "{sorted}"
+    );
 
     let filtered = table(&["--agent", "agent-1"]);
-    assert!(filtered.contains("call-0001") && !filtered.contains("call-0002"), "{filtered}");
-    assert!(filtered.contains("hidden") && filtered.contains("unattributed"), "{filtered}");
+    assert!(
+        filtered.contains("call-0001") && !filtered.contains("call-0002"),
+        "{filtered}"
+    );
+    assert!(
+        filtered.contains("hidden") && filtered.contains("unattributed"),
+        "{filtered}"
+    );
     let filtered = table(&["--tenant", "tenant-2"]);
-    assert!(filtered.contains("call-0002") && !filtered.contains("call-0001"), "{filtered}");
+    assert!(
+        filtered.contains("call-0002") && !filtered.contains("call-0001"),
+        "{filtered}"
+    );
     let filtered = table(&["--status", "slow"]);
-    assert!(!filtered.contains("call-0001") && filtered.contains("unattributed"), "{filtered}");
+    assert!(
+        !filtered.contains("call-0001") && filtered.contains("unattributed"),
+        "{filtered}"
+    );
 }

@@ -36,12 +36,19 @@ pub struct Python {
 impl Python {
     /// (3, 12) of "3.12", so that versions compare as numbers.
     pub fn version(&self) -> (u32, u32) {
-        let mut parts = self.minor.split('.').map(|part| part.parse().expect("a minor version is two numbers"));
+        let mut parts = self
+            .minor
+            .split('.')
+            .map(|part| part.parse().expect("a minor version is two numbers"));
         (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
     }
 
     pub fn loops(&self) -> Vec<&'static str> {
-        if self.uvloop { vec!["asyncio", "uvloop"] } else { vec!["asyncio"] }
+        if self.uvloop {
+            vec!["asyncio", "uvloop"]
+        } else {
+            vec!["asyncio"]
+        }
     }
 }
 
@@ -58,7 +65,9 @@ fn cache() -> PathBuf {
 
 fn read_pythons(variable: &str, file: &str) -> Vec<Python> {
     let path = std::env::var_os(variable).map_or_else(|| cache().join(file), PathBuf::from);
-    let Ok(text) = std::fs::read_to_string(&path) else { return Vec::new() };
+    let Ok(text) = std::fs::read_to_string(&path) else {
+        return Vec::new();
+    };
     let entries: Vec<Value> = serde_json::from_str(&text).expect("scripts/pythons writes a JSON list");
     let word = |value: &Value| value.as_str().map(str::to_owned);
     entries
@@ -66,7 +75,12 @@ fn read_pythons(variable: &str, file: &str) -> Vec<Python> {
         .map(|entry| Python {
             label: word(&entry["label"]).expect("label"),
             minor: word(&entry["minor"]).expect("minor"),
-            command: entry["command"].as_array().expect("command").iter().filter_map(word).collect(),
+            command: entry["command"]
+                .as_array()
+                .expect("command")
+                .iter()
+                .filter_map(word)
+                .collect(),
             root: word(&entry["root"]).map(PathBuf::from),
             uvloop: entry["uvloop"] == true,
             pythonpath: word(&entry["pythonpath"]),
@@ -100,15 +114,25 @@ pub fn pythons() -> &'static [Python] {
             return Vec::new();
         }
         let found = read_pythons("OTOP_PYTHONS", "pythons.json");
-        if found.is_empty() { python_of_the_path().into_iter().collect() } else { found }
+        if found.is_empty() {
+            python_of_the_path().into_iter().collect()
+        } else {
+            found
+        }
     })
 }
 
 /// All micro versions of one minor version.
 pub fn pythons_of(minor: &str) -> Vec<Python> {
-    let found: Vec<Python> = pythons().iter().filter(|python| python.minor == minor).cloned().collect();
+    let found: Vec<Python> = pythons()
+        .iter()
+        .filter(|python| python.minor == minor)
+        .cloned()
+        .collect();
     if found.is_empty() {
-        skip(&format!("Python {minor}: not on this machine (scripts/pythons --all installs it)"));
+        skip(&format!(
+            "Python {minor}: not on this machine (scripts/pythons --all installs it)"
+        ));
     }
     found
 }
@@ -128,12 +152,16 @@ pub fn any_python() -> Option<Python> {
 
 /// The environment with the real OpenRTC for one minor version.
 pub fn openrtc(minor: &str) -> Option<Python> {
-    let found = read_pythons("OTOP_OPENRTC", "openrtc.json").into_iter().find(|python| python.minor == minor);
+    let found = read_pythons("OTOP_OPENRTC", "openrtc.json")
+        .into_iter()
+        .find(|python| python.minor == minor);
     if std::env::var_os("OTOP_NO_LIVE").is_some() {
         return None;
     }
     if found.is_none() {
-        skip(&format!("OpenRTC on Python {minor}: not on this machine (scripts/pythons --openrtc installs it)"));
+        skip(&format!(
+            "OpenRTC on Python {minor}: not on this machine (scripts/pythons --openrtc installs it)"
+        ));
     }
     found
 }
@@ -160,7 +188,10 @@ fn collect<R: Read + Send + 'static>(mut stream: R) -> Arc<Mutex<String>> {
     std::thread::spawn(move || {
         let mut buffer = [0; 4096];
         while let Ok(n @ 1..) = stream.read(&mut buffer) {
-            writer.lock().expect("no writer panics").push_str(&String::from_utf8_lossy(&buffer[..n]));
+            writer
+                .lock()
+                .expect("no writer panics")
+                .push_str(&String::from_utf8_lossy(&buffer[..n]));
         }
     });
     text
@@ -182,11 +213,16 @@ pub struct Target {
 /// Where the target's file lies as the Python that runs it sees it: in a chroot it has to be copied there first.
 fn place(python: &Python, script: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/targets");
-    let Some(root) = &python.root else { return folder.join(script) };
+    let Some(root) = &python.root else {
+        return folder.join(script);
+    };
     // Tests run side by side: everyone writes a file of its own and renames it over the same content.
     let inside = root.join("otop-targets");
     std::fs::create_dir_all(&inside).expect("the test cache is ours to write");
-    for entry in std::fs::read_dir(&folder).expect("tests/targets").filter_map(Result::ok) {
+    for entry in std::fs::read_dir(&folder)
+        .expect("tests/targets")
+        .filter_map(Result::ok)
+    {
         let name = entry.file_name().into_string().expect("targets have plain names");
         if name.ends_with(".py") {
             static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
@@ -245,9 +281,16 @@ impl Target {
         loop {
             let line = match self.output.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(line) => line,
-                Err(why) => panic!("{}: no {event} ({why}); said {:?}; {}", self.what, self.tail(), self.stderr()),
+                Err(why) => panic!(
+                    "{}: no {event} ({why}); said {:?}; {}",
+                    self.what,
+                    self.tail(),
+                    self.stderr()
+                ),
             };
-            let Ok(value) = serde_json::from_str::<Value>(&line) else { continue }; // livekit's own log lines
+            let Ok(value) = serde_json::from_str::<Value>(&line) else {
+                continue;
+            }; // livekit's own log lines
             self.said.push(value.clone());
             assert!(event == "error" || value["ev"] != "error", "{}: {value}", self.what);
             if value["ev"] == event && fits(&value) {
@@ -304,7 +347,12 @@ impl Target {
     pub fn alive(&mut self) -> Labels {
         self.tell(&["alive"]);
         let answer = self.until("alive", |_| true);
-        labels(answer["sessions"].as_array().expect("alive lists sessions"), "sid", "agent", "tenant")
+        labels(
+            answer["sessions"].as_array().expect("alive lists sessions"),
+            "sid",
+            "agent",
+            "tenant",
+        )
     }
 
     /// Its own clocks: CPU seconds of the process, and of each session's steps and threads.
@@ -312,7 +360,10 @@ impl Target {
         self.tell(&["cpu"]);
         let answer = self.until("cpu", |_| true);
         let sessions = answer["sessions"].as_object().expect("cpu has sessions");
-        let sessions = sessions.iter().map(|(sid, s)| (sid.clone(), s.as_f64().expect("seconds"))).collect();
+        let sessions = sessions
+            .iter()
+            .map(|(sid, s)| (sid.clone(), s.as_f64().expect("seconds")))
+            .collect();
         (answer["process"].as_f64().expect("seconds"), sessions)
     }
 
@@ -329,7 +380,9 @@ impl Target {
     /// One letter of /proc/PID/stat: otop may never put its target into T or t.
     pub fn state(&self) -> char {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).expect("the target lives");
-        stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()).expect("a stat line has a state")
+        stat.rsplit_once(") ")
+            .and_then(|(_, rest)| rest.chars().next())
+            .expect("a stat line has a state")
     }
 }
 
@@ -346,15 +399,26 @@ pub type Labels = BTreeMap<String, (Option<String>, Option<String>)>;
 fn labels(rows: &[Value], sid: &str, agent: &str, tenant: &str) -> Labels {
     let word = |value: &Value| value.as_str().map(str::to_owned);
     rows.iter()
-        .map(|row| (word(&row[sid]).expect("a session has an id"), (word(&row[agent]), word(&row[tenant]))))
+        .map(|row| {
+            (
+                word(&row[sid]).expect("a session has an id"),
+                (word(&row[agent]), word(&row[tenant])),
+            )
+        })
         .collect()
 }
 
 // ---- otop ------------------------------------------------------------------------------------------------------
 
 /// How otop is told which variables sessions.py labels its sessions with.
-pub const FROM: [&str; 6] =
-    ["--session-from", "call_ref", "--agent-from", "call_handler", "--tenant-from", "call_customer"];
+pub const FROM: [&str; 6] = [
+    "--session-from",
+    "call_ref",
+    "--agent-from",
+    "call_handler",
+    "--tenant-from",
+    "call_customer",
+];
 
 /// One document of `otop --json`.
 #[derive(Clone, Debug)]
@@ -362,13 +426,26 @@ pub struct Doc(pub Value);
 
 impl Doc {
     pub fn rows(&self) -> &[Value] {
-        self.0["sessions"].as_array().unwrap_or_else(|| panic!("no sessions in {}", self.0))
+        self.0["sessions"]
+            .as_array()
+            .unwrap_or_else(|| panic!("no sessions in {}", self.0))
     }
 
     /// Who is there, as otop says it. A row that stays for its error is not there any more.
     pub fn labels(&self) -> Labels {
-        let live: Vec<Value> = self.rows().iter().filter(|row| row["status"] != "errored").cloned().collect();
-        assert_eq!(live.len(), live.iter().map(|row| row["session_id"].to_string()).collect::<BTreeSet<_>>().len());
+        let live: Vec<Value> = self
+            .rows()
+            .iter()
+            .filter(|row| row["status"] != "errored")
+            .cloned()
+            .collect();
+        assert_eq!(
+            live.len(),
+            live.iter()
+                .map(|row| row["session_id"].to_string())
+                .collect::<BTreeSet<_>>()
+                .len()
+        );
         labels(&live, "session_id", "agent_name", "tenant")
     }
 
@@ -385,11 +462,15 @@ impl Doc {
 
     pub fn number(&self, pointer: &str) -> f64 {
         let value = self.0.pointer(pointer);
-        value.and_then(Value::as_f64).unwrap_or_else(|| panic!("{pointer} is no number in {}", self.0))
+        value
+            .and_then(Value::as_f64)
+            .unwrap_or_else(|| panic!("{pointer} is no number in {}", self.0))
     }
 
     pub fn blocks(&self) -> &[Value] {
-        self.0["blocks"].as_array().unwrap_or_else(|| panic!("no blocks in {}", self.0))
+        self.0["blocks"]
+            .as_array()
+            .unwrap_or_else(|| panic!("no blocks in {}", self.0))
     }
 
     /// Sessions' CPU plus unattributed, since attach: what must add up to what the process used.
@@ -421,7 +502,8 @@ pub struct Blame {
 impl Blame {
     fn add(&mut self, doc: &Doc) {
         let slow = doc.rows().iter().filter(|row| row["status"] == "slow");
-        self.slow.extend(slow.filter_map(|row| row["session_id"].as_str().map(str::to_owned)));
+        self.slow
+            .extend(slow.filter_map(|row| row["session_id"].as_str().map(str::to_owned)));
         for block in doc.blocks() {
             match (block["session_id"].as_str(), block["ongoing"] == true) {
                 (Some(sid), true) => drop(self.ongoing.insert(sid.to_owned())),
@@ -434,13 +516,21 @@ impl Blame {
 
     /// Whom anything was ever said of.
     pub fn anybody(&self) -> BTreeSet<String> {
-        self.slow.iter().chain(self.blocks.keys()).chain(&self.ongoing).cloned().collect()
+        self.slow
+            .iter()
+            .chain(self.blocks.keys())
+            .chain(&self.ongoing)
+            .cloned()
+            .collect()
     }
 }
 
 fn otop() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_otop"));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command
 }
 
@@ -502,7 +592,12 @@ impl Otop {
             if fits(&doc, &self.blame) {
                 return doc;
             }
-            assert!(Instant::now() < end, "never: {what}; blame {:?}; last {}", self.blame, doc.0);
+            assert!(
+                Instant::now() < end,
+                "never: {what}; blame {:?}; last {}",
+                self.blame,
+                doc.0
+            );
         }
     }
 
@@ -560,12 +655,19 @@ pub fn run(args: &[&str]) -> Ran {
 }
 
 pub fn run_command(command: &mut Command) -> Ran {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().expect("otop is built with its tests");
     let stdout = lines(child.stdout.take().expect("piped"));
     let stderr = lines(child.stderr.take().expect("piped"));
     let code = wait(&mut child).code();
-    Ran { code, stdout: rest(&stdout), stderr: rest(&stderr) }
+    Ran {
+        code,
+        stdout: rest(&stdout),
+        stderr: rest(&stderr),
+    }
 }
 
 /// All lines up to the end of the output: which comes, unless otop left somebody behind who holds it.
@@ -580,14 +682,16 @@ fn rest(output: &Receiver<String>) -> String {
     }
 }
 
-
 /// `otop --pid PID --once --json`, which must work.
 pub fn once(pid: i32, args: &[&str]) -> Doc {
     let mut all = vec!["--pid".to_owned(), pid.to_string(), "--once".into(), "--json".into()];
     all.extend(args.iter().map(|&arg| arg.to_owned()));
     let ran = run(&all.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    let mut documents = ran.stdout.lines().map(|line| serde_json::from_str(line).expect("a JSON document"));
+    let mut documents = ran
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a JSON document"));
     let doc = Doc(documents.next().unwrap_or_else(|| panic!("one document: {ran:?}")));
     assert!(documents.next().is_none(), "--once prints one document: {ran:?}");
     doc
@@ -595,5 +699,8 @@ pub fn once(pid: i32, args: &[&str]) -> Doc {
 
 /// Within a share of it and an absolute slack: the tests judge sums, scripts/truth judges precision.
 pub fn near(what: &str, got: f64, want: f64, share: f64, slack: f64) {
-    assert!((got - want).abs() <= want.abs() * share + slack, "{what}: {got:.3} where {want:.3} is true");
+    assert!(
+        (got - want).abs() <= want.abs() * share + slack,
+        "{what}: {got:.3} where {want:.3} is true"
+    );
 }
