@@ -13,6 +13,7 @@ pub mod namespaces;
 pub mod permission;
 mod read;
 mod socket_owner;
+mod thread_clock;
 
 pub use error::ProcessError;
 pub use facts::{
@@ -24,3 +25,4 @@ pub use host::Host;
 pub use hostname::uts_hostname;
 pub use maps::{Mapping, maps};
 pub use socket_owner::socket_owner;
+pub use thread_clock::{Doing, ThreadClock};

@@ -1,0 +1,199 @@
+//! Which step a thread is in, and whether it is still the same one as at the last look. Knows nothing of sessions and
+//! of time: a function of the words that were read.
+//!
+//! A step is one callback of the loop: from entering its context to leaving it. `context_ver` of the thread moves by one
+//! with every context that is entered or left, by a `Context.run` inside a step too; so it alone would cut such a step
+//! in pieces. What tells steps apart:
+//!
+//! - stock asyncio: every callback is taken from `_ready` first, timers and sockets too. Same number of handles taken:
+//!   same step.
+//! - uvloop: a ready handle likewise, entered from within the idle handler's own context. Timers and sockets bypass
+//!   `_ready`: there a step is told by its outermost context and `context_ver`, and by libuv's turn counter.
+//! - other threads: by context and `context_ver`.
+
+use crate::model::{Addr, LoopKind};
+
+/// What was read of one thread at one instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepWords {
+    /// The thread's context; NULL: none.
+    pub context: Addr,
+    pub version: u64,
+    /// The outermost entered context of the chain that ends in `context`; NULL: none is entered, so no step.
+    pub outermost: Addr,
+    /// `context` is the outermost one itself.
+    pub is_outermost: bool,
+    /// Handles taken from `_ready`; None: not a loop, or not readable at this instant.
+    pub taken: Option<u64>,
+    /// libuv's turn counter.
+    pub turn: Option<u64>,
+}
+
+/// Follows one thread.
+#[derive(Clone, Debug, Default)]
+pub struct StepTracker {
+    last: Option<StepWords>,
+    /// Number of the step that is, or was last, run.
+    serial: u64,
+    progress: u64,
+}
+
+impl StepTracker {
+    pub fn new() -> StepTracker {
+        StepTracker::default()
+    }
+
+    /// Takes the next look. Returns the serial number of the step that the thread is in, if it is in one, and the
+    /// number that moves with all visible progress.
+    ///
+    /// `kind` is that of the loop which the thread runs, None for other threads; `idle_context` the loop's, for uvloop.
+    pub fn look(&mut self, words: StepWords, kind: Option<LoopKind>, idle_context: Option<Addr>) -> (Option<u64>, u64) {
+        let in_step = |w: &StepWords| {
+            // The idle handler between two ready handles is the loop's own business.
+            let between = kind == Some(LoopKind::Uvloop) && Some(w.context) == idle_context;
+            !w.outermost.is_null() && !between
+        };
+        let now = in_step(&words);
+        match &self.last {
+            None => {
+                self.serial = 1;
+                self.progress = 1;
+            }
+            Some(last) => {
+                let before = in_step(last);
+                let same_step = before && now && same_step(last, &words, kind, idle_context);
+                if now && !same_step {
+                    self.serial += 1;
+                }
+                let still = if now {
+                    same_step
+                } else {
+                    !before && same_pause(last, &words)
+                };
+                if !still {
+                    self.progress += 1;
+                }
+            }
+        }
+        self.last = Some(words);
+        (now.then_some(self.serial), self.progress)
+    }
+}
+
+/// Two looks, both between steps, with nothing run in between.
+fn same_pause(last: &StepWords, now: &StepWords) -> bool {
+    let taken_moved = matches!((last.taken, now.taken), (Some(a), Some(b)) if a != b);
+    last.version == now.version && !taken_moved
+}
+
+/// Two looks, both in a step: in the same one?
+fn same_step(last: &StepWords, now: &StepWords, kind: Option<LoopKind>, idle_context: Option<Addr>) -> bool {
+    if last.version == now.version {
+        // Nothing was entered or left in between. The addresses agree too, unless memory was torn.
+        return last.context == now.context;
+    }
+    match kind {
+        // More contexts entered or left, but no handle taken: a `Context.run` or an eager task inside the step.
+        Some(LoopKind::Asyncio) => matches!((last.taken, now.taken), (Some(a), Some(b)) if a == b),
+        Some(LoopKind::Uvloop) => {
+            let turn_moved = matches!((last.turn, now.turn), (Some(a), Some(b)) if a != b);
+            let (Some(a), Some(b)) = (last.taken, now.taken) else {
+                return false;
+            };
+            if a != b || turn_moved || last.outermost != now.outermost {
+                return false;
+            }
+            // Inside the idle handler the number of handles taken decides, as on stock asyncio. Elsewhere the same
+            // context may have been left and entered again by the next callback of the same socket: only a look
+            // into a nested context is surely the same step.
+            Some(now.outermost) == idle_context || !now.is_outermost
+        }
+        // Nothing but the contexts to go by: nested ones belong to the step that entered the outermost.
+        Some(LoopKind::Other) | None => last.outermost == now.outermost && !now.is_outermost,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(context: u64, version: u64, outermost: u64, taken: u64) -> StepWords {
+        StepWords {
+            context: Addr(context),
+            version,
+            outermost: Addr(outermost),
+            is_outermost: context == outermost,
+            taken: Some(taken),
+            turn: Some(1),
+        }
+    }
+
+    fn run(kind: Option<LoopKind>, looks: &[StepWords]) -> Vec<Option<u64>> {
+        let mut tracker = StepTracker::new();
+        looks.iter().map(|w| tracker.look(*w, kind, Some(Addr(9))).0).collect()
+    }
+
+    const STOCK: Option<LoopKind> = Some(LoopKind::Asyncio);
+    const UVLOOP: Option<LoopKind> = Some(LoopKind::Uvloop);
+
+    #[test]
+    fn stock_steps_go_by_handles_taken() {
+        // Idle, a step of session 1, a nested run in it, back, the next step in the same context, idle.
+        let looks = [
+            words(7, 10, 0, 4),
+            words(1, 11, 1, 5),
+            words(2, 12, 1, 5),
+            words(1, 13, 1, 5),
+            words(1, 15, 1, 6),
+            words(7, 16, 0, 6),
+        ];
+        assert_eq!(run(STOCK, &looks), [None, Some(2), Some(2), Some(2), Some(3), None]);
+    }
+
+    #[test]
+    fn progress_stands_still_only_while_nothing_ran() {
+        let mut tracker = StepTracker::new();
+        let looks = [
+            words(7, 10, 0, 4),
+            words(7, 10, 0, 4),
+            words(7, 12, 0, 5),
+            words(1, 13, 1, 6),
+            words(2, 14, 1, 6),
+        ];
+        let progress: Vec<u64> = looks.iter().map(|w| tracker.look(*w, STOCK, None).1).collect();
+        assert_eq!(progress[0], progress[1]);
+        assert!(progress[1] < progress[2] && progress[2] < progress[3]);
+        assert_eq!(progress[3], progress[4]);
+    }
+
+    #[test]
+    fn uvloop_ready_handles_go_by_handles_taken() {
+        // 9 is the idle handler's context: alone it is no step; 1 within it is.
+        let looks = [
+            words(9, 1, 9, 4),
+            words(1, 2, 9, 5),
+            words(2, 3, 9, 5),
+            words(1, 4, 9, 5),
+            words(1, 6, 9, 6),
+        ];
+        assert_eq!(run(UVLOOP, &looks), [None, Some(2), Some(2), Some(2), Some(3)]);
+    }
+
+    #[test]
+    fn uvloop_sockets_that_bypass_ready_are_steps_of_their_own() {
+        let looks = [words(1, 1, 1, 4), words(1, 3, 1, 4), words(1, 5, 1, 4)];
+        assert_eq!(run(UVLOOP, &looks), [Some(1), Some(2), Some(3)]);
+        let nested = [words(1, 1, 1, 4), words(2, 2, 1, 4)];
+        assert_eq!(run(UVLOOP, &nested), [Some(1), Some(1)]);
+    }
+
+    #[test]
+    fn words_read_in_the_middle_of_a_change_never_join_steps() {
+        let mut torn = words(1, 13, 1, 5);
+        torn.taken = None;
+        assert_eq!(
+            run(STOCK, &[words(1, 11, 1, 5), torn, words(1, 15, 1, 6)]),
+            [Some(1), Some(2), Some(3)]
+        );
+    }
+}

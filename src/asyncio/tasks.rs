@@ -1,0 +1,231 @@
+//! All tasks of the worker, wherever its version of asyncio keeps them. Knows nothing of sessions.
+//!
+//! Up to 3.11 `asyncio.tasks._all_tasks` (a WeakSet); 3.12 and 3.13 `_scheduled_tasks` (a WeakSet) and `_eager_tasks`
+//! (a set); from 3.14 on a linked list per thread and one of the interpreter for threads that ended, and the sets for
+//! tasks that are not `_asyncio`'s own. All of it is written to while it is read: each entry is checked for itself, and
+//! what makes no sense is counted, not believed.
+
+use crate::cpython::{ABSENT, Heap, Runtime, ThreadState, word_at};
+use crate::memory::{Fault, Scatter};
+use crate::model::Addr;
+use std::collections::{HashMap, HashSet};
+
+/// More tasks than this are damage.
+const MOST_TASKS: usize = 2_000_000;
+
+/// Where the tasks hang.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskLists {
+    /// `WeakSet.data` of `_all_tasks` or `_scheduled_tasks`: a set of weak references.
+    weak: Vec<Addr>,
+    /// `_eager_tasks`: a set of tasks.
+    strong: Vec<Addr>,
+}
+
+/// One task that is not done, as its object stood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Task {
+    pub address: Addr,
+    pub event_loop: Addr,
+    pub coroutine: Addr,
+    pub context: Addr,
+}
+
+/// What one walk found.
+#[derive(Clone, Debug, Default)]
+pub struct Tasks {
+    pub pending: Vec<Task>,
+    /// Entries that could not be read or made no sense.
+    pub unreadable: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// `_asyncio.Task` or a subclass: the fields stand where the table says.
+    Native,
+    /// `asyncio.tasks._PyTask`, or another class of Python code: the fields are attributes.
+    Python,
+    /// No task.
+    Other,
+}
+
+impl TaskLists {
+    /// Finds the containers in the `__dict__` of `asyncio.tasks`.
+    pub fn find(heap: &Heap, tasks_module: Addr) -> Result<TaskLists, Fault> {
+        let mut lists = TaskLists::default();
+        for name in ["_all_tasks", "_scheduled_tasks"] {
+            if let Some(set) = heap.dict_get(tasks_module, name)?
+                && let Some(data) = heap.attribute(set, "data")?
+            {
+                lists.weak.push(data);
+            }
+        }
+        lists.strong.extend(heap.dict_get(tasks_module, "_eager_tasks")?);
+        if lists.weak.is_empty() {
+            return Err(Fault::Implausible("asyncio.tasks"));
+        }
+        Ok(lists)
+    }
+
+    /// Reads all tasks that are not done.
+    pub fn walk(&self, heap: &Heap, runtime: &Runtime, threads: &[ThreadState]) -> Result<Tasks, Fault> {
+        let mut tasks = Tasks::default();
+        let mut addresses: Vec<Addr> = Vec::new();
+        let mut weak = Vec::new();
+        for &set in &self.weak {
+            match heap.set_items(set) {
+                Ok(items) => weak.extend(items),
+                Err(Fault::Gone) => return Err(Fault::Gone),
+                Err(_) => tasks.unreadable += 1,
+            }
+        }
+        let mut scatter = Scatter::new();
+        for &reference in &weak {
+            scatter.push(reference.offset(heap.offsets.weakref_object), 8);
+        }
+        heap.spend(weak.len() * 8)?;
+        scatter.read_each(heap.memory())?;
+        for slot in 0..weak.len() {
+            match scatter.pointer(slot, 0) {
+                Some(Addr::NULL) => {}
+                Some(task) => addresses.push(task),
+                None => tasks.unreadable += 1,
+            }
+        }
+        for &set in &self.strong {
+            match heap.set_items(set) {
+                Ok(items) => addresses.extend(items),
+                Err(Fault::Gone) => return Err(Fault::Gone),
+                Err(_) => tasks.unreadable += 1,
+            }
+        }
+        if heap.offsets.task_node != ABSENT {
+            let heads = threads
+                .iter()
+                .map(|t| t.address.offset(heap.offsets.tstate_asyncio_tasks_head));
+            let heads = heads.chain([runtime.interpreter.offset(heap.offsets.interp_asyncio_tasks_head)]);
+            for head in heads {
+                linked(heap, head, &mut addresses, &mut tasks.unreadable)?;
+            }
+        }
+        let mut seen = HashSet::with_capacity(addresses.len());
+        addresses.retain(|&address| seen.insert(address));
+        read_tasks(heap, &addresses, &mut tasks)?;
+        Ok(tasks)
+    }
+}
+
+/// Follows the list at `head` (`struct llist_node { next, prev }`, circular). A node that is just being unlinked points
+/// nowhere useful: the walk of this list ends there, and is counted.
+fn linked(heap: &Heap, head: Addr, into: &mut Vec<Addr>, unreadable: &mut u32) -> Result<(), Fault> {
+    let node_in_task = heap.offsets.task_node;
+    let mut before = head;
+    let mut node = match heap.pointer(head, 0) {
+        Ok(node) => node,
+        Err(Fault::Gone) => return Err(Fault::Gone),
+        Err(_) => {
+            *unreadable += 1;
+            return Ok(());
+        }
+    };
+    while node != head {
+        let mut links = [0; 16];
+        match heap.read(node, 0, &mut links) {
+            Ok(()) if Addr(word_at(&links, 8)) == before && into.len() < MOST_TASKS => {}
+            Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
+            _ => {
+                *unreadable += 1;
+                return Ok(());
+            }
+        }
+        into.push(Addr(node.0.wrapping_sub(node_in_task)));
+        before = node;
+        node = Addr(word_at(&links, 0));
+    }
+    Ok(())
+}
+
+fn read_tasks(heap: &Heap, addresses: &[Addr], tasks: &mut Tasks) -> Result<(), Fault> {
+    let o = &heap.offsets;
+    let length = [o.task_loop, o.task_state, o.task_coro, o.task_context]
+        .into_iter()
+        .max()
+        .unwrap_or(0) as usize
+        + 8;
+    let mut scatter = Scatter::new();
+    for &address in addresses {
+        scatter.push(address, length);
+    }
+    heap.spend(addresses.len().saturating_mul(length))?;
+    scatter.read_each(heap.memory())?;
+    let mut kinds: HashMap<Addr, Kind> = HashMap::new();
+    for (slot, &address) in addresses.iter().enumerate() {
+        let Some(bytes) = scatter.bytes(slot) else {
+            tasks.unreadable += 1;
+            continue;
+        };
+        let class = Addr(word_at(bytes, 8));
+        let kind = match kinds.get(&class) {
+            Some(&kind) => kind,
+            None => {
+                let kind = kind_of(heap, class);
+                kinds.insert(class, kind);
+                kind
+            }
+        };
+        let task = match kind {
+            Kind::Native => Some((
+                word_at(bytes, o.task_state as usize) as u32,
+                Task {
+                    address,
+                    event_loop: Addr(word_at(bytes, o.task_loop as usize)),
+                    coroutine: Addr(word_at(bytes, o.task_coro as usize)),
+                    context: Addr(word_at(bytes, o.task_context as usize)),
+                },
+            )),
+            Kind::Python => python_task(heap, address).ok(),
+            Kind::Other => None,
+        };
+        match task {
+            // PENDING is 0, CANCELLED 1, FINISHED 2 (`fut_state` of Modules/_asynciomodule.c).
+            Some((0, task)) if !task.context.is_null() && !task.event_loop.is_null() => tasks.pending.push(task),
+            Some((1 | 2, _)) => {}
+            _ => tasks.unreadable += 1,
+        }
+    }
+    Ok(())
+}
+
+fn kind_of(heap: &Heap, class: Addr) -> Kind {
+    let mut base = class;
+    for _ in 0..16 {
+        match heap.name_of_type(base).as_deref() {
+            Ok("_asyncio.Task") => return Kind::Native,
+            // `asyncio.tasks.Task`, the pure-Python one.
+            Ok("Task") => return Kind::Python,
+            Ok(_) => {}
+            Err(_) => return Kind::Other,
+        }
+        match heap.pointer(base, heap.offsets.type_base) {
+            Ok(next) if !next.is_null() => base = next,
+            _ => return Kind::Other,
+        }
+    }
+    Kind::Other
+}
+
+fn python_task(heap: &Heap, address: Addr) -> Result<(u32, Task), Fault> {
+    let attribute = |name| heap.attribute(address, name)?.ok_or(Fault::Implausible("task"));
+    let state = match &*heap.str(attribute("_state")?)? {
+        "PENDING" => 0,
+        "CANCELLED" => 1,
+        _ => 2,
+    };
+    let task = Task {
+        address,
+        event_loop: attribute("_loop")?,
+        coroutine: attribute("_coro")?,
+        context: attribute("_context")?,
+    };
+    Ok((state, task))
+}
