@@ -14,7 +14,7 @@ pub(super) fn report(engine: &Engine, now: Nanos, window: &Tally) -> WorkerRepor
     let length = Some(window.length()).filter(|length| *length > 0.0);
     let hello = &engine.hello;
     WorkerReport {
-        name: Some(hello.name.clone()).filter(|name| !name.is_empty()),
+        name: hello.name.clone(),
         pid: hello.pid.0,
         python: hello.python.clone(),
         loop_kind: kinds(loops),
