@@ -2,6 +2,13 @@
 //! PID to row; rooms depend one way only, see `tests/layering.rs`.
 
 pub mod asyncio;
+pub mod cli;
 pub mod cpython;
-pub mod model;
+pub mod demo;
+pub mod export;
 pub mod memory;
+pub mod model;
+pub mod process;
+pub mod source;
+pub mod tui;
+pub mod view;

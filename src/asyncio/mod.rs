@@ -1,13 +1,17 @@
 //! asyncio as it lies in memory: loops, tasks, and which step a thread is in; stock and uvloop. Knows nothing of
 //! sessions, of time, or of what the samples are for.
 
+mod coroutines;
 mod loops;
 mod steps;
 mod tasks;
+mod verify;
 
-pub use loops::{EventLoop, ReadyWords, running_loops};
+pub use coroutines::{local, qualified_name};
+pub use loops::{DEQUE_HEAD, EventLoop, ReadyWords, running_loops};
 pub use steps::{StepTracker, StepWords};
 pub use tasks::{Task, TaskLists, Tasks};
+pub use verify::verify;
 
 use crate::cpython::Heap;
 use crate::memory::Fault;

@@ -140,7 +140,7 @@ pub fn take_debug_offsets(memory: &dyn Memory, runtime: Addr, minor: u8, into: &
         for field in *fields {
             let value = word_at(&bytes, at);
             at += 8;
-            if let Some(ours) = field_of(into, group, field)
+            if let Some(ours) = field_of(into, minor, group, field)
                 && value < FURTHEST
             {
                 *ours = value;
@@ -151,12 +151,15 @@ pub fn take_debug_offsets(memory: &dyn Memory, runtime: Addr, minor: u8, into: &
     Ok(Stated::Taken(taken))
 }
 
-fn field_of<'o>(o: &'o mut Offsets, group: &str, field: &str) -> Option<&'o mut u64> {
+fn field_of<'o>(o: &'o mut Offsets, minor: u8, group: &str, field: &str) -> Option<&'o mut u64> {
     Some(match (group, field) {
         ("runtime", "interpreters_head") => &mut o.runtime_interpreters_head,
         ("interp", "threads_head") => &mut o.interp_threads_head,
         ("interp", "imports_modules") => &mut o.interp_modules,
         ("interp", "gil_holder") => &mut o.interp_gil_last_holder,
+        // `_PyThreadStateImpl` of 3.13 begins with the `PyThreadState`, and goes on with `asyncio_running_loop`
+        // (Include/internal/pycore_tstate.h).
+        ("thread", "size") if minor == 13 => &mut o.tstate_asyncio_running_loop,
         ("thread", "next") => &mut o.tstate_next,
         ("thread", "interp") => &mut o.tstate_interp,
         ("thread", "thread_id") => &mut o.tstate_thread_id,

@@ -32,6 +32,11 @@ impl Heap {
         Heap { memory, offsets, version, budget: Cell::new(ONE_WALK), type_names: RefCell::default() }
     }
 
+    /// Forgets the names of types, for when an offset by which they were read turned out wrong.
+    pub fn forget_types(&self) {
+        self.type_names.borrow_mut().clear();
+    }
+
     pub fn memory(&self) -> &dyn Memory {
         &*self.memory
     }

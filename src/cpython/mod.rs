@@ -10,12 +10,15 @@ mod objects;
 mod offsets;
 mod symbols;
 mod threads;
+mod verify;
 mod version;
 
+pub use debug_offsets::{Stated, take_asyncio_debug, take_debug_offsets};
 pub use contexts::{Binding, CONTEXT_HEAD, ContextWords};
 pub use heap::{Heap, ONE_WALK};
 pub use locate::{Found, LocateError, locate};
 pub use objects::{STR_HEAD, StrLayout, decode, word_at};
 pub use offsets::{ABSENT, CONTEXT_VERSION, FIELDS, Field, GIL_EXTENT, MINORS, Offsets, THREAD_ID};
 pub use threads::{CONTEXT_WORDS, GIL_WORDS, GilWords, Runtime, ThreadState};
+pub use verify::{Refused, check, verify_core, verify_library};
 pub use version::Version;

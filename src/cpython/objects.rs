@@ -192,6 +192,11 @@ impl Heap {
         Ok(entries.into_iter().zip(split).map(|((k, _), v)| (k, v)).filter(|(k, v)| !k.is_null() && !v.is_null()).collect())
     }
 
+    /// The keys of a `PyDictKeysObject`, in order.
+    pub fn dict_entry_keys(&self, keys: Addr) -> Result<Vec<Addr>, Fault> {
+        Ok(self.dict_entries(keys)?.into_iter().map(|(key, _)| key).filter(|key| !key.is_null()).collect())
+    }
+
     /// All entries of a `PyDictKeysObject`, used or not.
     fn dict_entries(&self, keys: Addr) -> Result<Vec<(Addr, Addr)>, Fault> {
         let o = &self.offsets;

@@ -71,14 +71,16 @@ offsets! {
     // PyThreadState
     tstate_next:                        [   8],
     tstate_interp:                      [  16],
-    tstate_dict:                        [ 152,  152,  152,  128,  112,  128,  128,  152],
+    /// `dict`, where the running loop is up to 3.12
+    tstate_dict:                        [ 152,  152,  152,  128,  112,   NO,   NO,   NO],
     /// `thread_id`, which is `pthread_self()`
     tstate_thread_id:                   [ 176,  176,  176,  152,  136,  152,  152,  176],
     /// `native_thread_id`, as the worker's own PID namespace numbers it
     tstate_native_thread_id:            [  NO,   NO,   NO,  160,  144,  160,  160,  184],
     /// `context`; `context_ver` follows at +8 and `id` at +16 in all versions
     tstate_context:                     [ 240,  240,  240,  224,  208,  208,  208,  232],
-    /// `_PyThreadStateImpl.asyncio_running_loop`
+    /// `_PyThreadStateImpl.asyncio_running_loop`; in 3.13 the first field behind the `PyThreadState`, which grew by a
+    /// word between 3.13.5 and 3.13.15: `debug_offsets.rs` takes its size
     tstate_asyncio_running_loop:        [  NO,   NO,   NO,   NO,   NO,  304,  864, 1024],
     /// `_PyThreadStateImpl.asyncio_tasks_head`
     tstate_asyncio_tasks_head:          [  NO,   NO,   NO,   NO,   NO,   NO,  880, 1048],
@@ -101,7 +103,7 @@ offsets! {
     int_digits:                         [  24],
     float_value:                        [  16],
     tuple_size:                         [  16],
-    tuple_items:                        [  24],
+    tuple_items:                        [  24,   24,   24,   24,   24,   24,   32,   32],
     list_size:                          [  16],
     list_items:                         [  24],
     // PyDictObject, PyDictKeysObject, PyDictValues

@@ -1,0 +1,174 @@
+//! The command line as clap reads it. From this definition come `--help`, the man page and the completions. Knows what
+//! each flag may hold, nothing of what is done with it; `plan` makes of these arguments what is meant.
+
+use super::values::{self, RATE, SLOW_THRESHOLD, SLOW_WINDOW, WINDOW};
+use crate::view::{COLUMNS, Column, Sort, choose_columns};
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::time::Duration;
+
+const ABOUT: &str = "Shows, from outside, who uses the CPU and who blocks the loop in a Python asyncio worker";
+
+const LONG_ABOUT: &str = "\
+Shows, from outside, the sessions that share one Python asyncio worker: who uses the CPU, who blocks the event loop, \
+at which line and why, since when, and who has to wait.
+
+The worker need not have been prepared and does not take part: otop reads its memory and its clocks through the kernel. \
+It never signals, traces or writes to it. Reading another process needs its user's rights or root's.";
+
+const AFTER: &str = "\
+Examples:
+  otop                                   find the asyncio workers here, and watch one
+  sudo otop --pid 1234                   watch this worker live; ? shows the keys
+  sudo otop --pid 1234 --once            one look at it, as text
+  sudo otop --pid 1234 --sort cpu_pct    the greediest session first
+  sudo otop --pid 1234 --status slow     only those who blocked the loop
+  sudo otop --pid 1234 --json --window 10s >> worker.jsonl
+  sudo otop --pid 1234 --session-from request_id
+  otop demo                              start a sample worker and watch it
+
+Exit status:
+  0  done
+  1  anything that is not named below
+  2  the command line is wrong
+  3  no such process, or no worker was found
+  4  the worker's memory may not be read
+  5  not a Python that otop can read, or one without asyncio
+  6  the worker ended before there was a figure";
+
+#[derive(Debug, Parser)]
+#[command(name = "otop", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
+    infer_long_args = false
+)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub worker: WorkerArguments,
+    #[command(flatten)]
+    pub look: LookArguments,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the bundled sample worker and watch it; without a terminal, print one snapshot
+    Demo(LookArguments),
+    /// Write the man pages or the completions into a directory
+    #[command(hide = true)]
+    Generate {
+        #[arg(value_enum)]
+        what: Generated,
+        directory: PathBuf,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Generated {
+    Man,
+    Completions,
+}
+
+/// Which worker, and what names the sessions in it.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Worker")]
+pub struct WorkerArguments {
+    /// Process to watch [default: the only asyncio worker here, or a choice]
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    pub pid: Option<i32>,
+
+    /// Show what the worker itself serves at its OpenRTC introspection socket
+    #[arg(long, value_name = "PATH")]
+    #[arg(conflicts_with_all = ["pid", "session_from", "agent_from", "tenant_from", "rate", "slow_threshold", "slow_window"])]
+    pub socket: Option<PathBuf>,
+
+    /// Contextvar that holds the session's id [default: OpenRTC's]
+    #[arg(long, value_name = "NAME", value_parser = values::variable)]
+    pub session_from: Option<String>,
+
+    /// Contextvar that holds the agent's name [default: OpenRTC's]
+    #[arg(long, value_name = "NAME", value_parser = values::variable)]
+    pub agent_from: Option<String>,
+
+    /// Contextvar that holds the tenant's name [default: OpenRTC's]
+    #[arg(long, value_name = "NAME", value_parser = values::variable)]
+    pub tenant_from: Option<String>,
+}
+
+/// What to measure and how to show it.
+#[derive(Debug, Args)]
+pub struct LookArguments {
+    /// Watch for one window, print the table, exit
+    #[arg(long, help_heading = "Output")]
+    pub once: bool,
+
+    /// One JSON document per window, a line each; with --once a single one
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+
+    /// Pictures a second of the live table, 0.5 to 10
+    #[arg(long, value_name = "HZ", default_value = "1.0", help_heading = "Output")]
+    #[arg(value_parser = values::refresh_rate, allow_negative_numbers = true)]
+    pub refresh_rate: f64,
+
+    /// Column to sort by; in the live table key s goes on
+    #[arg(long, value_name = "KEY", default_value = Sort::default().name(), help_heading = "Rows and columns")]
+    #[arg(value_parser = PossibleValuesParser::new(Sort::names()))]
+    pub sort: String,
+
+    /// Show only sessions in this state; in the live table key f goes on
+    #[arg(
+        long,
+        value_name = "STATUS",
+        default_value = "all",
+        help_heading = "Rows and columns"
+    )]
+    #[arg(value_parser = PossibleValuesParser::new(["all", "active", "slow", "draining", "errored"]))]
+    pub status: String,
+
+    /// Show only sessions of this agent
+    #[arg(long, value_name = "NAME", help_heading = "Rows and columns")]
+    pub agent: Option<String>,
+
+    /// Show only sessions of this tenant
+    #[arg(long, value_name = "NAME", help_heading = "Rows and columns")]
+    pub tenant: Option<String>,
+
+    #[arg(long, value_name = "LIST", help = columns_help(), help_heading = "Rows and columns")]
+    #[arg(value_parser = choose_columns)]
+    pub columns: Option<Columns>,
+
+    /// Samples a second of session and step, 1 to 10000
+    #[arg(long, value_name = "HZ", default_value = "1000", help_heading = "Measuring")]
+    #[arg(value_parser = |text: &str| RATE.parse(text))]
+    pub rate: f64,
+
+    /// Stretch of time that a percentage is about, 100ms to 10m
+    #[arg(long, value_name = "TIME", default_value = "1s", help_heading = "Measuring")]
+    #[arg(value_parser = |text: &str| WINDOW.parse(text))]
+    pub window: Duration,
+
+    /// From which length on a standing loop counts as blocked, 1ms to 1m
+    #[arg(long, value_name = "TIME", default_value = "50ms", help_heading = "Measuring")]
+    #[arg(value_parser = |text: &str| SLOW_THRESHOLD.parse(text))]
+    pub slow_threshold: Duration,
+
+    /// How long a session stays slow after it has blocked the loop, 100ms to 1h
+    #[arg(long, value_name = "TIME", default_value = "5s", help_heading = "Measuring")]
+    #[arg(value_parser = |text: &str| SLOW_WINDOW.parse(text))]
+    pub slow_window: Duration,
+}
+
+/// A name of its own, so that clap takes the list for one value.
+pub type Columns = Vec<&'static Column>;
+
+fn columns_help() -> String {
+    let keys: Vec<&str> = COLUMNS.iter().map(|column| column.key).collect();
+    format!(
+        "Columns to show, in this order, with commas between them: {}",
+        keys.join(", ")
+    )
+}

@@ -1,0 +1,157 @@
+//! Every way in which otop ends without having done what it was asked: what is wrong with the fact that shows it, the one
+//! command that mends it, and the exit code. This is the only place that knows exit codes.
+
+use crate::demo::DemoError;
+use crate::model::Pid;
+use crate::source::error::AttachError;
+use std::path::PathBuf;
+
+/// The exit codes of the contract; usage errors (2) are clap's, but for a choice that nobody is there to make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Other = 1,
+    Usage = 2,
+    NoWorker = 3,
+    NotPermitted = 4,
+    NotReadable = 5,
+    EndedEarly = 6,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    #[error("process {0} is Python without asyncio: it has not been imported")]
+    NoAsyncio(Pid),
+    #[error("worker {pid} ended before there was a figure ({how})")]
+    EndedEarly { pid: Pid, how: String },
+    #[error("worker {pid} gave no figure within {seconds} s")]
+    NoFigure { pid: Pid, seconds: u64 },
+    #[error("no asyncio worker was found on this machine{}", without_access(*.unreadable))]
+    NoWorker { unreadable: usize },
+    #[error("{count} asyncio workers are on this machine, and there is no terminal to choose one")]
+    SeveralWorkers { count: usize, first: Pid },
+    #[error("no worker serves {} ({reason})", .path.display())]
+    NoSocket { path: PathBuf, reason: String },
+    #[error("the socket {} may not be opened by this user", .path.display())]
+    SocketDenied { path: PathBuf },
+    #[error("the worker at {} does not answer: nothing within {seconds} s, so its loop is blocked or it is stopped", .path.display())]
+    SocketSilent {
+        path: PathBuf,
+        seconds: u64,
+        owner: Option<Pid>,
+    },
+    #[error("{} does not serve what an OpenRTC worker serves: {reason}", .path.display())]
+    SocketStrange { path: PathBuf, reason: String },
+    #[error(transparent)]
+    Demo(#[from] DemoError),
+    #[error("{what}: {error}")]
+    Output { what: String, error: std::io::Error },
+}
+
+impl CliError {
+    /// Writing failed because nobody reads any more, which is how a pipe or a terminal says that it was enough.
+    pub fn is_closed_output(&self) -> bool {
+        use nix::libc::{EIO, EPIPE};
+        matches!(self, CliError::Output { error, .. } if matches!(error.raw_os_error(), Some(EPIPE | EIO)))
+    }
+
+    pub fn exit(&self) -> Exit {
+        match self {
+            CliError::Attach(error) => attach_exit(error),
+            CliError::NoAsyncio(_) => Exit::NotReadable,
+            CliError::EndedEarly { .. } => Exit::EndedEarly,
+            CliError::NoWorker { .. } | CliError::NoSocket { .. } => Exit::NoWorker,
+            CliError::SeveralWorkers { .. } => Exit::Usage,
+            CliError::SocketDenied { .. } => Exit::NotPermitted,
+            CliError::NoFigure { .. }
+            | CliError::SocketSilent { .. }
+            | CliError::SocketStrange { .. }
+            | CliError::Demo(_)
+            | CliError::Output { .. } => Exit::Other,
+        }
+    }
+
+    /// The one command that mends it; None where there is none.
+    pub fn remedy(&self) -> Option<String> {
+        Some(match self {
+            CliError::Attach(error) => return attach_remedy(error),
+            CliError::NoAsyncio(pid) => format!("otop --pid {pid} (in a terminal it waits for asyncio)"),
+            CliError::EndedEarly { .. } => "otop (lists the workers that run now)".to_owned(),
+            CliError::NoFigure { pid, .. } => format!("otop --pid {pid} --once --window 5s"),
+            CliError::NoWorker { unreadable: 0 } => "otop demo (starts a sample worker)".to_owned(),
+            CliError::NoWorker { .. } => "sudo otop".to_owned(),
+            CliError::SeveralWorkers { first, .. } => format!("otop --pid {first}"),
+            CliError::NoSocket { .. } => "sudo otop (needs no socket)".to_owned(),
+            CliError::SocketDenied { path } => format!("sudo otop --socket {}", path.display()),
+            CliError::SocketSilent { owner: Some(pid), .. } => format!("sudo otop --pid {pid}"),
+            CliError::SocketSilent { .. } => "sudo otop --pid PID, with the worker's PID".to_owned(),
+            CliError::SocketStrange { .. } => "sudo otop (needs no socket)".to_owned(),
+            CliError::Demo(_) => "sudo apt install python3".to_owned(),
+            CliError::Output { .. } => return None,
+        })
+    }
+}
+
+fn attach_exit(error: &AttachError) -> Exit {
+    match error {
+        AttachError::NoSuchProcess(_) | AttachError::Thread { .. } => Exit::NoWorker,
+        AttachError::NotPermitted { .. } => Exit::NotPermitted,
+        AttachError::NotPython { .. }
+        | AttachError::TooOld { .. }
+        | AttachError::Unknown { .. }
+        | AttachError::LayoutRefused { .. }
+        | AttachError::OtherArchitecture { .. }
+        | AttachError::FreeThreaded { .. } => Exit::NotReadable,
+        AttachError::Gone(_) => Exit::EndedEarly,
+        AttachError::NoSuchVariable { .. } | AttachError::Io { .. } => Exit::Other,
+    }
+}
+
+fn attach_remedy(error: &AttachError) -> Option<String> {
+    Some(match error {
+        AttachError::NoSuchProcess(_) | AttachError::Gone(_) => "otop (lists the workers that run now)".to_owned(),
+        AttachError::Thread { process, .. } => format!("otop --pid {process}"),
+        AttachError::NotPermitted { refusal, .. } => refusal.remedy(),
+        AttachError::NotPython { .. } => "otop (lists the asyncio workers)".to_owned(),
+        AttachError::TooOld { pid, .. } => format!("py-spy dump --pid {pid} (reads older Pythons)"),
+        AttachError::Unknown { .. } | AttachError::LayoutRefused { .. } => {
+            "git pull && cargo install --path . (a newer otop may know it)".to_owned()
+        }
+        AttachError::OtherArchitecture { pid, .. } => format!("py-spy dump --pid {pid}"),
+        AttachError::FreeThreaded { version, .. } => {
+            let minor: Vec<&str> = version.split('.').take(2).collect();
+            format!("python{} (the build with a GIL) for the worker", minor.join("."))
+        }
+        AttachError::NoSuchVariable {
+            pid, option, likely, ..
+        } => match likely.first() {
+            Some(name) => format!("otop --pid {pid} {option} {name}"),
+            None => format!("otop --pid {pid} (without {option})"),
+        },
+        AttachError::Io { .. } => return None,
+    })
+}
+
+fn without_access(unreadable: usize) -> String {
+    match unreadable {
+        0 => String::new(),
+        1 => ", but one Python process may not be read by this user".to_owned(),
+        n => format!(", but {n} Python processes may not be read by this user"),
+    }
+}
+
+/// The one line on stderr. What comes from outside (names, paths, the kernel's texts) has no control characters in it
+/// afterwards.
+pub fn line(error: &anyhow::Error) -> String {
+    let remedy = error.downcast_ref::<CliError>().and_then(CliError::remedy);
+    let text = match remedy {
+        Some(remedy) => format!("otop: {error:#}; try: {remedy}"),
+        None => format!("otop: {error:#}"),
+    };
+    crate::view::printable(&text)
+}
+
+#[cfg(test)]
+#[path = "error_tests.rs"]
+mod tests;

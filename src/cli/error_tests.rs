@@ -1,0 +1,219 @@
+//! One table: each cause, its exit code, a piece of its text and of its remedy.
+
+use super::*;
+use crate::process::permission::Refusal;
+
+const PID: Pid = Pid(77);
+
+#[test]
+fn each_cause_has_its_text_its_code_and_its_command() {
+    let version = || "3.7.16".to_owned();
+    let path = || PathBuf::from("top.sock");
+    let name = |name: &str| name.to_owned();
+    let no_variable = |likely: Vec<String>| AttachError::NoSuchVariable {
+        pid: PID,
+        option: "--session-from",
+        name: name("reqid"),
+        likely,
+    };
+    let cases: Vec<(CliError, Exit, &str, &str)> = vec![
+        (
+            AttachError::NoSuchProcess(PID).into(),
+            Exit::NoWorker,
+            "no process has PID 77",
+            "otop",
+        ),
+        (
+            AttachError::Thread {
+                thread: PID,
+                process: Pid(70),
+            }
+            .into(),
+            Exit::NoWorker,
+            "77 is a thread, of process 70",
+            "otop --pid 70",
+        ),
+        (
+            AttachError::NotPermitted {
+                pid: PID,
+                refusal: Refusal::YamaChildren { pid: PID },
+            }
+            .into(),
+            Exit::NotPermitted,
+            "ptrace_scope is 1",
+            "sudo sysctl kernel.yama.ptrace_scope=0",
+        ),
+        (
+            AttachError::NotPython {
+                pid: PID,
+                program: name("/bin/sleep"),
+            }
+            .into(),
+            Exit::NotReadable,
+            "is not Python: it runs /bin/sleep",
+            "otop",
+        ),
+        (
+            AttachError::TooOld {
+                pid: PID,
+                version: version(),
+            }
+            .into(),
+            Exit::NotReadable,
+            "3.7.16",
+            "py-spy dump",
+        ),
+        (
+            AttachError::Unknown {
+                pid: PID,
+                version: name("3.99.0"),
+            }
+            .into(),
+            Exit::NotReadable,
+            "3.99.0",
+            "git pull",
+        ),
+        (
+            AttachError::LayoutRefused {
+                pid: PID,
+                version: version(),
+                field: name("tstate.frame"),
+                detail: name("is odd"),
+            }
+            .into(),
+            Exit::NotReadable,
+            "tstate.frame is odd",
+            "git pull",
+        ),
+        (
+            AttachError::OtherArchitecture {
+                pid: PID,
+                found: name("i386"),
+            }
+            .into(),
+            Exit::NotReadable,
+            "for i386",
+            "py-spy",
+        ),
+        (
+            AttachError::FreeThreaded {
+                pid: PID,
+                version: name("3.13.1"),
+            }
+            .into(),
+            Exit::NotReadable,
+            "free-threaded",
+            "python3.13 ",
+        ),
+        (
+            no_variable(vec![name("request_id")]).into(),
+            Exit::Other,
+            "\"reqid\"; the likely ones are \"request_id\"",
+            "--session-from request_id",
+        ),
+        (
+            no_variable(vec![]).into(),
+            Exit::Other,
+            "no context in process 77",
+            "without --session-from",
+        ),
+        (
+            AttachError::Gone(PID).into(),
+            Exit::EndedEarly,
+            "ended while otop attached",
+            "otop",
+        ),
+        (
+            CliError::NoAsyncio(PID),
+            Exit::NotReadable,
+            "without asyncio",
+            "otop --pid 77",
+        ),
+        (
+            CliError::EndedEarly {
+                pid: PID,
+                how: name("exited"),
+            },
+            Exit::EndedEarly,
+            "before there was a figure",
+            "otop",
+        ),
+        (
+            CliError::NoWorker { unreadable: 0 },
+            Exit::NoWorker,
+            "no asyncio worker was found",
+            "otop demo",
+        ),
+        (
+            CliError::NoWorker { unreadable: 2 },
+            Exit::NoWorker,
+            "2 Python processes may not be read",
+            "sudo otop",
+        ),
+        (
+            CliError::SeveralWorkers { count: 3, first: PID },
+            Exit::Usage,
+            "3 asyncio workers",
+            "otop --pid 77",
+        ),
+        (
+            CliError::NoSocket {
+                path: path(),
+                reason: name("refused"),
+            },
+            Exit::NoWorker,
+            "no worker serves",
+            "sudo otop",
+        ),
+        (
+            CliError::SocketDenied { path: path() },
+            Exit::NotPermitted,
+            "may not be opened",
+            "sudo otop --socket",
+        ),
+        (
+            CliError::SocketSilent {
+                path: path(),
+                seconds: 2,
+                owner: Some(PID),
+            },
+            Exit::Other,
+            "loop is blocked",
+            "sudo otop --pid 77",
+        ),
+    ];
+    let mut texts = Vec::new();
+    for (error, exit, text, remedy) in cases {
+        assert_eq!(error.exit(), exit, "{error}");
+        let line = line(&anyhow::Error::from(error));
+        assert!(line.starts_with("otop: ") && !line.contains('\n'), "{line}");
+        let (what, told) = line.split_once("; try: ").expect("a remedy");
+        assert!(what.contains(text), "{line}");
+        assert!(told.starts_with(remedy) || told.contains(remedy), "{line}");
+        texts.push(what.to_owned());
+    }
+    let count = texts.len();
+    texts.sort();
+    texts.dedup();
+    assert_eq!(texts.len(), count, "different causes have different texts");
+}
+
+#[test]
+fn nothing_of_the_workers_reaches_the_terminal_raw() {
+    let error = AttachError::NotPython {
+        pid: PID,
+        program: "\u{1b}[2J\nevil".to_owned(),
+    };
+    let line = line(&anyhow::Error::from(CliError::from(error)));
+    assert!(!line.chars().any(char::is_control), "{line:?}");
+}
+
+#[test]
+fn a_closed_pipe_is_told_from_a_full_disk() {
+    let output = |code| CliError::Output {
+        what: "stdout".to_owned(),
+        error: std::io::Error::from_raw_os_error(code),
+    };
+    assert!(output(nix::libc::EPIPE).is_closed_output() && output(nix::libc::EIO).is_closed_output());
+    assert!(!output(nix::libc::ENOSPC).is_closed_output());
+}

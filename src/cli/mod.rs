@@ -1,0 +1,4 @@
+mod args;
+mod error;
+mod plan;
+mod values;

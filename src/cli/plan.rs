@@ -1,0 +1,221 @@
+//! Typed arguments → meant arguments: what to watch, how to show it, and what to say about it beforehand. Decides, and
+//! does nothing.
+
+use super::args::{Arguments, Command, Generated, LookArguments, WorkerArguments};
+use super::values::refresh_word;
+use crate::model::Pid;
+use crate::view::{COLUMNS, Column, Filter, Options, Sort, parse_status};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What the original clamps to.
+const REFRESH_HZ: std::ops::RangeInclusive<f64> = 0.5..=10.0;
+
+/// The columns that the original documents; what a socket serves knows no others.
+const ORIGINAL_COLUMNS: usize = 9;
+
+#[derive(Debug)]
+pub enum Plan {
+    Watch { target: Target, naming: Naming, look: Look },
+    Generate { what: Generated, directory: PathBuf },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    Worker(Pid),
+    /// The only asyncio worker of this machine, or the one that is picked.
+    Any,
+    Socket(PathBuf),
+    Demo,
+}
+
+/// Contextvars that name sessions, agents and tenants; None: the ones that are known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Naming {
+    pub session_from: Option<String>,
+    pub agent_from: Option<String>,
+    pub tenant_from: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    Live,
+    /// One window as text.
+    Once,
+    /// One window as a JSON document.
+    OnceJson,
+    /// One JSON document per window.
+    Json,
+}
+
+#[derive(Clone, Debug)]
+pub struct Look {
+    pub shape: Shape,
+    pub options: Options,
+    /// Time between two pictures.
+    pub refresh: Duration,
+    pub rate_hz: f64,
+    pub window: Duration,
+    pub slow_threshold: Duration,
+    pub slow_window: Duration,
+    /// What the user should know before it begins.
+    pub words: Vec<String>,
+}
+
+/// `has_terminal`: somebody can look at a live table and press keys.
+pub fn plan(arguments: Arguments, has_terminal: bool) -> Plan {
+    match arguments.command {
+        Some(Command::Generate { what, directory }) => Plan::Generate { what, directory },
+        Some(Command::Demo(look)) => {
+            let look = self::look(look, has_terminal, COLUMNS);
+            Plan::Watch {
+                target: Target::Demo,
+                naming: Naming::default(),
+                look,
+            }
+        }
+        None => {
+            let WorkerArguments {
+                pid,
+                socket,
+                session_from,
+                agent_from,
+                tenant_from,
+            } = arguments.worker;
+            let (target, columns) = match (pid, socket) {
+                (_, Some(path)) => (Target::Socket(path), COLUMNS.get(..ORIGINAL_COLUMNS).unwrap_or(COLUMNS)),
+                (Some(pid), None) => (Target::Worker(Pid(pid)), COLUMNS),
+                (None, None) => (Target::Any, COLUMNS),
+            };
+            let naming = Naming {
+                session_from,
+                agent_from,
+                tenant_from,
+            };
+            Plan::Watch {
+                target,
+                naming,
+                look: look(arguments.look, has_terminal, columns),
+            }
+        }
+    }
+}
+
+fn look(arguments: LookArguments, has_terminal: bool, columns: &'static [Column]) -> Look {
+    let shape = match (arguments.once, arguments.json) {
+        (true, true) => Shape::OnceJson,
+        (false, true) => Shape::Json,
+        (true, false) => Shape::Once,
+        (false, false) if has_terminal => Shape::Live,
+        // Nobody could see it change, so it is shown once.
+        (false, false) => Shape::Once,
+    };
+    let hz = arguments.refresh_rate.clamp(*REFRESH_HZ.start(), *REFRESH_HZ.end());
+    let words = if hz == arguments.refresh_rate {
+        Vec::new()
+    } else {
+        vec![refresh_word(arguments.refresh_rate, hz)]
+    };
+    Look {
+        shape,
+        options: Options {
+            // clap has let known names pass only.
+            sort: Sort::parse(&arguments.sort).unwrap_or_default(),
+            filter: Filter {
+                status: parse_status(&arguments.status).unwrap_or_default(),
+                agent: arguments.agent,
+                tenant: arguments.tenant,
+                text: String::new(),
+            },
+            columns: arguments.columns.unwrap_or_else(|| columns.iter().collect()),
+        },
+        refresh: Duration::from_secs_f64(1.0 / hz),
+        rate_hz: arguments.rate,
+        window: arguments.window,
+        slow_threshold: arguments.slow_threshold,
+        slow_window: arguments.slow_window,
+        words,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn planned(line: &[&str], has_terminal: bool) -> (Target, Naming, Look) {
+        let line = std::iter::once("otop").chain(line.iter().copied());
+        match plan(
+            Arguments::try_parse_from(line).expect("a right command line"),
+            has_terminal,
+        ) {
+            Plan::Watch { target, naming, look } => (target, naming, look),
+            Plan::Generate { .. } => panic!("nothing to generate"),
+        }
+    }
+
+    #[test]
+    fn what_is_watched() {
+        let target = |line: &[&str]| planned(line, true).0;
+        assert_eq!(target(&[]), Target::Any);
+        assert_eq!(target(&["--pid", "12"]), Target::Worker(Pid(12)));
+        assert_eq!(target(&["--socket", "top.sock"]), Target::Socket("top.sock".into()));
+        assert_eq!(target(&["demo", "--once"]), Target::Demo);
+    }
+
+    #[test]
+    fn without_a_terminal_the_live_table_is_shown_once() {
+        let shape = |line: &[&str], terminal| planned(line, terminal).2.shape;
+        assert_eq!(shape(&[], true), Shape::Live);
+        assert_eq!(shape(&[], false), Shape::Once);
+        assert_eq!(shape(&["--once"], true), Shape::Once);
+        for terminal in [true, false] {
+            assert_eq!(shape(&["--json"], terminal), Shape::Json);
+            assert_eq!(shape(&["--once", "--json"], terminal), Shape::OnceJson);
+            assert_eq!(
+                shape(&["demo"], terminal),
+                if terminal { Shape::Live } else { Shape::Once }
+            );
+        }
+    }
+
+    #[test]
+    fn the_refresh_rate_is_moved_into_its_range_with_a_word() {
+        for (given, hz) in [
+            ("0", 0.5),
+            ("-1", 0.5),
+            ("0.5", 0.5),
+            ("2", 2.0),
+            ("10", 10.0),
+            ("99", 10.0),
+        ] {
+            let look = planned(&["--refresh-rate", given], true).2;
+            assert_eq!(look.refresh, Duration::from_secs_f64(1.0 / hz), "{given}");
+            assert_eq!(
+                look.words.is_empty(),
+                given.parse() == Ok(hz),
+                "{given}: {:?}",
+                look.words
+            );
+        }
+        let look = planned(&["--refresh-rate", "99"], true).2;
+        assert_eq!(look.words, ["--refresh-rate 99 is not in 0.5 to 10 Hz; 10 is taken"]);
+    }
+
+    #[test]
+    fn the_defaults_are_the_documented_ones() {
+        let (_, naming, look) = planned(&[], true);
+        assert_eq!(naming, Naming::default());
+        assert_eq!((look.rate_hz, look.refresh), (1000.0, Duration::from_secs(1)));
+        assert_eq!(
+            (look.window, look.slow_window),
+            (Duration::from_secs(1), Duration::from_secs(5))
+        );
+        assert_eq!(
+            (look.slow_threshold, look.options.sort.name()),
+            (Duration::from_millis(50), "mem_mb")
+        );
+        assert_eq!(look.options.columns.len(), COLUMNS.len());
+        assert_eq!(planned(&["--socket", "x"], true).2.options.columns.len(), 9);
+    }
+}

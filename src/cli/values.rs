@@ -1,0 +1,194 @@
+//! What a flag's value may be: numbers and times with their ranges, and names of variables. Every refusal says what would
+//! be right. Knows nothing of what the values are for.
+
+use std::time::Duration;
+
+/// Rates that make sense, both ends included.
+pub struct Rates {
+    least: f64,
+    most: f64,
+}
+
+/// Times that make sense, both ends included.
+pub struct Times {
+    least: Duration,
+    most: Duration,
+}
+
+/// Above, a sample would take longer than the time to the next one.
+pub const RATE: Rates = Rates {
+    least: 1.0,
+    most: 10_000.0,
+};
+
+/// Below, a window holds too few batches of samples; above, it is a log and no table.
+pub const WINDOW: Times = Times {
+    least: Duration::from_millis(100),
+    most: Duration::from_secs(600),
+};
+
+/// Below, the samples of a millisecond cannot tell a step from a block.
+pub const SLOW_THRESHOLD: Times = Times {
+    least: Duration::from_millis(1),
+    most: Duration::from_secs(60),
+};
+
+pub const SLOW_WINDOW: Times = Times {
+    least: Duration::from_millis(100),
+    most: Duration::from_secs(3600),
+};
+
+impl Rates {
+    pub fn parse(&self, text: &str) -> Result<f64, String> {
+        let (least, most) = (self.least, self.most);
+        match text.trim().parse::<f64>() {
+            Ok(rate) if (least..=most).contains(&rate) => Ok(rate),
+            Ok(_) => Err(format!("{text} is not in {least} to {most}")),
+            Err(_) => Err(format!("not a number; {least} to {most} a second are possible")),
+        }
+    }
+}
+
+impl Times {
+    pub fn parse(&self, text: &str) -> Result<Duration, String> {
+        let (least, most) = (written(self.least), written(self.most));
+        match duration(text)? {
+            time if (self.least..=self.most).contains(&time) => Ok(time),
+            _ => Err(format!("{text} is not in {least} to {most}")),
+        }
+    }
+}
+
+/// Any number: what lies outside of the range is moved into it, with a word, as the original documents it.
+pub fn refresh_rate(text: &str) -> Result<f64, String> {
+    match text.trim().parse::<f64>() {
+        Ok(rate) if rate.is_finite() => Ok(rate),
+        _ => Err("not a number; 0.5 to 10 a second are possible".to_owned()),
+    }
+}
+
+/// What is said of a refresh rate that was moved.
+pub fn refresh_word(given: f64, taken: f64) -> String {
+    format!("--refresh-rate {given} is not in 0.5 to 10 Hz; {taken} is taken")
+}
+
+/// The name of a contextvar.
+pub fn variable(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("a contextvar's name is needed".to_owned());
+    }
+    if let Some(at) = text.find(['.', '[']) {
+        let name = &text[..at];
+        return Err(match name {
+            "" => "a contextvar's name is needed, and a path from it is not supported yet".to_owned(),
+            name => format!("a path from a contextvar is not supported yet, only its name: {name:?}"),
+        });
+    }
+    Ok(text.to_owned())
+}
+
+/// `500ms`, `1s`, `1.5s`, `2m`, `1h`: a number and its unit.
+fn duration(text: &str) -> Result<Duration, String> {
+    const EXPECTED: &str = "a time has a number and a unit, like 500ms, 1s or 2m";
+    let text = text.trim();
+    let unit_at = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .ok_or_else(|| EXPECTED.to_owned())?;
+    let (number, unit) = text.split_at(unit_at);
+    let seconds = match unit.trim() {
+        "us" | "µs" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(EXPECTED.to_owned()),
+    };
+    let number: f64 = number.parse().map_err(|_| EXPECTED.to_owned())?;
+    Duration::try_from_secs_f64(number * seconds).map_err(|_| format!("{text} is too long"))
+}
+
+/// The way that it would be typed.
+pub fn written(time: Duration) -> String {
+    let ms = time.as_millis();
+    match ms {
+        _ if ms % 3_600_000 == 0 && ms > 0 => format!("{}h", ms / 3_600_000),
+        _ if ms % 60_000 == 0 && ms > 0 => format!("{}m", ms / 60_000),
+        _ if ms % 1000 == 0 => format!("{}s", ms / 1000),
+        _ => format!("{ms}ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_with_their_units() {
+        let cases = [
+            ("500ms", 500),
+            ("1s", 1000),
+            ("1.5s", 1500),
+            ("2m", 120_000),
+            ("0.1s", 100),
+            (" 1 s ", 1000),
+        ];
+        for (text, ms) in cases {
+            assert_eq!(WINDOW.parse(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        assert_eq!(SLOW_THRESHOLD.parse("1500us"), Ok(Duration::from_micros(1500)));
+        assert_eq!(SLOW_WINDOW.parse("1h"), Ok(Duration::from_secs(3600)));
+    }
+
+    #[test]
+    fn what_is_no_time_or_an_absurd_one_is_refused_with_what_would_be_right() {
+        for text in [
+            "", "1", "s", "-1s", "1x", "NaNs", "infs", "1..5s", "1s2", "1e3s", "１s", ".",
+        ] {
+            let refusal = WINDOW.parse(text).expect_err(text);
+            assert!(refusal.contains("like 500ms, 1s or 2m"), "{text}: {refusal}");
+        }
+        for text in ["0s", "99ms", "11m", "1000h"] {
+            let refusal = WINDOW.parse(text).expect_err(text);
+            assert_eq!(refusal, format!("{text} is not in 100ms to 10m"));
+        }
+        assert!(
+            WINDOW
+                .parse(&format!("{}h", "9".repeat(400)))
+                .is_err_and(|refusal| refusal.contains("too long"))
+        );
+    }
+
+    #[test]
+    fn rates_have_a_range() {
+        assert_eq!(RATE.parse("1000"), Ok(1000.0));
+        assert_eq!(RATE.parse("10000"), Ok(10_000.0));
+        for text in ["0", "-5", "10001", "NaN", "inf", "0.5"] {
+            assert_eq!(RATE.parse(text), Err(format!("{text} is not in 1 to 10000")));
+        }
+        assert!(
+            RATE.parse("many")
+                .is_err_and(|refusal| refusal.contains("not a number"))
+        );
+    }
+
+    #[test]
+    fn a_refresh_rate_is_any_number() {
+        assert_eq!(refresh_rate("0"), Ok(0.0));
+        assert_eq!(refresh_rate("-3"), Ok(-3.0));
+        for text in ["NaN", "inf", "-inf", "fast", ""] {
+            assert!(refresh_rate(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_path_from_a_variable_is_refused_by_name() {
+        assert_eq!(variable("request_id"), Ok("request_id".to_owned()));
+        assert_eq!(variable("wunsch-nr:ä"), Ok("wunsch-nr:ä".to_owned()));
+        let refusal = variable("agents_job_context._info.token").expect_err("a path");
+        assert!(
+            refusal.contains("not supported yet") && refusal.ends_with("\"agents_job_context\""),
+            "{refusal}"
+        );
+        assert!(variable("ctx[\"id\"]").is_err() && variable(" ").is_err() && variable(".x").is_err());
+    }
+}

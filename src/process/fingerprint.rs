@@ -1,0 +1,169 @@
+//! Tells whether a PID still means the process, and the program in it, that it meant at attach: numbers are given out
+//! again, and `exec` puts another program under the same number.
+
+use super::{ProcessError, facts::State, read};
+use crate::model::Pid;
+use std::os::linux::fs::MetadataExt;
+
+/// What a process is known by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
+    pid: Pid,
+    /// In kernel ticks since boot: two processes of one number differ in it.
+    start_time: u64,
+    /// Device and inode of the program; None where it may not be asked.
+    program: Option<(u64, u64)>,
+    /// Where its first stack begins. The kernel chooses it anew at every `exec`, which gives away a process that
+    /// starts the very same program again. 0 where it may not be asked.
+    stack: u64,
+}
+
+/// What became of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sameness {
+    Same,
+    /// It ended; its number is free, a zombie's, or another process's.
+    Exited,
+    /// It runs another program, or the same one from its beginning.
+    Execed,
+}
+
+/// When the process was started, in kernel ticks since boot.
+pub fn start_time(pid: Pid) -> Result<u64, ProcessError> {
+    Ok(read::stat(pid)?.starttime)
+}
+
+impl Fingerprint {
+    pub fn of(pid: Pid) -> Result<Fingerprint, ProcessError> {
+        let stat = read::stat(pid)?;
+        if State::from(stat.state).has_ended() {
+            return Err(ProcessError::Gone(pid));
+        }
+        // `stat` follows the link to the file itself, also where it was deleted or lies in another mount namespace.
+        let program = std::fs::metadata(format!("/proc/{pid}/exe"))
+            .ok()
+            .map(|m| (m.st_dev(), m.st_ino()));
+        Ok(Fingerprint {
+            pid,
+            start_time: stat.starttime,
+            program,
+            stack: stat.startstack,
+        })
+    }
+
+    /// Looks again.
+    pub fn still_same(&self) -> Sameness {
+        match Fingerprint::of(self.pid) {
+            Ok(now) => self.compare(&now),
+            Err(ProcessError::Gone(_)) => Sameness::Exited,
+            // Not being told is no proof of a change; whoever reads its memory will hear of it.
+            Err(_) => Sameness::Same,
+        }
+    }
+
+    fn compare(&self, now: &Fingerprint) -> Sameness {
+        let changed_program = matches!((self.program, now.program), (Some(then), Some(now)) if then != now);
+        let changed_stack = self.stack != 0 && now.stack != 0 && self.stack != now.stack;
+        if self.start_time != now.start_time {
+            Sameness::Exited
+        } else if changed_program || changed_stack {
+            Sameness::Execed
+        } else {
+            Sameness::Same
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    fn fingerprint() -> Fingerprint {
+        Fingerprint {
+            pid: Pid(7),
+            start_time: 100,
+            program: Some((1, 2)),
+            stack: 0x7000,
+        }
+    }
+
+    #[test]
+    fn another_start_time_is_another_process_whatever_it_runs() {
+        let now = Fingerprint {
+            start_time: 101,
+            ..fingerprint()
+        };
+        assert_eq!(fingerprint().compare(&now), Sameness::Exited);
+        assert_eq!(
+            fingerprint().compare(&Fingerprint { stack: 1, ..now }),
+            Sameness::Exited
+        );
+    }
+
+    #[test]
+    fn another_program_or_the_same_from_its_beginning_is_an_exec() {
+        assert_eq!(
+            fingerprint().compare(&Fingerprint {
+                program: Some((1, 3)),
+                ..fingerprint()
+            }),
+            Sameness::Execed
+        );
+        assert_eq!(
+            fingerprint().compare(&Fingerprint {
+                stack: 0x7100,
+                ..fingerprint()
+            }),
+            Sameness::Execed
+        );
+    }
+
+    #[test]
+    fn what_may_not_be_asked_proves_nothing() {
+        let hidden = Fingerprint {
+            program: None,
+            stack: 0,
+            ..fingerprint()
+        };
+        assert_eq!(fingerprint().compare(&hidden), Sameness::Same);
+        assert_eq!(hidden.compare(&fingerprint()), Sameness::Same);
+    }
+
+    #[test]
+    fn an_exec_of_the_same_program_is_seen_and_so_is_the_end() {
+        let mut child = Command::new("sh")
+            .args(["-c", "read line; exec sh -c 'read line'"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("a shell starts");
+        let pid = Pid(i32::try_from(child.id()).expect("a pid fits"));
+        // The child is a copy of this program until its own exec; wait for the shell.
+        let shell = loop {
+            let now = Fingerprint::of(pid).expect("it runs");
+            if super::super::comm(pid).is_ok_and(|name| name == "sh") {
+                break now;
+            }
+        };
+        let shell = if shell.still_same() == Sameness::Same {
+            shell
+        } else {
+            Fingerprint::of(pid).expect("it runs")
+        };
+        let mut stdin = child.stdin.take().expect("piped");
+        writeln!(stdin, "go").expect("written");
+        let mut seen = shell.still_same();
+        for _ in 0..500 {
+            if seen != Sameness::Same {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            seen = shell.still_same();
+        }
+        assert_eq!(seen, Sameness::Execed);
+        drop(stdin);
+        child.wait().expect("waited");
+        assert_eq!(shell.still_same(), Sameness::Exited);
+    }
+}

@@ -1,0 +1,24 @@
+//! What the kernel says of a process, from `/proc`: who it is, whether it is still the same one, whether its memory
+//! may be read, where it lives. Looks once a second at most; what is asked at every sample is `thread_clock`.
+//! Knows nothing of CPython, of sessions, or of what the figures are for.
+
+pub mod candidates;
+mod error;
+mod facts;
+mod fingerprint;
+mod host;
+mod hostname;
+mod maps;
+pub mod namespaces;
+pub mod permission;
+mod read;
+
+pub use error::ProcessError;
+pub use facts::{
+    Credentials, State, comm, command_line, credentials, otop_cpu, process_cpu, rss_bytes, started_unix, state,
+    threads, uptime, whole_process,
+};
+pub use fingerprint::{Fingerprint, Sameness, start_time};
+pub use host::Host;
+pub use hostname::uts_hostname;
+pub use maps::{Mapping, maps};

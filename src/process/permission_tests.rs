@@ -1,0 +1,196 @@
+//! One table: what both sides are, and which check is named. The real thing is tried on what this machine has.
+
+use super::*;
+
+const PID: Pid = Pid(77);
+const PTRACE: u64 = 1 << CAP_SYS_PTRACE;
+
+fn user(id: u32) -> Credentials {
+    Credentials {
+        uids: [id; 3],
+        gids: [id; 3],
+        permitted_capabilities: 0,
+        effective_capabilities: 0,
+        seccomp: 0,
+    }
+}
+
+fn between(ours: Credentials, theirs: Credentials) -> Circumstances {
+    Circumstances {
+        ours,
+        theirs,
+        yama: None,
+        capabilities_count: Some(true),
+        user_namespaces: ("user:[2]".to_owned(), "user:[1]".to_owned()),
+        dumpable: true,
+        lockdown: None,
+        modules: "capability".to_owned(),
+        in_container: false,
+        errno: Errno::EPERM,
+    }
+}
+
+#[test]
+fn each_cause_is_told_from_the_others() {
+    let root = Credentials {
+        permitted_capabilities: PTRACE,
+        effective_capabilities: PTRACE,
+        ..user(0)
+    };
+    let bare_root = Credentials {
+        permitted_capabilities: 1,
+        effective_capabilities: 1,
+        ..user(0)
+    };
+    let same = || between(user(1000), user(1000));
+    let cases = [
+        ("another user", between(user(1000), user(33)), "belongs to user 33"),
+        (
+            "one of three ids differs",
+            between(
+                user(1000),
+                Credentials {
+                    uids: [1000, 1000, 0],
+                    ..user(1000)
+                },
+            ),
+            "belongs to user 1000/1000/0",
+        ),
+        (
+            "another group",
+            between(
+                user(1000),
+                Credentials {
+                    gids: [4; 3],
+                    ..user(1000)
+                },
+            ),
+            "group 4,",
+        ),
+        (
+            "not dumpable",
+            Circumstances {
+                dumpable: false,
+                ..same()
+            },
+            "core dumps",
+        ),
+        (
+            "more capable",
+            between(
+                user(1000),
+                Credentials {
+                    permitted_capabilities: 1 << 10,
+                    ..user(1000)
+                },
+            ),
+            "CapPrm 0000000000000400",
+        ),
+        (
+            "yama 1",
+            Circumstances {
+                yama: Some(1),
+                ..same()
+            },
+            "ptrace_scope is 1",
+        ),
+        (
+            "yama 2",
+            Circumstances {
+                yama: Some(2),
+                ..same()
+            },
+            "ptrace_scope is 2",
+        ),
+        (
+            "yama 3 stops root too",
+            Circumstances {
+                yama: Some(3),
+                ..between(root, user(33))
+            },
+            "ptrace_scope is 3",
+        ),
+        (
+            "yama 0 says nothing",
+            Circumstances {
+                yama: Some(0),
+                ..between(user(1000), user(33))
+            },
+            "user 33",
+        ),
+        (
+            "root without the capability",
+            between(bare_root, user(33)),
+            "root without the capability SYS_PTRACE",
+        ),
+        (
+            "root without the capability, same user, Yama",
+            Circumstances {
+                yama: Some(1),
+                ..between(bare_root, bare_root)
+            },
+            "root without the capability SYS_PTRACE",
+        ),
+        (
+            "a foreign user namespace",
+            Circumstances {
+                capabilities_count: Some(false),
+                ..between(root, user(0))
+            },
+            "user:[2] against otop's user:[1]",
+        ),
+        (
+            "seccomp",
+            between(Credentials { seccomp: 2, ..root }, user(0)),
+            "Seccomp: 2",
+        ),
+        (
+            "lockdown",
+            Circumstances {
+                lockdown: Some("confidentiality".to_owned()),
+                ..between(root, user(0))
+            },
+            "lockdown: confidentiality",
+        ),
+        (
+            "a security module",
+            Circumstances {
+                modules: "capability,apparmor".to_owned(),
+                ..between(root, user(0))
+            },
+            "capability,apparmor",
+        ),
+        ("nothing known", between(root, user(0)), "Operation not permitted"),
+    ];
+    for (name, seen, expected) in cases {
+        let told = explain(PID, &seen).to_string();
+        assert!(told.contains(expected), "{name}: {told}");
+        assert!(!told.contains('\n'), "{name} is one line: {told}");
+    }
+}
+
+#[test]
+fn every_cause_has_a_command_of_its_own_kind() {
+    let pid = PID;
+    assert_eq!(Refusal::NotDumpable { pid }.remedy(), "sudo otop --pid 77");
+    assert_eq!(
+        Refusal::YamaChildren { pid }.remedy(),
+        "sudo sysctl kernel.yama.ptrace_scope=0"
+    );
+    let in_container = Refusal::MissingCapability {
+        pid,
+        effective: 0,
+        in_container: true,
+    };
+    assert!(in_container.remedy().starts_with("docker run --cap-add SYS_PTRACE"));
+}
+
+#[test]
+fn own_memory_may_be_read_and_nobodys_is_gone() {
+    let own = Pid(i32::try_from(std::process::id()).expect("a pid fits"));
+    assert_eq!(check(own), Ok(Access::Scattered));
+    assert_eq!(
+        check(Pid(i32::MAX)),
+        Err(NoAccess::Process(ProcessError::Gone(Pid(i32::MAX))))
+    );
+}

@@ -1,0 +1,100 @@
+//! Why a worker cannot be watched: each cause its own, with the fact that shows it. Says nothing of exit codes and of
+//! what to do about it; `cli::error` does.
+
+use crate::model::Pid;
+use crate::process::ProcessError;
+use crate::process::permission::{NoAccess, Refusal};
+
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum AttachError {
+    #[error("no process has PID {0} (/proc/{0} does not exist)")]
+    NoSuchProcess(Pid),
+    /// The number names a thread of a process.
+    #[error("{thread} is a thread, of process {process}")]
+    Thread { thread: Pid, process: Pid },
+    #[error("the memory of process {pid} may not be read: {refusal}")]
+    NotPermitted { pid: Pid, refusal: Refusal },
+    /// Nothing of an interpreter was found in what it runs and maps.
+    #[error("process {pid} is not Python: it runs {program}, which has no interpreter in it and maps none")]
+    NotPython { pid: Pid, program: String },
+    #[error("process {pid} runs Python {version}, and the oldest that otop reads is 3.8")]
+    TooOld { pid: Pid, version: String },
+    /// Newer than any layout that is known.
+    #[error("process {pid} runs Python {version}, which this otop does not know (it reads 3.8 to 3.15)")]
+    Unknown { pid: Pid, version: String },
+    /// What was found there does not verify.
+    #[error("the memory of process {pid} is not laid out as Python {version} is known to be: {field} {detail}")]
+    LayoutRefused {
+        pid: Pid,
+        version: String,
+        field: String,
+        detail: String,
+    },
+    #[error("process {pid} is a program for {found}, and this otop reads x86-64 only")]
+    OtherArchitecture { pid: Pid, found: String },
+    #[error("process {pid} runs a free-threaded build of Python {version} (no GIL), which otop does not read yet")]
+    FreeThreaded { pid: Pid, version: String },
+    /// No live context holds a variable of this name.
+    #[error("no context in process {pid} has a variable named {name:?}{}", likely_ones(.likely))]
+    NoSuchVariable {
+        pid: Pid,
+        option: &'static str,
+        name: String,
+        likely: Vec<String>,
+    },
+    /// It was there, and ended while otop looked at it.
+    #[error("process {0} ended while otop attached")]
+    Gone(Pid),
+    #[error("{what}: {detail}")]
+    Io { what: String, detail: String },
+}
+
+impl AttachError {
+    /// For what fails on the machine's side, whatever it was about.
+    pub fn io(what: impl Into<String>, error: &std::io::Error) -> AttachError {
+        AttachError::Io {
+            what: what.into(),
+            detail: error.to_string(),
+        }
+    }
+}
+
+impl From<NoAccess> for AttachError {
+    fn from(error: NoAccess) -> AttachError {
+        match error {
+            NoAccess::Refused(refusal) => AttachError::NotPermitted {
+                pid: refusal.pid(),
+                refusal,
+            },
+            NoAccess::Process(error) => error.into(),
+        }
+    }
+}
+
+impl From<ProcessError> for AttachError {
+    fn from(error: ProcessError) -> AttachError {
+        match error {
+            ProcessError::Gone(pid) => AttachError::NoSuchProcess(pid),
+            ProcessError::Thread { thread, process } => AttachError::Thread { thread, process },
+            ProcessError::Denied { pid, file } => AttachError::Io {
+                what: format!("/proc/{pid}/{file}"),
+                detail: "permission denied".to_owned(),
+            },
+            ProcessError::Unreadable { pid, file, detail } => AttachError::Io {
+                what: format!("/proc/{pid}/{file}"),
+                detail,
+            },
+        }
+    }
+}
+
+/// `; the likely ones are "a", "b"`, or nothing. Debug formatting keeps control characters off the terminal.
+fn likely_ones(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        names => {
+            let names: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
+            format!("; the likely ones are {}", names.join(", "))
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! One observation after another, live or replayed.
+
+pub mod error;

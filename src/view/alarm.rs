@@ -1,0 +1,173 @@
+//! What has to be read first: a loop that is blocked now, a worker that is gone or stopped, a worker without asyncio.
+//! Knows nothing of the rest of the header.
+
+use super::format;
+use super::line::{Line, Parts, Piece, Tone};
+use super::printable::Keep;
+use crate::model::{Block, Cause, Report};
+
+/// More loops than this are rarely blocked at once; the rest is counted.
+const MOST_BLOCKS: usize = 3;
+
+/// The alarms, the worst first; none of them when all is well.
+pub fn lines(report: &Report, room: Option<usize>) -> Vec<Line> {
+    let mut lines = Vec::new();
+    if let Some(condition) = &report.worker.condition {
+        lines.push(Line::from(Piece::new(condition_text(condition), Tone::Alarm)).cut(room.unwrap_or(usize::MAX)));
+    }
+    if !report.worker.asyncio_imported {
+        let text = "asyncio is not imported yet: no loop and no sessions to see; waiting for it";
+        lines.push(Line::from(Piece::new(text, Tone::Slow)).cut(room.unwrap_or(usize::MAX)));
+    }
+    let mut now: Vec<&Block> = report.blocks.iter().filter(|block| block.ongoing).collect();
+    now.sort_by(|a, b| b.duration_ms.total_cmp(&a.duration_ms));
+    lines.extend(now.iter().take(MOST_BLOCKS).map(|block| blocked(block, room)));
+    if now.len() > MOST_BLOCKS {
+        let more = format!("and {} more loops", now.len() - MOST_BLOCKS);
+        lines.push(Line::from(Piece::new(more, Tone::Alarm)).cut(room.unwrap_or(usize::MAX)));
+    }
+    lines
+}
+
+fn condition_text(condition: &str) -> String {
+    match condition {
+        "exited" => "THE WORKER HAS ENDED: these are its last figures".to_owned(),
+        "execed" => "THE WORKER RUNS ANOTHER PROGRAM NOW: these are its last figures".to_owned(),
+        "stopped" => "THE WORKER IS STOPPED: nothing runs in it until it is continued (kill -CONT)".to_owned(),
+        other => format!("WORKER {other}"),
+    }
+}
+
+/// The newest block of this window that is over, for the line below the table; None: there was none.
+pub fn last_block(report: &Report, room: Option<usize>) -> Option<Line> {
+    let ended = report.blocks.iter().filter(|block| !block.ongoing);
+    let newest = ended.max_by(|a, b| {
+        let when = |block: &Block| block.started_at.unwrap_or(f64::NEG_INFINITY);
+        when(a).total_cmp(&when(b))
+    })?;
+    Some(sentence("last block", newest, Tone::Slow, room))
+}
+
+/// `LOOP BLOCKED ≥ 3.2 s by AJ_0014qgHOf (syscall: recvfrom) at requests/adapters.py:667 in send · ≥ 12 waiting`
+fn blocked(block: &Block, room: Option<usize>) -> Line {
+    sentence("LOOP BLOCKED", block, Tone::Alarm, room)
+}
+
+fn sentence(what: &str, block: &Block, tone: Tone, room: Option<usize>) -> Line {
+    let mut parts = Parts::default();
+    let bound = if block.duration_is_lower_bound { "≥ " } else { "" };
+    // An id of 200 characters must not push the cause off the screen.
+    let culprit = Piece::new(culprit(block), tone).cut(room.map_or(usize::MAX, |room| room / 2), Keep::Ends);
+    parts.add(
+        0,
+        [
+            Piece::new(
+                format!("{what} {bound}{} by ", format::stretch(block.duration_ms)),
+                tone,
+            ),
+            culprit,
+        ],
+    );
+    parts.add(1, [Piece::new(format!("({})", cause(block)), tone)]);
+    if let Some(place) = format::place(block.function.as_deref(), block.file.as_deref(), block.line) {
+        parts.add(2, [Piece::new(format!("at {place}"), Tone::Strong)]);
+    }
+    if let Some(waiting) = block.waiting {
+        parts.add(3, [Piece::plain(format!("· ≥ {waiting} waiting"))]);
+    }
+    if let (Cause::Gil, Some(thread)) = (block.cause, &block.holder_thread) {
+        parts.add(4, [Piece::plain(format!("· GIL held by {thread}"))]);
+    }
+    parts.join(&Piece::plain(" "), room)
+}
+
+fn culprit(block: &Block) -> String {
+    match (&block.session_id, block.cause) {
+        (None, _) => "nobody".to_owned(),
+        (Some(id), Cause::Unknown) => format!("{id}?"),
+        (Some(id), _) => id.clone(),
+    }
+}
+
+/// The cause in words; for a system call with its name.
+fn cause(block: &Block) -> String {
+    let word = match block.cause {
+        Cause::Cpu => "cpu",
+        Cause::Syscall => "syscall",
+        Cause::Gil => "waiting for the GIL",
+        Cause::Gc => "gc",
+        Cause::Unscheduled => "unscheduled: it got no CPU",
+        Cause::Stolen => "stolen by the hypervisor",
+        Cause::Stopped => "stopped",
+        Cause::Suspended => "the machine slept",
+        Cause::Unknown => "unknown",
+    };
+    match (block.cause, &block.syscall) {
+        (Cause::Syscall, Some(name)) => format!("{word}: {name}"),
+        _ => word.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::sample;
+
+    fn texts(report: &Report, room: usize) -> Vec<String> {
+        lines(report, Some(room)).iter().map(Line::text).collect()
+    }
+
+    #[test]
+    fn nothing_is_wrong() {
+        assert!(texts(&sample::report(sample::six()), 80).is_empty());
+    }
+
+    #[test]
+    fn the_culprit_is_named_and_what_does_not_fit_leaves_from_the_end() {
+        let mut report = sample::report(sample::six());
+        report
+            .blocks
+            .push(sample::block_now(Some("AJ_0014qgHOf2aF"), Cause::Syscall));
+        let full = "LOOP BLOCKED ≥ 3.2 s by AJ_0014qgHOf2aF (syscall: recvfrom) at requests/adapters.py:667 in send \
+                    · ≥ 12 waiting";
+        assert_eq!(texts(&report, 120), [full]);
+        let at_80 = "LOOP BLOCKED ≥ 3.2 s by AJ_0014qgHOf2aF (syscall: recvfrom)";
+        assert_eq!(texts(&report, 80), [at_80]);
+        assert_eq!(texts(&report, 40), ["LOOP BLOCKED ≥ 3.2 s by AJ_0014qgHOf2aF"]);
+    }
+
+    #[test]
+    fn nobody_is_blamed_where_nobody_is_the_culprit_and_a_guess_is_marked() {
+        let mut report = sample::report(sample::six());
+        report.blocks.push(sample::block_now(None, Cause::Unscheduled));
+        report.blocks[0].duration_is_lower_bound = false;
+        assert!(texts(&report, 60)[0].starts_with("LOOP BLOCKED 3.2 s by nobody (unscheduled"));
+        report.blocks[0] = sample::block_now(Some("a"), Cause::Unknown);
+        assert!(texts(&report, 60)[0].starts_with("LOOP BLOCKED ≥ 3.2 s by a? (unknown)"));
+    }
+
+    #[test]
+    fn a_block_that_ended_is_no_alarm_and_many_are_counted() {
+        let mut report = sample::report(sample::six());
+        for _ in 0..5 {
+            report.blocks.push(sample::block_now(None, Cause::Gc));
+        }
+        report.blocks[0].ongoing = false;
+        let texts = texts(&report, 80);
+        assert_eq!(texts.len(), 4);
+        assert_eq!(texts[3], "and 1 more loops");
+    }
+
+    #[test]
+    fn what_happened_to_the_worker_is_said_first() {
+        let mut report = sample::report(sample::six());
+        report.blocks.push(sample::block_now(None, Cause::Stopped));
+        report.worker.condition = Some("stopped".to_owned());
+        assert!(texts(&report, 80)[0].starts_with("THE WORKER IS STOPPED"));
+        report.worker.condition = Some("lost: Operation not permitted\n".to_owned());
+        assert_eq!(texts(&report, 80)[0], "WORKER lost: Operation not permitted\\n");
+        report.worker.condition = None;
+        report.worker.asyncio_imported = false;
+        assert!(texts(&report, 80)[0].starts_with("asyncio is not imported yet"));
+    }
+}

@@ -1,0 +1,303 @@
+//! What stands above the table, as lines with a rank: the worker, its sessions, how good the figures are, the host.
+//! A line that is too long loses its least important parts; a screen that is too low loses its least important
+//! lines. Knows nothing of borders, nor of how high the screen is.
+
+use super::alarm;
+use super::format;
+use super::line::{Line, Parts, Piece, Tone};
+use crate::model::{LoopReport, Quality, Report, SystemReport, WorkerReport};
+
+/// Columns of the chart, one per second.
+const HISTORY: usize = 60;
+/// Columns of the chart beside the figure.
+const SPARKLINE: usize = 20;
+/// Lines of the large chart, as the original draws it.
+const CHART_ROWS: usize = 3;
+
+/// A line above the table. The one with the highest rank leaves first; those of rank 0 stay.
+#[derive(Clone, Debug)]
+pub struct HeaderLine {
+    pub rank: u8,
+    pub line: Line,
+}
+
+/// Who is shown, for the border or the first line. `frozen_s` is the age of a picture that was frozen.
+pub fn title(worker: &WorkerReport, frozen_s: Option<f64>, room: Option<usize>) -> Line {
+    let mut parts = Parts::default();
+    parts.add(0, [Piece::strong("otop")]);
+    if let Some(age) = frozen_s {
+        parts.add(
+            0,
+            [Piece::new(
+                format!("FROZEN {}", format::stretch(age.max(0.0) * 1e3)),
+                Tone::Alarm,
+            )],
+        );
+    }
+    if let Some(name) = &worker.name {
+        parts.add(3, [Piece::plain(name)]);
+    }
+    parts.add(1, [Piece::plain(format!("PID {}", worker.pid))]);
+    parts.add(4, [Piece::plain(format!("Python {}", worker.python))]);
+    parts.add(5, [Piece::plain(worker.loop_kind.as_deref().unwrap_or("no loop"))]);
+    parts.add(2, [Piece::plain(format!("up {}", format::uptime(worker.uptime_s)))]);
+    parts.join(&Piece::dim(" · "), room)
+}
+
+/// All lines, in the order in which they are shown.
+pub fn lines(report: &Report, room: Option<usize>) -> Vec<HeaderLine> {
+    let worker = &report.worker;
+    let mut lines: Vec<HeaderLine> = Vec::new();
+    let mut add = |rank, line: Line| lines.push(HeaderLine { rank, line });
+    for line in alarm::lines(report, room) {
+        add(0, line);
+    }
+    add(1, worker_line(worker, room));
+    if worker.loops.len() > 1 {
+        for one in &worker.loops {
+            add(4, loop_line(one, room));
+        }
+    }
+    add(2, sessions_line(worker, room));
+    add(3, quality_line(&report.quality, room));
+    add(5, host_line(&worker.system, room));
+    let chart = format::chart(&worker.cpu_history, HISTORY, CHART_ROWS);
+    // A chart that was cut at the right would hide the newest values.
+    if !worker.cpu_history.is_empty() && room.is_none_or(|room| room >= HISTORY) {
+        add(
+            6,
+            Piece::dim(format!("WORKER CPU% ({} s)", worker.cpu_history.len().min(HISTORY))).into(),
+        );
+        for row in chart {
+            add(6, Piece::new(row, Tone::Chart).into());
+        }
+    }
+    lines
+}
+
+/// `NAME value`, the name dim.
+fn fact(name: &str, value: impl AsRef<str>) -> [Piece; 2] {
+    [Piece::dim(format!("{name} ")), Piece::plain(value)]
+}
+
+fn percent_of(value: Option<f64>) -> String {
+    match value.filter(|known| known.is_finite()) {
+        Some(_) => format!("{}%", format::percent(value)),
+        None => format::UNKNOWN.to_owned(),
+    }
+}
+
+fn join(parts: Parts, room: Option<usize>) -> Line {
+    parts.join(&Piece::plain("   "), room)
+}
+
+fn worker_line(worker: &WorkerReport, room: Option<usize>) -> Line {
+    let mut parts = Parts::default();
+    parts.add(0, fact("CPU", percent_of(worker.cpu_pct)));
+    let line = format::chart(&worker.cpu_history, SPARKLINE, 1).concat();
+    if !line.is_empty() {
+        parts.add(4, [Piece::new(line, Tone::Chart)]);
+    }
+    let ready = format!(
+        "{} busy, {} ready",
+        percent_of(worker.loop_pct),
+        format::count(worker.ready)
+    );
+    parts.add(1, fact("LOOP", ready));
+    let share = match (worker.rss_mb, worker.active_sessions) {
+        (Some(rss), Some(live)) if live > 0 => {
+            format!(
+                "{} MB (÷{live} = {})",
+                format::megabytes(Some(rss)),
+                format::megabytes(Some(rss / live as f64))
+            )
+        }
+        (Some(rss), _) => format!("{} MB", format::megabytes(Some(rss))),
+        (None, _) => format::UNKNOWN.to_owned(),
+    };
+    parts.add(2, fact("RSS", share));
+    parts.add(3, fact("TASKS", format::count(worker.tasks)));
+    join(parts, room)
+}
+
+fn loop_line(one: &LoopReport, room: Option<usize>) -> Line {
+    let mut parts = Parts::default();
+    let thread = one.thread.as_deref().unwrap_or(format::UNKNOWN);
+    let tid = one.tid.map_or_else(String::new, |tid| format!(" ({tid})"));
+    let ready = format!("{} busy, {} ready", percent_of(one.loop_pct), format::count(one.ready));
+    parts.add(1, fact("·", format!("{} in {thread}{tid}", one.kind)));
+    parts.add(0, fact("LOOP", ready));
+    parts.add(2, fact("TASKS", format::count(one.tasks)));
+    join(parts, room)
+}
+
+fn sessions_line(worker: &WorkerReport, room: Option<usize>) -> Line {
+    let mut parts = Parts::default();
+    let most = worker
+        .max_sessions
+        .map_or_else(String::new, |most| format!(" / {most}"));
+    let now = Piece::strong(format::count(worker.active_sessions));
+    parts.add(0, [Piece::dim("SESSIONS "), now, Piece::plain(most)]);
+    let failed_tone = if worker.failed.is_some_and(|failed| failed > 0) {
+        Tone::Errored
+    } else {
+        Tone::Plain
+    };
+    parts.add(
+        1,
+        [
+            Piece::dim("FAILED "),
+            Piece::new(format::count(worker.failed), failed_tone),
+        ],
+    );
+    match worker.draining {
+        Some(true) => parts.add(0, [Piece::new("DRAINING", Tone::Draining)]),
+        Some(false) => parts.add(3, fact("DRAINING", "no")),
+        None => parts.add(3, fact("DRAINING", format::UNKNOWN)),
+    }
+    if let Some(error) = &worker.last_error {
+        parts.add(2, [Piece::dim("LAST ERROR "), Piece::new(error, Tone::Errored)]);
+    }
+    parts.add(4, fact("STARTED", format::count(worker.started)));
+    parts.add(
+        5,
+        fact(
+            "SESSION FROM",
+            worker.session_from.as_deref().unwrap_or(format::UNKNOWN),
+        ),
+    );
+    join(parts, room)
+}
+
+/// How good the figures are.
+fn quality_line(quality: &Quality, room: Option<usize>) -> Line {
+    let counted = |name: &str, count: u64, is_loss: bool| {
+        let tone = if is_loss && count > 0 { Tone::Slow } else { Tone::Plain };
+        [Piece::dim(format!("{name} ")), Piece::new(count.to_string(), tone)]
+    };
+    let mut parts = Parts::default();
+    // Nine in ten is what a busy machine leaves of a schedule; less is worth a look.
+    let tone = if quality.hz_got < 0.9 * quality.hz_asked {
+        Tone::Slow
+    } else {
+        Tone::Plain
+    };
+    let rate = format!("{:.0} of {:.0} Hz", quality.hz_got, quality.hz_asked);
+    parts.add(0, [Piece::dim("SAMPLES "), Piece::new(rate, tone)]);
+    parts.add(2, counted("torn", quality.torn, false));
+    parts.add(3, counted("unreadable", quality.unreadable, true));
+    parts.add(1, counted("dropped", quality.dropped, true));
+    parts.add(1, fact("otop", format!("{} CPU", percent_of(quality.otop_cpu_pct))));
+    if let (Some(got), Some(asked)) = (quality.stack_hz_got, quality.stack_hz_asked) {
+        // Full stacks are the one thing that costs the worker something; whoever asks for them should know.
+        parts.add(
+            4,
+            fact(
+                "STACKS",
+                format!("{got:.0} of {asked:.0} Hz, 10–25 µs of the worker each"),
+            ),
+        );
+    }
+    join(parts, room)
+}
+
+fn host_line(host: &SystemReport, room: Option<usize>) -> Line {
+    let used = |used, total| format!("{} / {}", format::gigabytes(used), format::gigabytes(total));
+    let mut parts = Parts::default();
+    let vcpus = host
+        .vcpus
+        .map_or_else(String::new, |vcpus| format!(" of {vcpus} vCPUs"));
+    parts.add(0, fact("HOST CPU", format!("{}{vcpus}", percent_of(host.cpu_pct))));
+    parts.add(1, fact("MEM", used(host.mem_used_bytes, host.mem_total_bytes)));
+    parts.add(4, fact("SWAP", used(host.swap_used_bytes, host.swap_total_bytes)));
+    parts.add(3, fact("NET", format::byte_rate(host.net_rate_bps)));
+    let load = |value: Option<f64>| value.map_or_else(|| format::UNKNOWN.to_owned(), |load| format!("{load:.2}"));
+    let loads = [host.load1, host.load5, host.load15];
+    let text = if loads.iter().all(Option::is_none) {
+        load(None)
+    } else {
+        loads.map(load).join(" ")
+    };
+    parts.add(2, fact("LOAD", text));
+    join(parts, room)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::sample;
+
+    fn text(report: &Report, room: usize) -> String {
+        let lines = lines(report, Some(room));
+        lines
+            .iter()
+            .filter(|line| line.rank < 6)
+            .map(|line| line.line.text() + "\n")
+            .collect()
+    }
+
+    #[test]
+    fn a_wide_header_has_everything() {
+        let report = sample::report(sample::six());
+        insta::assert_snapshot!(text(&report, 150), @r"
+        CPU 79.9%   ▁▂▂▃▃▄▄▅▆▆▇▇▁▁▂▂▃▃▄▅   LOOP 83.1% busy, 3 ready   RSS 196.8 MB (÷6 = 32.8)   TASKS 174
+        SESSIONS 6 / 12   FAILED 0   DRAINING no   STARTED 18   SESSION FROM openrtc
+        SAMPLES 999 of 1000 Hz   torn 2   unreadable 0   dropped 0   otop 1.2% CPU
+        HOST CPU 100.0% of 2 vCPUs   MEM 0.8G / 25.3G   SWAP 0.0G / 0.0G   NET 259 B/s   LOAD 7.01 6.82 5.55
+        ");
+        let whole = "otop · vm · PID 4242 · Python 3.12.1 · asyncio · up 0h 01m";
+        assert_eq!(title(&report.worker, None, None).text(), whole);
+    }
+
+    #[test]
+    fn a_narrow_header_keeps_what_matters() {
+        let report = sample::report(sample::six());
+        insta::assert_snapshot!(text(&report, 40), @r"
+        CPU 79.9%   LOOP 83.1% busy, 3 ready
+        SESSIONS 6 / 12   FAILED 0   DRAINING no
+        SAMPLES 999 of 1000 Hz   dropped 0
+        HOST CPU 100.0% of 2 vCPUs
+        ");
+        assert_eq!(
+            title(&report.worker, Some(12.0), Some(40)).text(),
+            "otop · FROZEN 12.0 s · PID 4242"
+        );
+    }
+
+    #[test]
+    fn what_is_unknown_is_a_dash() {
+        let mut report = sample::report(Vec::new());
+        report.worker = WorkerReport {
+            pid: 7,
+            python: "3.8.1".to_owned(),
+            asyncio_imported: true,
+            ..Default::default()
+        };
+        report.worker.system = SystemReport::default();
+        insta::assert_snapshot!(text(&report, 150), @r"
+        CPU —   LOOP — busy, — ready   RSS —   TASKS —
+        SESSIONS —   FAILED —   DRAINING —   STARTED —   SESSION FROM —
+        SAMPLES 999 of 1000 Hz   torn 2   unreadable 0   dropped 0   otop 1.2% CPU
+        HOST CPU —   MEM — / —   SWAP — / —   NET —   LOAD —
+        ");
+    }
+
+    #[test]
+    fn failures_draining_and_stacks_are_said() {
+        let mut report = sample::report(sample::six());
+        report.worker.failed = Some(2);
+        report.worker.last_error = Some("ValueError: \x1b[31mno slot".to_owned());
+        report.worker.draining = Some(true);
+        report.quality.stack_hz_asked = Some(100.0);
+        report.quality.stack_hz_got = Some(99.6);
+        report.worker.loops.push(sample::second_loop());
+        insta::assert_snapshot!(text(&report, 150), @r"
+        CPU 79.9%   ▁▂▂▃▃▄▄▅▆▆▇▇▁▁▂▂▃▃▄▅   LOOP 83.1% busy, 3 ready   RSS 196.8 MB (÷6 = 32.8)   TASKS 174
+        · asyncio in MainThread (4242)   LOOP 83.1% busy, 3 ready   TASKS 174
+        · uvloop in ingest (4250)   LOOP 2.0% busy, — ready   TASKS 3
+        SESSIONS 6 / 12   FAILED 2   DRAINING   LAST ERROR ValueError: \x1b[31mno slot   STARTED 18   SESSION FROM openrtc
+        SAMPLES 999 of 1000 Hz   torn 2   unreadable 0   dropped 0   otop 1.2% CPU   STACKS 100 of 100 Hz, 10–25 µs of the worker each
+        HOST CPU 100.0% of 2 vCPUs   MEM 0.8G / 25.3G   SWAP 0.0G / 0.0G   NET 259 B/s   LOAD 7.01 6.82 5.55
+        ");
+    }
+}

@@ -1,0 +1,51 @@
+//! The table as data: which columns and rows there are, what every cell says, how an action changes what is shown.
+//! Pure: no clock, no terminal, no process; the same report and state give the same picture, for the live table
+//! (`tui`) and for text (`export`) alike.
+//!
+//! Read in this order: `columns` (what a column is), `rows` (which sessions, in which order), `table` (cells and
+//! widths), `header` and `alarm` (what stands above), `keys` and `state` (what the user does), `screen` (all of it in
+//! a terminal of a given size). `line` and `printable` carry every string; nothing of the worker's gets round them.
+
+mod alarm;
+mod columns;
+mod format;
+pub mod header;
+mod keys;
+mod line;
+mod printable;
+mod rows;
+#[cfg(test)]
+pub(crate) mod sample;
+mod screen;
+mod state;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use columns::{COLUMNS, Column, choose as choose_columns};
+pub use keys::{Action, Binding, Key, Step, TABLE_KEYS, TEXT_KEYS, action_for};
+pub use line::{Line, Piece, Tone};
+pub use printable::{is_unprintable, printable, width};
+pub use rows::{Filter, Rows, Sort, choose as choose_rows, parse_status};
+pub use screen::{GAP, Help, Picture, caption, picture};
+pub use state::{Effect, Options, ViewState};
+pub use table::{Placed, Room, Row, Table, Wanted};
+
+/// A name that is none of those that are known here.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{given:?} is not a {what}: one of {}", valid.join(", "))]
+pub struct UnknownName {
+    what: &'static str,
+    given: String,
+    valid: Vec<&'static str>,
+}
+
+impl UnknownName {
+    fn new(what: &'static str, given: &str, valid: Vec<&'static str>) -> UnknownName {
+        UnknownName {
+            what,
+            given: printable(given),
+            valid,
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Hand-made reports for the tests of this room and of the rooms that draw. Not part of the program.
+
+use crate::model::*;
+
+/// A session as the original's captures show them.
+pub fn session(id: &str, agent: &str, tenant: &str, cpu_pct: f64) -> SessionReport {
+    SessionReport {
+        key: SessionKey::of(id),
+        session_id: id.to_owned(),
+        agent_name: Some(agent.to_owned()),
+        tenant: Some(tenant.to_owned()),
+        duration_s: Some(106.4),
+        duration_is_lower_bound: false,
+        mem_mb: Some(32.8),
+        peak_mb: Some(41.5),
+        cpu_pct: Some(cpu_pct),
+        cpu_s: Some(cpu_pct / 10.0),
+        loop_pct: Some(cpu_pct + 1.0),
+        status: Status::Active,
+        pinned: false,
+        tasks: Some(27),
+        blocks: 0,
+        blocked_ms: 0.0,
+        worst_block_ms: None,
+        place: Some(Where {
+            function: Some("recv".to_owned()),
+            file: Some("/srv/app/agents/voice.py".to_owned()),
+            line: Some(88),
+            state: Some("waiting".to_owned()),
+        }),
+    }
+}
+
+/// The six sessions of the captures, one of them slow.
+pub fn six() -> Vec<SessionReport> {
+    let mut sessions = vec![
+        session("AJ_000sYfnHPcRu", "restaurant", "acme", 2.8),
+        session("AJ_0014qgHOf2aF", "dental", "globex", 17.4),
+        session("AJ_002K9ggw8rCx", "support", "default", 22.0),
+        session("AJ_003naxhwfGRC", "restaurant", "acme", 2.7),
+        session("AJ_004huv9tJYKq", "dental", "globex", 27.5),
+        session("AJ_005v9hPKP7Vo", "support", "default", 3.1),
+    ];
+    sessions[4].status = Status::Slow;
+    sessions[4].blocks = 3;
+    sessions[4].blocked_ms = 1210.0;
+    sessions[4].worst_block_ms = Some(520.0);
+    sessions[4].place = Some(Where {
+        function: Some("lookup".to_owned()),
+        file: Some("/srv/app/agents/booking.py".to_owned()),
+        line: Some(41),
+        state: Some("running".to_owned()),
+    });
+    sessions
+}
+
+pub fn crowd(count: usize) -> Vec<SessionReport> {
+    (0..count)
+        .map(|number| {
+            let mut one = session(
+                &format!("call-{number:04}"),
+                "dental",
+                "acme",
+                (number * 37 % 100) as f64 / 10.0,
+            );
+            one.mem_mb = Some(0.4);
+            one.peak_mb = Some(3.1);
+            one
+        })
+        .collect()
+}
+
+pub fn report(sessions: Vec<SessionReport>) -> Report {
+    Report {
+        schema: SCHEMA,
+        worker: WorkerReport {
+            name: Some("vm".to_owned()),
+            pid: 4242,
+            python: "3.12.1".to_owned(),
+            loop_kind: Some("asyncio".to_owned()),
+            uptime_s: Some(100.6),
+            active_sessions: Some(sessions.len() as u64),
+            max_sessions: Some(12),
+            started: Some(18),
+            failed: Some(0),
+            last_error: None,
+            draining: Some(false),
+            rss_mb: Some(196.8),
+            cpu_pct: Some(79.9),
+            loop_pct: Some(83.1),
+            ready: Some(3),
+            tasks: Some(174),
+            session_from: Some("openrtc".to_owned()),
+            loops: vec![LoopReport {
+                kind: "asyncio".to_owned(),
+                tid: Some(4242),
+                thread: Some("MainThread".to_owned()),
+                loop_pct: Some(83.1),
+                ready: Some(3),
+                tasks: Some(174),
+            }],
+            cpu_history: (0..60).map(|second| f64::from(second * 7 % 90) + 4.0).collect(),
+            system: SystemReport {
+                cpu_pct: Some(100.0),
+                vcpus: Some(2),
+                mem_used_bytes: Some(807_190_528),
+                mem_total_bytes: Some(25_276_510_208),
+                swap_used_bytes: Some(0),
+                swap_total_bytes: Some(0),
+                load1: Some(7.01),
+                load5: Some(6.82),
+                load15: Some(5.55),
+                net_rate_bps: Some(258.6),
+            },
+            condition: None,
+            asyncio_imported: true,
+        },
+        unattributed: Unattributed {
+            cpu_pct: Some(4.4),
+            cpu_s: Some(0.4),
+            loop_pct: Some(5.2),
+        },
+        sessions,
+        blocks: Vec::new(),
+        quality: Quality {
+            window_s: 1.0,
+            hz_asked: 1000.0,
+            hz_got: 998.7,
+            samples: 999,
+            torn: 2,
+            otop_cpu_pct: Some(1.2),
+            ..Quality::default()
+        },
+    }
+}
+
+pub fn second_loop() -> LoopReport {
+    LoopReport {
+        kind: "uvloop".to_owned(),
+        tid: Some(4250),
+        thread: Some("ingest".to_owned()),
+        loop_pct: Some(2.0),
+        ready: None,
+        tasks: Some(3),
+    }
+}
+
+/// The emergency: it began before otop looked and is still going on.
+pub fn block_now(session_id: Option<&str>, cause: Cause) -> Block {
+    Block {
+        session_id: session_id.map(str::to_owned),
+        agent_name: Some("dental".to_owned()),
+        tenant: Some("globex".to_owned()),
+        step_session_id: session_id.map(str::to_owned),
+        holder_session_id: None,
+        holder_thread: None,
+        started_at: None,
+        duration_ms: 3210.0,
+        duration_is_lower_bound: true,
+        ongoing: true,
+        cause,
+        causes_ms: CausesMs::default(),
+        syscall: (cause == Cause::Syscall).then(|| "recvfrom".to_owned()),
+        function: Some("send".to_owned()),
+        file: Some("/usr/lib/python3/site-packages/requests/adapters.py".to_owned()),
+        line: Some(667),
+        stack: None,
+        waiting: Some(12),
+    }
+}
+
+/// Everything that could be unknown is.
+pub fn unknown(id: &str) -> SessionReport {
+    SessionReport {
+        key: SessionKey::of(id),
+        session_id: id.to_owned(),
+        agent_name: None,
+        tenant: None,
+        duration_s: None,
+        duration_is_lower_bound: false,
+        mem_mb: None,
+        peak_mb: None,
+        cpu_pct: None,
+        cpu_s: None,
+        loop_pct: None,
+        status: Status::Active,
+        pinned: false,
+        tasks: None,
+        blocks: 0,
+        blocked_ms: 0.0,
+        worst_block_ms: None,
+        place: None,
+    }
+}
+
+/// Strings that would act on a terminal, if they reached it.
+pub const HOSTILE: &[&str] = &[
+    "\x1b]0;owned\x07\x1b[2J",
+    "line\nbreak\r\ttab",
+    "\u{9b}31mC1\u{7f}",
+    "\u{202e}gnp.exe\u{2066}",
+    "zero\u{200b}width\u{2028}end\u{feff}",
+    "\u{301}\u{301}mark",
+    "z\u{301}\u{302}\u{303}\u{304}\u{305}\u{306}\u{307}algo",
+    "",
+    "   ",
+];

@@ -1,0 +1,303 @@
+//! What the user has chosen, and how an action changes it. `update` is a function of the state, the action and the
+//! report; what has to happen outside of it comes back as an `Effect`. Knows nothing of keys, screens and clocks.
+
+use super::columns::{COLUMNS, Column};
+use super::keys::{Action, Step};
+use super::printable;
+use super::rows::{self, Filter, Rows, Sort};
+use super::screen::Picture;
+use crate::model::{Nanos, Report, SessionKey};
+use std::collections::BTreeSet;
+
+/// A longer text finds nothing, and would not fit into the footer.
+const LONGEST_TEXT: usize = 200;
+
+/// What the command line can say about the table; the same for the live table, `--once` and `--json`.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub sort: Sort,
+    pub filter: Filter,
+    pub columns: Vec<&'static Column>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            sort: Sort::default(),
+            filter: Filter::default(),
+            columns: COLUMNS.iter().collect(),
+        }
+    }
+}
+
+/// What an action asks of the world outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Effect {
+    Nothing,
+    Quit,
+    /// A new report is wanted now.
+    Refresh,
+    /// This text belongs on the clipboard. It is printable.
+    Copy(String),
+}
+
+/// The picture that Space froze.
+#[derive(Debug)]
+struct Frozen {
+    report: Report,
+    at: Nanos,
+}
+
+/// Everything that the user has chosen.
+#[derive(Debug, Default)]
+pub struct ViewState {
+    options: Options,
+    pins: BTreeSet<SessionKey>,
+    selected: Option<SessionKey>,
+    frozen: Option<Frozen>,
+    message: Option<String>,
+    is_typing: bool,
+    /// First line of the help that is shown; None: no help.
+    help: Option<usize>,
+    /// What the last picture showed: where the selection stood, how many rows a page has, which columns there were.
+    seen_at: usize,
+    seen_rows: usize,
+    seen_columns: Vec<&'static Column>,
+}
+
+impl ViewState {
+    pub fn new(options: Options) -> ViewState {
+        ViewState {
+            options,
+            ..ViewState::default()
+        }
+    }
+
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    pub fn is_typing(&self) -> bool {
+        self.is_typing
+    }
+
+    pub fn message(&self) -> Option<&str> {
+        self.message.as_deref()
+    }
+
+    /// Puts a word into the message line; it stays until the next key.
+    pub fn say(&mut self, message: impl Into<String>) {
+        self.message = Some(message.into());
+    }
+
+    pub(super) fn pins(&self) -> &BTreeSet<SessionKey> {
+        &self.pins
+    }
+
+    pub(super) fn help(&self) -> Option<usize> {
+        self.help
+    }
+
+    /// The report that is shown: the frozen one, or the given.
+    pub fn shown<'a>(&'a self, report: &'a Report) -> &'a Report {
+        self.frozen.as_ref().map_or(report, |frozen| &frozen.report)
+    }
+
+    /// Seconds since the picture was frozen.
+    pub fn frozen_s(&self, now: Nanos) -> Option<f64> {
+        self.frozen.as_ref().map(|frozen| (now - frozen.at).as_secs_f64())
+    }
+
+    pub fn rows<'a>(&'a self, report: &'a Report) -> Rows<'a> {
+        rows::choose(self.shown(report), &self.options.filter, self.options.sort, &self.pins)
+    }
+
+    /// Where the selection stands among these rows. A session that is no longer there leaves it to the one that took
+    /// its place.
+    pub fn selected_at(&self, rows: &Rows) -> Option<usize> {
+        let key = self.selected?;
+        let place = rows.shown.iter().position(|session| session.key == key);
+        place.or_else(|| rows.shown.len().checked_sub(1).map(|last| self.seen_at.min(last)))
+    }
+
+    /// Takes note of what the user sees now. Whoever draws calls this after each picture.
+    pub fn saw(&mut self, picture: &Picture) {
+        self.seen_rows = picture.page_rows;
+        self.seen_columns = picture.table.columns.iter().map(|placed| placed.column).collect();
+        if let Some(help) = &picture.help {
+            self.help = Some(help.first);
+        }
+        // An empty table keeps the selection: a filter that hides everything for a moment must not drop it.
+        if let Some((place, key)) = picture.selected {
+            self.seen_at = place;
+            if self.selected != Some(key) && self.selected.is_some() && !self.is_typing {
+                self.say("the selected session is no longer shown; its neighbour is selected");
+            }
+            self.selected = Some(key);
+        }
+    }
+
+    /// Does what the action says. `now` is `CLOCK_MONOTONIC`.
+    pub fn update(&mut self, action: Action, report: &Report, now: Nanos) -> Effect {
+        self.message = None;
+        match action {
+            Action::Quit => return Effect::Quit,
+            Action::Refresh => return Effect::Refresh,
+            Action::NextSort => self.options.sort = self.options.sort.next(),
+            Action::SortLeft => self.sort_beside(false),
+            Action::SortRight => self.sort_beside(true),
+            Action::FlipSort => self.options.sort = self.options.sort.flipped(),
+            Action::NextStatus => self.options.filter.next_status(),
+            Action::Select(step) if self.help.is_some() => self.scroll_help(step),
+            Action::Select(step) => self.select(step, report),
+            Action::EnterText => {
+                self.is_typing = true;
+                self.help = None;
+            }
+            Action::Type(c) => {
+                if self.options.filter.text.chars().count() < LONGEST_TEXT {
+                    self.options.filter.text.push(c);
+                }
+            }
+            Action::Erase => {
+                self.options.filter.text.pop();
+            }
+            Action::EraseAll => self.options.filter.text.clear(),
+            Action::KeepText => self.is_typing = false,
+            Action::ClearText => {
+                self.is_typing = false;
+                self.options.filter.text.clear();
+            }
+            Action::Freeze => {
+                self.frozen = match self.frozen {
+                    Some(_) => None,
+                    None => Some(Frozen {
+                        report: report.clone(),
+                        at: now,
+                    }),
+                };
+            }
+            Action::Pin => self.pin(report),
+            Action::Yank => return self.yank(report),
+            Action::Help => self.help = if self.help.is_some() { None } else { Some(0) },
+            Action::Close => self.close(),
+        }
+        Effect::Nothing
+    }
+
+    /// Sorts by the next column that is on the screen and can be sorted by.
+    fn sort_beside(&mut self, to_the_right: bool) {
+        let columns = if self.seen_columns.is_empty() {
+            &self.options.columns
+        } else {
+            &self.seen_columns
+        };
+        let sortable: Vec<_> = columns.iter().filter(|column| column.sort_name.is_some()).collect();
+        if sortable.is_empty() {
+            return;
+        }
+        let count = sortable.len();
+        let next = match sortable
+            .iter()
+            .position(|column| **column == self.options.sort.column())
+        {
+            Some(place) if to_the_right => (place + 1) % count,
+            Some(place) => (place + count - 1) % count,
+            None if to_the_right => 0,
+            None => count - 1,
+        };
+        self.options.sort = Sort::by(sortable[next]);
+    }
+
+    fn select(&mut self, step: Step, report: &Report) {
+        let rows = self.rows(report);
+        let Some(last) = rows.shown.len().checked_sub(1) else {
+            return;
+        };
+        let page = self.seen_rows.max(1);
+        let place = match (self.selected_at(&rows), step) {
+            (None, Step::Up | Step::PageUp | Step::Last) => last,
+            (None, Step::Down | Step::PageDown | Step::First) => 0,
+            (Some(place), Step::Up) => place.saturating_sub(1),
+            (Some(place), Step::Down) => place + 1,
+            (Some(place), Step::PageUp) => place.saturating_sub(page),
+            (Some(place), Step::PageDown) => place + page,
+            (Some(_), Step::First) => 0,
+            (Some(_), Step::Last) => last,
+        };
+        let place = place.min(last);
+        let key = rows.shown[place].key;
+        self.selected = Some(key);
+        self.seen_at = place;
+    }
+
+    fn scroll_help(&mut self, step: Step) {
+        let Some(first) = self.help else { return };
+        let page = self.seen_rows.max(1);
+        // How far it can go is known when it is drawn; `saw` brings back what was possible.
+        self.help = Some(match step {
+            Step::Up => first.saturating_sub(1),
+            Step::Down => first + 1,
+            Step::PageUp => first.saturating_sub(page),
+            Step::PageDown => first + page,
+            Step::First => 0,
+            Step::Last => usize::MAX / 2,
+        });
+    }
+
+    fn pin(&mut self, report: &Report) {
+        let session = self
+            .selected
+            .and_then(|key| self.shown(report).sessions.iter().find(|one| one.key == key));
+        let message = match session.map(|session| (session.key, session.pinned)) {
+            None => Some(self.nothing_selected()),
+            Some((_, true)) => Some("pinned by the worker itself".to_owned()),
+            Some((key, false)) => {
+                if !self.pins.remove(&key) {
+                    self.pins.insert(key);
+                }
+                None
+            }
+        };
+        self.message = message;
+    }
+
+    fn yank(&mut self, report: &Report) -> Effect {
+        let session = self
+            .selected
+            .and_then(|key| self.shown(report).sessions.iter().find(|one| one.key == key));
+        let Some(id) = session.map(|session| session.session_id.clone()) else {
+            self.message = Some(self.nothing_selected());
+            return Effect::Nothing;
+        };
+        // What is pasted into a shell must not run there: a line feed in an id would.
+        let text = printable::printable(&id);
+        let escaped = if text == id {
+            ""
+        } else {
+            " (with its control characters written out)"
+        };
+        self.say(format!("copied {text} to the clipboard{escaped}"));
+        Effect::Copy(text)
+    }
+
+    fn nothing_selected(&self) -> String {
+        let why = if self.selected.is_some() {
+            "the selected session is gone"
+        } else {
+            "no session is selected"
+        };
+        format!("{why}: choose one with ↑ ↓")
+    }
+
+    /// Esc: undoes one thing, the topmost first.
+    fn close(&mut self) {
+        if self.help.take().is_some() {
+        } else if !self.options.filter.text.is_empty() {
+            self.options.filter.text.clear();
+        } else {
+            self.selected = None;
+        }
+    }
+}

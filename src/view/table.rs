@@ -1,0 +1,265 @@
+//! The table itself: which columns there is room for, how wide each is, and the text of every cell. Cells come out at
+//! their exact width, so whoever draws them only has to put them side by side. Knows nothing of borders and colours.
+
+use super::columns::{Align, Column};
+use super::format;
+use super::line::{Piece, Tone};
+use super::printable::{self, Keep};
+use super::rows::{Rows, Sort, is_pinned};
+use crate::model::{Report, SessionKey, SessionReport};
+use std::collections::{BTreeSet, HashSet};
+use std::ops::Range;
+
+/// Columns with this number or a lower one are the last to leave: the id gets shorter first.
+const LAST_TO_LEAVE: u8 = 2;
+const SHORTEST_ID: usize = 5;
+
+/// A column that is shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Placed {
+    pub column: &'static Column,
+    pub width: usize,
+    /// The little bar stands before the number.
+    pub has_bar: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Row {
+    pub cells: Vec<Piece>,
+    pub is_selected: bool,
+}
+
+#[derive(Debug, Default)]
+pub struct Table {
+    pub columns: Vec<Placed>,
+    pub heading: Vec<Piece>,
+    pub rows: Vec<Row>,
+    /// `hidden`, where a filter hides something, and `unattributed`.
+    pub last: Vec<Row>,
+}
+
+/// The space in which the table has to live.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// None: as much as it wants.
+    pub width: Option<usize>,
+    /// Cells between two columns, and at both ends together.
+    pub gap: usize,
+    pub edges: usize,
+}
+
+/// What decides about the table besides the rows.
+pub struct Wanted<'a> {
+    pub columns: &'a [&'static Column],
+    pub sort: Sort,
+    pub pins: &'a BTreeSet<SessionKey>,
+    pub selected: Option<SessionKey>,
+    /// Which of the shown sessions get a row.
+    pub window: Range<usize>,
+}
+
+impl Table {
+    pub fn lay_out(report: &Report, rows: &Rows, wanted: &Wanted, room: Room) -> Table {
+        let window = rows.shown.get(wanted.window.clone()).unwrap_or(&[]);
+        let last = last_rows(report, rows, wanted.columns);
+        let columns = place(rows, window, &last, wanted, room);
+        let keeps: Vec<Keep> = columns.iter().map(|placed| keep(placed, rows)).collect();
+        let kept = |row: &[Piece]| -> Vec<Piece> {
+            let at = |placed: &Placed| wanted.columns.iter().position(|column| *column == placed.column);
+            columns
+                .iter()
+                .map(|placed| {
+                    let cell = at(placed).and_then(|place| row.get(place)).cloned().unwrap_or_default();
+                    cell.padded(placed.width, placed.column.align == Align::Right, Keep::Start)
+                })
+                .collect()
+        };
+        let body = window.iter().map(|session| Row {
+            cells: columns
+                .iter()
+                .zip(&keeps)
+                .map(|(placed, keep)| cell(placed, session, wanted.pins, *keep))
+                .collect(),
+            is_selected: wanted.selected == Some(session.key),
+        });
+        Table {
+            heading: columns.iter().map(|placed| heading(placed, wanted.sort)).collect(),
+            rows: body.collect(),
+            last: last
+                .iter()
+                .map(|row| Row {
+                    cells: kept(row),
+                    is_selected: false,
+                })
+                .collect(),
+            columns,
+        }
+    }
+
+    /// Cells of one row with its gaps and edges.
+    pub fn width(&self, room: Room) -> usize {
+        let cells: usize = self.columns.iter().map(|placed| placed.width).sum();
+        cells + room.gap * self.columns.len().saturating_sub(1) + room.edges
+    }
+}
+
+/// The columns that fit, with their widths.
+fn place(rows: &Rows, window: &[&SessionReport], last: &[Vec<Piece>], wanted: &Wanted, room: Room) -> Vec<Placed> {
+    struct Candidate {
+        column: &'static Column,
+        width: usize,
+        content: usize,
+    }
+    let mut candidates: Vec<Candidate> = Vec::new();
+    for (index, &column) in wanted.columns.iter().enumerate() {
+        let arrow = usize::from(column == wanted.sort.column());
+        let fixed = last.iter().map(|row| row[index].width()).max().unwrap_or(0);
+        let content = content_width(column, rows, window)
+            .max(fixed)
+            .max(column.heading.len() + arrow);
+        let is_elastic = column.max > column.min;
+        let width = if is_elastic {
+            content.min(column.min)
+        } else {
+            content.max(column.min)
+        };
+        candidates.push(Candidate { column, width, content });
+    }
+    let Some(available) = room.width else {
+        let natural = |one: Candidate| placed(one.column, one.content.max(one.width), true);
+        return candidates.into_iter().map(natural).collect();
+    };
+    let total = |candidates: &[Candidate]| {
+        let cells: usize = candidates.iter().map(|one| one.width).sum();
+        cells + room.gap * candidates.len().saturating_sub(1) + room.edges
+    };
+    while candidates.len() > 1 && total(&candidates) > available {
+        let Some(leaves) = candidates.iter().map(|one| one.column.leaves).max() else {
+            break;
+        };
+        // The last columns stay as long as something of the id can be seen beside them.
+        let excess = total(&candidates).saturating_sub(available);
+        let elastic = candidates
+            .iter_mut()
+            .find(|one| one.column.leaves == 0 && one.width >= SHORTEST_ID + excess);
+        if let (Some(id), true) = (elastic, leaves <= LAST_TO_LEAVE) {
+            id.width -= excess;
+            break;
+        }
+        candidates.retain(|one| one.column.leaves != leaves);
+    }
+    let mut spare = available.saturating_sub(total(&candidates));
+    if let [only] = candidates.as_mut_slice() {
+        only.width = only.width.min(available.saturating_sub(room.edges)).max(1);
+    }
+    // The elastic ones grow in the order in which they stay, so the id has its room first.
+    let mut order: Vec<usize> = (0..candidates.len()).collect();
+    order.sort_by_key(|&index| candidates[index].column.leaves);
+    for index in order {
+        let one = &mut candidates[index];
+        let more = one.content.min(one.column.max).saturating_sub(one.width).min(spare);
+        one.width += more;
+        spare -= more;
+    }
+    let has_bar = spare > format::BAR;
+    candidates
+        .into_iter()
+        .map(|one| placed(one.column, one.width, has_bar))
+        .collect()
+}
+
+fn placed(column: &'static Column, width: usize, room_for_bar: bool) -> Placed {
+    let has_bar = room_for_bar && column.key == "cpu";
+    Placed {
+        column,
+        width: width + if has_bar { format::BAR + 1 } else { 0 },
+        has_bar,
+    }
+}
+
+/// Cells that the widest cell takes. Labels are measured in all rows, so that scrolling does not move the columns;
+/// numbers in the rows that are seen, because formatting those of ten thousand sessions would cost more than it is
+/// worth.
+fn content_width(column: &Column, rows: &Rows, window: &[&SessionReport]) -> usize {
+    let wide = |session: &&SessionReport| (column.cell)(session, true).width();
+    match column.max > column.min {
+        true => rows.shown.iter().map(wide).max().unwrap_or(0),
+        false => window.iter().map(wide).max().unwrap_or(0),
+    }
+}
+
+/// Which part of the ids to keep where they have to be cut: the one that keeps most of them apart.
+fn keep(placed: &Placed, rows: &Rows) -> Keep {
+    if placed.column.key != "session" {
+        return Keep::Start;
+    }
+    let ids: Vec<String> = rows
+        .shown
+        .iter()
+        .map(|session| printable::printable(&session.session_id))
+        .filter(|id| printable::width(id) > placed.width)
+        .collect();
+    let distinct = |keep| {
+        let cuts: HashSet<String> = ids.iter().map(|id| printable::fit(id, placed.width, keep)).collect();
+        cuts.len()
+    };
+    let mut best = (Keep::Start, distinct(Keep::Start));
+    for other in [Keep::Ends, Keep::End] {
+        if best.1 < ids.len() && distinct(other) > best.1 {
+            best = (other, distinct(other));
+        }
+    }
+    best.0
+}
+
+fn heading(placed: &Placed, sort: Sort) -> Piece {
+    let name = placed.column.heading;
+    let to_the_right = placed.column.align == Align::Right;
+    let text = match (placed.column == sort.column(), sort.is_descending()) {
+        (false, _) => name.to_owned(),
+        (true, down) => {
+            let arrow = if down { "▼" } else { "▲" };
+            if to_the_right {
+                format!("{arrow}{name}")
+            } else {
+                format!("{name}{arrow}")
+            }
+        }
+    };
+    Piece::strong(text).padded(placed.width, to_the_right, Keep::Start)
+}
+
+fn cell(placed: &Placed, session: &SessionReport, pins: &BTreeSet<SessionKey>, keep: Keep) -> Piece {
+    let piece = (placed.column.cell)(session, is_pinned(session, pins));
+    let to_the_right = placed.column.align == Align::Right;
+    if !placed.has_bar {
+        return piece.padded(placed.width, to_the_right, keep);
+    }
+    let number = piece.padded(placed.width.saturating_sub(format::BAR), to_the_right, keep);
+    Piece::new(
+        format!("{}{}", format::bar(session.cpu_pct), number.text()),
+        piece.tone(),
+    )
+}
+
+/// The rows that no sort and no filter moves, with a cell for every column that was asked for.
+fn last_rows(report: &Report, rows: &Rows, columns: &[&'static Column]) -> Vec<Vec<Piece>> {
+    let mut last = Vec::new();
+    if let Some(hidden) = &rows.hidden {
+        let cell = |column: &&'static Column| Piece::dim((column.sum)(hidden).unwrap_or_default());
+        last.push(columns.iter().map(cell).collect());
+    }
+    let rest = &report.unattributed;
+    let cell = |(index, column): (usize, &&'static Column)| match column.key {
+        "session" => Piece::dim("unattributed"),
+        "cpu" => Piece::plain(format::percent(rest.cpu_pct)),
+        "loop" => Piece::plain(format::percent(rest.loop_pct)),
+        // Without the session column the row still has to have a name, if there is a label to put it in.
+        _ if index == 0 && column.max > column.min && !columns.iter().any(|other| other.key == "session") => {
+            Piece::new("unattributed", Tone::Dim)
+        }
+        _ => Piece::default(),
+    };
+    last.push(columns.iter().enumerate().map(cell).collect());
+    last
+}
