@@ -38,8 +38,9 @@ impl Python {
     /// The same Python in mount and PID namespaces of its own, as a container has it: on the host its files have other
     /// paths, or none, and its process another number. None: it is not one that lies in a root of its own.
     pub fn in_a_container(&self) -> Option<Python> {
-        const INSIDE: &str =
-            "mount --bind \"$0\" \"$0\" && mount -t proc proc \"$0/proc\" && exec chroot \"$0\" \"$@\"";
+        // On a file system that only the container has, so that no path of it exists on the host.
+        const INSIDE: &str = "mount -t tmpfs none /mnt && mkdir /mnt/root && mount --bind \"$0\" /mnt/root \\
+            && mount -t proc proc /mnt/root/proc && exec chroot /mnt/root \"$@\"";
         let root = self.root.as_ref()?.to_str()?;
         let mut command: Vec<String> = [
             "unshare",
