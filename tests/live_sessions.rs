@@ -179,9 +179,10 @@ fn control_characters_stay_in_the_worker() {
     target.start(evil, Some("\u{1b}]0;title\u{7}"), Some("a\tb"));
     let doc = once(target.pid, &FROM);
     assert_eq!(doc.labels(), target.alive(), "JSON has the id as it is");
-    let mut all = vec!["--pid".to_owned(), target.pid.to_string(), "--once".into()];
-    all.extend(FROM.map(str::to_owned));
-    let ran = run(&all.iter().map(String::as_str).collect::<Vec<_>>());
+    let pid = target.pid.to_string();
+    let mut all = vec!["--pid", &pid, "--once"];
+    all.extend(FROM);
+    let ran = run(&all);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(ran.stdout.contains("red"), "{ran:?}");
     let control = |c: char| c.is_control() && c != '\n';

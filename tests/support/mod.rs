@@ -559,6 +559,21 @@ impl Blame {
         }
     }
 
+    /// Who is blamed for a block of at least that long that is over, and how often.
+    pub fn of_at_least(&self, ms: f64) -> BTreeMap<String, usize> {
+        let long = |blocks: &[Value]| {
+            blocks
+                .iter()
+                .filter(|block| block["duration_ms"].as_f64() >= Some(ms))
+                .count()
+        };
+        self.blocks
+            .iter()
+            .map(|(sid, blocks)| (sid.clone(), long(blocks)))
+            .filter(|(_, count)| *count > 0)
+            .collect()
+    }
+
     /// Whom anything was ever said of.
     pub fn anybody(&self) -> BTreeSet<String> {
         self.slow
