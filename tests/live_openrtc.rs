@@ -112,16 +112,12 @@ fn whole_life(minor: &str, event_loop: &str) {
     );
     target.tell(&["block", "AJ_held", "250", "sleep", "main"]);
     target.until("block_end", |_| true);
-    otop.until("the block in the root task is reported", |_, blame| {
-        !blame.blocks.is_empty()
+    let doc = otop.until("the block in the root task is reported", |_, blame| {
+        !blame.of_at_least(OURS).is_empty()
     });
-    assert_eq!(
-        otop.blame.anybody(),
-        BTreeSet::from(["AJ_held".to_owned()]),
-        "{}: {:?}",
-        target.what,
-        otop.blame
-    );
+    let held = BTreeMap::from([("AJ_held".to_owned(), 1)]);
+    assert_eq!(otop.blame.of_at_least(OURS), held, "{}", target.what);
+    assert_eq!(doc.row("AJ_held")["status"], "slow", "{}", target.what);
     target.tell(&["go", "AJ_held"]);
     target.until("ok", |_| true);
     equals_the_pool(&mut otop, &mut target);
