@@ -1,6 +1,7 @@
 //! otop: the sessions of a Python asyncio worker, seen from outside. `ARCHITECTURE.md` walks one sample from
 //! PID to row; rooms depend one way only, see `tests/layering.rs`.
 
+pub mod analysis;
 pub mod asyncio;
 pub mod cli;
 pub mod cpython;
