@@ -70,7 +70,7 @@ pub fn hello() -> Hello {
     Hello {
         pid: Pid(1234),
         python: "3.12.1".to_owned(),
-        name: "host".to_owned(),
+        name: Some("host".to_owned()),
         session_from: Some("openrtc".to_owned()),
         attached_at: Nanos(ATTACHED_AT),
         realtime_offset: REALTIME_OFFSET,
