@@ -6,5 +6,5 @@ use std::process::ExitCode;
 compile_error!("otop reads the memory of Linux processes on x86-64; this target is another one");
 
 fn main() -> ExitCode {
-    otop::cli::main(&otop::cli::wire::Worker)
+    otop::cli::main(&otop::cli::wire::Machine)
 }

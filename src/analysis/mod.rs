@@ -219,7 +219,11 @@ impl Engine {
                 loop_time::observe(&moment, clock_moved, &mut thread.tally);
                 ended.extend(thread.blocks.observe(&moment).map(|stretch| (sample.thread, stretch)));
             }
-            thread.before = Some(Before { at, sample: *sample, suspended: self.suspended });
+            thread.before = Some(Before {
+                at,
+                sample: *sample,
+                suspended: self.suspended,
+            });
         }
     }
 
@@ -229,7 +233,9 @@ impl Engine {
         self.dropped_batches = self.dropped_batches.max(batch.dropped_batches);
         // How many ticks were in a batch that nobody took is not known: as many as in the others.
         let ticks_per_batch = self.ticks.checked_div(self.batches).unwrap_or(batch.ticks.len() as u64);
-        let dropped = new_drops.saturating_mul(ticks_per_batch).saturating_add(u64::from(batch.missed));
+        let dropped = new_drops
+            .saturating_mul(ticks_per_batch)
+            .saturating_add(u64::from(batch.missed));
         self.booked.dropped = self.booked.dropped.saturating_add(dropped);
         self.batches += 1;
         if self.booked.span.is_none() {
@@ -252,7 +258,9 @@ impl Engine {
     }
 
     fn thread_ended(&mut self, index: ThreadIndex, now: Nanos) {
-        let Some(mut thread) = self.threads.remove(index) else { return };
+        let Some(mut thread) = self.threads.remove(index) else {
+            return;
+        };
         thread.meter.finish(now, &mut thread.tally);
         self.booked.threads.entry(index).or_default().merge(&thread.tally);
         self.to_divide.push(index);
@@ -261,7 +269,11 @@ impl Engine {
     }
 
     fn census(&mut self, mut census: Census) {
-        for facts in census.sessions.iter().filter(|facts| !self.sessions.is_named(facts.key)) {
+        for facts in census
+            .sessions
+            .iter()
+            .filter(|facts| !self.sessions.is_named(facts.key))
+        {
             self.log.name(facts.key, &facts.labels);
         }
         if self.sessions.census(&census) {
@@ -333,7 +345,11 @@ impl Engine {
 
 /// `CLOCK_REALTIME` seconds of an instant by which the machine had been suspended for `suspended` since the attach.
 fn wall_clock(hello: &Hello, at: Nanos, suspended: Nanos) -> f64 {
-    hello.realtime_offset.saturating_add(i128::from(at.0)).saturating_add(i128::from(suspended.0)) as f64 / 1e9
+    hello
+        .realtime_offset
+        .saturating_add(i128::from(at.0))
+        .saturating_add(i128::from(suspended.0)) as f64
+        / 1e9
 }
 
 /// Percent; 0 of nothing.
@@ -342,6 +358,10 @@ fn percent(part: f64, whole: f64) -> f64 {
 }
 
 fn period(rate_hz: f64) -> Nanos {
-    let rate = if rate_hz.is_finite() && rate_hz > 0.0 { rate_hz } else { 1_000.0 };
+    let rate = if rate_hz.is_finite() && rate_hz > 0.0 {
+        rate_hz
+    } else {
+        1_000.0
+    };
     Nanos((1e9 / rate.clamp(0.01, 1e6)) as u64)
 }

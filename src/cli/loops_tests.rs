@@ -36,7 +36,7 @@ fn worker(look: &Look, script: impl FnOnce(&Sender<Observation>) + Send + 'stati
     let hello = Hello {
         pid: Pid(7),
         python: "3.12.1".to_owned(),
-        name: "host".to_owned(),
+        name: Some("host".to_owned()),
         session_from: None,
         attached_at: now(),
         realtime_offset: 0,

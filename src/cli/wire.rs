@@ -2,21 +2,14 @@
 //! here is written against these names.
 
 use crate::model::{Hello, Observation, Pid, Report};
+use crate::sampler;
 use crate::source::error::AttachError;
 use crate::view::Options;
 use std::any::Any;
 use std::sync::mpsc::Receiver;
 
 pub use crate::analysis::{Engine, Settings};
-
-/// What the reading side is told.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AttachOptions {
-    pub rate_hz: f64,
-    pub session_from: Option<String>,
-    pub agent_from: Option<String>,
-    pub tenant_from: Option<String>,
-}
+pub use crate::sampler::{AttachOptions, Probe};
 
 /// A worker that is being read.
 pub struct Attached {
@@ -26,20 +19,32 @@ pub struct Attached {
     pub stop: Box<dyn Any>,
 }
 
-/// What can be learned of a process in passing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Probe {
-    /// `3.12.1`.
-    pub python: String,
-    /// None: no loop runs in it.
-    pub loop_kind: Option<String>,
-    pub sessions: usize,
-}
-
 /// The reading side, as far as `cli` needs it; tests put scripted workers in its place.
 pub trait Reading {
     fn attach(&self, pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError>;
     fn probe(&self, pid: Pid) -> Result<Probe, AttachError>;
+}
+
+/// Processes of this machine.
+pub struct Machine;
+
+impl Reading for Machine {
+    fn attach(&self, pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError> {
+        let sampler::Attached {
+            hello,
+            observations,
+            stop,
+        } = sampler::attach(pid, options)?;
+        Ok(Attached {
+            hello,
+            observations,
+            stop: Box::new(stop),
+        })
+    }
+
+    fn probe(&self, pid: Pid) -> Result<Probe, AttachError> {
+        sampler::probe(pid)
+    }
 }
 
 /// The table of one report as text.
@@ -52,19 +57,4 @@ pub fn json(report: &Report, options: &Options) -> String {
     let mut line = crate::export::json::render(report, options);
     line.push('\n');
     line
-}
-
-/// The reading side of this build.
-pub struct Worker;
-
-impl Reading for Worker {
-    fn attach(&self, pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError> {
-        let _ = (pid, options);
-        todo!("crate::source::attach")
-    }
-
-    fn probe(&self, pid: Pid) -> Result<Probe, AttachError> {
-        let _ = pid;
-        todo!("crate::source::probe")
-    }
 }
