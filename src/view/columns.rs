@@ -21,6 +21,14 @@ pub enum Value<'a> {
     Text(&'a str),
 }
 
+/// What a cell depends on besides its session.
+#[derive(Clone, Copy, Debug)]
+pub struct Context {
+    pub is_pinned: bool,
+    /// Cells that there are; more are cut off.
+    pub room: usize,
+}
+
 /// One column. `key` is its name in `--columns`, `sort_name` in `--sort`.
 pub struct Column {
     pub key: &'static str,
@@ -28,17 +36,28 @@ pub struct Column {
     pub sort_name: Option<&'static str>,
     pub descends: bool,
     pub align: Align,
-    /// A column that has no room for `min` cells leaves. A column whose `max` is larger is elastic.
+    /// A column that has no room for `min` cells leaves. A column whose `max` is larger is elastic; otop's own columns
+    /// come only where the elastic ones have `comfort`.
     pub min: usize,
+    pub comfort: usize,
     pub max: usize,
     /// Where it is narrow, the column with the highest number leaves first.
     pub leaves: u8,
     pub help: &'static str,
-    /// The cell of a session; the second argument says whether it is pinned.
-    pub cell: fn(&SessionReport, bool) -> Piece,
+    /// The cell of a session.
+    pub cell: fn(&SessionReport, Context) -> Piece,
     /// The cell of a row that adds sessions up; None: there is no such sum.
     pub sum: fn(&Sums) -> Option<String>,
     pub value: for<'a> fn(&'a SessionReport) -> Value<'a>,
+}
+
+/// Columns with a higher number are otop's own; the original's nine come before them.
+pub const LAST_OF_THE_ORIGINAL: u8 = 8;
+
+impl Column {
+    pub fn is_of_the_original(&self) -> bool {
+        self.leaves <= LAST_OF_THE_ORIGINAL
+    }
 }
 
 impl PartialEq for Column {
@@ -80,7 +99,8 @@ pub static COLUMNS: &[Column] = &[
         sort_name: Some("session_id"),
         descends: false,
         align: Align::Left,
-        min: 12,
+        min: 16,
+        comfort: 24,
         max: usize::MAX,
         leaves: 0,
         help: "id of the call, request or agent run",
@@ -95,6 +115,7 @@ pub static COLUMNS: &[Column] = &[
         descends: false,
         align: Align::Left,
         min: 6,
+        comfort: 12,
         max: 32,
         leaves: 3,
         help: "which agent runs it",
@@ -109,6 +130,7 @@ pub static COLUMNS: &[Column] = &[
         descends: false,
         align: Align::Left,
         min: 6,
+        comfort: 12,
         max: 32,
         leaves: 4,
         help: "for whom",
@@ -123,6 +145,7 @@ pub static COLUMNS: &[Column] = &[
         descends: true,
         align: Align::Right,
         min: 6,
+        comfort: 6,
         max: 6,
         leaves: 5,
         help: "seconds since it went live; + since otop first saw it",
@@ -137,6 +160,7 @@ pub static COLUMNS: &[Column] = &[
         descends: true,
         align: Align::Right,
         min: 7,
+        comfort: 7,
         max: 7,
         leaves: 6,
         help: "equal share of the worker's RSS, not a measurement",
@@ -151,6 +175,7 @@ pub static COLUMNS: &[Column] = &[
         descends: true,
         align: Align::Right,
         min: 5,
+        comfort: 5,
         max: 5,
         leaves: 7,
         help: "the largest share since it was first seen",
@@ -165,6 +190,7 @@ pub static COLUMNS: &[Column] = &[
         descends: true,
         align: Align::Right,
         min: 5,
+        comfort: 5,
         max: 5,
         leaves: 1,
         help: "on-CPU time of its steps and threads, percent of one core",
@@ -179,6 +205,7 @@ pub static COLUMNS: &[Column] = &[
         descends: true,
         align: Align::Left,
         min: 6,
+        comfort: 6,
         max: 6,
         leaves: 2,
         help: "ACTIVE, SLOW (blocked the loop), DRAINING, ERRORED",
@@ -193,10 +220,11 @@ pub static COLUMNS: &[Column] = &[
         descends: false,
         align: Align::Left,
         min: 3,
+        comfort: 3,
         max: 3,
         leaves: 8,
         help: "* stays on top (key p, or pinned by the worker)",
-        cell: |_, pinned| Piece::strong(if pinned { "*" } else { "" }),
+        cell: |_, context| Piece::strong(if context.is_pinned { "*" } else { "" }),
         sum: |_| None,
         value: |_| Value::Unknown,
     },
@@ -207,6 +235,7 @@ pub static COLUMNS: &[Column] = &[
         descends: true,
         align: Align::Right,
         min: 5,
+        comfort: 5,
         max: 5,
         leaves: 9,
         help: "share of the time in which its steps held the loop",
@@ -220,8 +249,9 @@ pub static COLUMNS: &[Column] = &[
         sort_name: Some("blocked_ms"),
         descends: true,
         align: Align::Right,
-        min: 9,
-        max: 9,
+        min: 7,
+        comfort: 7,
+        max: 7,
         leaves: 10,
         help: "blocks of the loop it is the culprit of, and their total",
         cell: |session, _| blocked(session.blocks, session.blocked_ms),
@@ -235,6 +265,7 @@ pub static COLUMNS: &[Column] = &[
         descends: true,
         align: Align::Right,
         min: 5,
+        comfort: 5,
         max: 5,
         leaves: 11,
         help: "the longest of its blocks",
@@ -249,6 +280,7 @@ pub static COLUMNS: &[Column] = &[
         descends: true,
         align: Align::Right,
         min: 5,
+        comfort: 5,
         max: 5,
         leaves: 12,
         help: "unfinished tasks that carry its id",
@@ -263,10 +295,11 @@ pub static COLUMNS: &[Column] = &[
         descends: false,
         align: Align::Left,
         min: 16,
+        comfort: 16,
         max: 64,
         leaves: 13,
         help: "innermost line of own code that it runs or waits for",
-        cell: |session, _| Piece::plain(format::where_it_is(session.place.as_ref())),
+        cell: |session, context| Piece::plain(format::where_it_is(session.place.as_ref(), context.room)),
         sum: |_| None,
         value: |session| text(session.place.as_ref().and_then(|place| place.file.as_deref())),
     },
@@ -358,7 +391,13 @@ mod tests {
     fn what_is_unknown_is_a_dash_in_every_column_that_could_know_it() {
         let session = sample::unknown("x");
         for column in COLUMNS {
-            let cell = (column.cell)(&session, false);
+            let cell = (column.cell)(
+                &session,
+                Context {
+                    is_pinned: false,
+                    room: 40,
+                },
+            );
             match column.key {
                 "session" | "status" | "blocked" | "pin" => {}
                 key => assert_eq!(cell.text(), "—", "{key}"),
@@ -368,7 +407,17 @@ mod tests {
 
     #[test]
     fn a_blank_id_is_quoted() {
-        assert_eq!((COLUMNS[0].cell)(&sample::unknown(" "), false).text(), "\" \"");
+        assert_eq!(
+            (COLUMNS[0].cell)(
+                &sample::unknown(" "),
+                Context {
+                    is_pinned: false,
+                    room: 40
+                }
+            )
+            .text(),
+            "\" \""
+        );
     }
 
     #[test]
