@@ -42,16 +42,30 @@ impl ReadyWords {
             return None;
         }
         let both = state.checked_sub(size).filter(|d| d % 2 == 0);
-        Some(ReadyWords { size, taken: both.map(|d| d / 2) })
+        Some(ReadyWords {
+            size,
+            taken: both.map(|d| d / 2),
+        })
     }
 }
 
 /// The loops that run now, at most one a thread.
 pub fn running_loops(heap: &Heap, threads: &[ThreadState]) -> Vec<EventLoop> {
-    threads.iter().filter_map(|thread| running_loop(heap, thread).ok().flatten()).collect()
+    threads
+        .iter()
+        .filter_map(|thread| running_loop(heap, thread).ok().flatten())
+        .collect()
 }
 
 fn running_loop(heap: &Heap, thread: &ThreadState) -> Result<Option<EventLoop>, Fault> {
+    match running_loop_address(heap, thread)? {
+        Some(address) => describe(heap, address, thread.address).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The loop object that the thread runs.
+pub fn running_loop_address(heap: &Heap, thread: &ThreadState) -> Result<Option<Addr>, Fault> {
     let o = &heap.offsets;
     let address = if o.tstate_asyncio_running_loop != ABSENT {
         heap.pointer(thread.address, o.tstate_asyncio_running_loop)?
@@ -71,12 +85,20 @@ fn running_loop(heap: &Heap, thread: &ThreadState) -> Result<Option<EventLoop>, 
     if address.is_null() || heap.is_a(address, "NoneType")? {
         return Ok(None);
     }
-    describe(heap, address, thread.address).map(Some)
+    Ok(Some(address))
 }
 
-fn describe(heap: &Heap, address: Addr, thread_state: Addr) -> Result<EventLoop, Fault> {
+/// What is to be known of a loop object before its steps can be followed.
+pub fn describe(heap: &Heap, address: Addr, thread_state: Addr) -> Result<EventLoop, Fault> {
     let kind = kind_of(heap, address)?;
-    let mut found = EventLoop { address, thread_state, kind, ready: None, idle_context: None, turns: None };
+    let mut found = EventLoop {
+        address,
+        thread_state,
+        kind,
+        ready: None,
+        idle_context: None,
+        turns: None,
+    };
     if kind == LoopKind::Uvloop {
         let front = heap.bytes(address, UVLOOP_FRONT)?;
         found.ready = object_in(heap, &front, |name| name == "collections.deque");
@@ -120,5 +142,7 @@ fn kind_of(heap: &Heap, address: Addr) -> Result<LoopKind, Fault> {
 fn object_in(heap: &Heap, bytes: &[u8], fits: impl Fn(&str) -> bool) -> Option<Addr> {
     let words = bytes.chunks_exact(8).skip(2).map(|w| Addr(word_at(w, 0)));
     let plausible = words.filter(|w| w.0 > 4096 && w.0 % 8 == 0 && w.0 < 1 << 47);
-    plausible.into_iter().find(|&w| heap.type_name(w).is_ok_and(|name| fits(&name)))
+    plausible
+        .into_iter()
+        .find(|&w| heap.type_name(w).is_ok_and(|name| fits(&name)))
 }

@@ -8,7 +8,7 @@ mod tasks;
 mod verify;
 
 pub use coroutines::{local, qualified_name};
-pub use loops::{DEQUE_HEAD, EventLoop, ReadyWords, running_loops};
+pub use loops::{DEQUE_HEAD, EventLoop, ReadyWords, describe, running_loop_address, running_loops};
 pub use steps::{StepTracker, StepWords};
 pub use tasks::{Task, TaskLists, Tasks};
 pub use verify::verify;

@@ -65,7 +65,11 @@ impl StepTracker {
                 if now && !same_step {
                     self.serial += 1;
                 }
-                let still = if now { same_step } else { !before && same_pause(last, &words) };
+                let still = if now {
+                    same_step
+                } else {
+                    !before && same_pause(last, &words)
+                };
                 if !still {
                     self.progress += 1;
                 }
@@ -93,7 +97,9 @@ fn same_step(last: &StepWords, now: &StepWords, kind: Option<LoopKind>, idle_con
         Some(LoopKind::Asyncio) => matches!((last.taken, now.taken), (Some(a), Some(b)) if a == b),
         Some(LoopKind::Uvloop) => {
             let turn_moved = matches!((last.turn, now.turn), (Some(a), Some(b)) if a != b);
-            let (Some(a), Some(b)) = (last.taken, now.taken) else { return false };
+            let (Some(a), Some(b)) = (last.taken, now.taken) else {
+                return false;
+            };
             if a != b || turn_moved || last.outermost != now.outermost {
                 return false;
             }
@@ -147,7 +153,13 @@ mod tests {
     #[test]
     fn progress_stands_still_only_while_nothing_ran() {
         let mut tracker = StepTracker::new();
-        let looks = [words(7, 10, 0, 4), words(7, 10, 0, 4), words(7, 12, 0, 5), words(1, 13, 1, 6), words(2, 14, 1, 6)];
+        let looks = [
+            words(7, 10, 0, 4),
+            words(7, 10, 0, 4),
+            words(7, 12, 0, 5),
+            words(1, 13, 1, 6),
+            words(2, 14, 1, 6),
+        ];
         let progress: Vec<u64> = looks.iter().map(|w| tracker.look(*w, STOCK, None).1).collect();
         assert_eq!(progress[0], progress[1]);
         assert!(progress[1] < progress[2] && progress[2] < progress[3]);
@@ -157,7 +169,13 @@ mod tests {
     #[test]
     fn uvloop_ready_handles_go_by_handles_taken() {
         // 9 is the idle handler's context: alone it is no step; 1 within it is.
-        let looks = [words(9, 1, 9, 4), words(1, 2, 9, 5), words(2, 3, 9, 5), words(1, 4, 9, 5), words(1, 6, 9, 6)];
+        let looks = [
+            words(9, 1, 9, 4),
+            words(1, 2, 9, 5),
+            words(2, 3, 9, 5),
+            words(1, 4, 9, 5),
+            words(1, 6, 9, 6),
+        ];
         assert_eq!(run(UVLOOP, &looks), [None, Some(2), Some(2), Some(2), Some(3)]);
     }
 
@@ -173,6 +191,9 @@ mod tests {
     fn words_read_in_the_middle_of_a_change_never_join_steps() {
         let mut torn = words(1, 13, 1, 5);
         torn.taken = None;
-        assert_eq!(run(STOCK, &[words(1, 11, 1, 5), torn, words(1, 15, 1, 6)]), [Some(1), Some(2), Some(3)]);
+        assert_eq!(
+            run(STOCK, &[words(1, 11, 1, 5), torn, words(1, 15, 1, 6)]),
+            [Some(1), Some(2), Some(3)]
+        );
     }
 }

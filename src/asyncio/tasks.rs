@@ -100,7 +100,9 @@ impl TaskLists {
             }
         }
         if heap.offsets.task_node != ABSENT {
-            let heads = threads.iter().map(|t| t.address.offset(heap.offsets.tstate_asyncio_tasks_head));
+            let heads = threads
+                .iter()
+                .map(|t| t.address.offset(heap.offsets.tstate_asyncio_tasks_head));
             let heads = heads.chain([runtime.interpreter.offset(heap.offsets.interp_asyncio_tasks_head)]);
             for head in heads {
                 linked(heap, head, &mut addresses, &mut tasks.unreadable)?;
@@ -145,7 +147,11 @@ fn linked(heap: &Heap, head: Addr, into: &mut Vec<Addr>, unreadable: &mut u32) -
 
 fn read_tasks(heap: &Heap, addresses: &[Addr], tasks: &mut Tasks) -> Result<(), Fault> {
     let o = &heap.offsets;
-    let length = [o.task_loop, o.task_state, o.task_coro, o.task_context].into_iter().max().unwrap_or(0) as usize + 8;
+    let length = [o.task_loop, o.task_state, o.task_coro, o.task_context]
+        .into_iter()
+        .max()
+        .unwrap_or(0) as usize
+        + 8;
     let mut scatter = Scatter::new();
     for &address in addresses {
         scatter.push(address, length);

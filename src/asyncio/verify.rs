@@ -37,11 +37,7 @@ fn looks_like_a_loop(h: &Heap, object: Addr) -> Result<bool, Fault> {
 
 /// Proves what it can. True: everything that is read later had an example; false: there is no running loop or no task
 /// yet, and it must be called again before tasks are believed.
-pub fn verify(
-    heap: &mut Heap,
-    runtime_address: Addr,
-    lists: &TaskLists,
-) -> Result<Result<bool, Refused>, Fault> {
+pub fn verify(heap: &mut Heap, runtime_address: Addr, lists: &TaskLists) -> Result<Result<bool, Refused>, Fault> {
     let threads = |h: &Heap| h.thread_states(&h.runtime(runtime_address)?);
     let pending = |h: &Heap| -> Result<Vec<Task>, Fault> {
         let tasks = lists.walk(h, &h.runtime(runtime_address)?, &threads(h)?)?;
@@ -59,7 +55,9 @@ pub fn verify(
                 return Ok(());
             }
             let runtime = h.runtime(runtime_address)?;
-            let of_threads = threads(h)?.into_iter().map(|t| t.address.offset(h.offsets.tstate_asyncio_tasks_head));
+            let of_threads = threads(h)?
+                .into_iter()
+                .map(|t| t.address.offset(h.offsets.tstate_asyncio_tasks_head));
             for head in of_threads.chain([runtime.interpreter.offset(h.offsets.interp_asyncio_tasks_head)]) {
                 // A circular list: what follows the head points back to it.
                 holds(h.word(h.object(head, 0)?, 8)? == head.0, "list of tasks")?;
@@ -69,7 +67,9 @@ pub fn verify(
         (&["task_loop", "task_coro", "task_context", "task_node"], &|h| {
             let tasks = pending(h)?;
             most(&tasks, "loops of tasks", |t| looks_like_a_loop(h, t.event_loop))?;
-            most(&tasks, "coroutines of tasks", |t| Ok(looks_awaitable(&h.type_name(t.coroutine)?)))?;
+            most(&tasks, "coroutines of tasks", |t| {
+                Ok(looks_awaitable(&h.type_name(t.coroutine)?))
+            })?;
             most(&tasks, "contexts of tasks", |t| h.is_a(t.context, "Context"))
         }),
         (&["task_state"], &|h| {
@@ -80,7 +80,10 @@ pub fn verify(
                 11 | 12 => 48,
                 _ => 24,
             };
-            holds(h.offsets.task_coro.wrapping_sub(h.offsets.task_state) == between, "state of tasks")
+            holds(
+                h.offsets.task_coro.wrapping_sub(h.offsets.task_state) == between,
+                "state of tasks",
+            )
         }),
         (&["tstate_dict", "tstate_asyncio_running_loop"], &|h| {
             let threads = threads(h)?;
@@ -99,7 +102,8 @@ pub fn verify(
             for task in pending(h)? {
                 for thread in &threads {
                     for near in [-8i64, 8] {
-                        let word = h.pointer(thread.address, o.tstate_asyncio_running_loop.wrapping_add_signed(near))?;
+                        let word =
+                            h.pointer(thread.address, o.tstate_asyncio_running_loop.wrapping_add_signed(near))?;
                         holds(word != task.event_loop, "running loop")?;
                     }
                 }
@@ -117,12 +121,17 @@ pub fn verify(
             most(&looping, "contexts of threads", |t| Ok(!t.context.is_null()))
         }),
         (&["context_vars"], &|h| {
-            most(&contexts(h)?, "variables of contexts", |&c| h.is_a(h.context(c)?.vars, "hamt"))
+            most(&contexts(h)?, "variables of contexts", |&c| {
+                h.is_a(h.context(c)?.vars, "hamt")
+            })
         }),
         (&["context_prev", "context_entered"], &|h| {
             let o = &h.offsets;
             // Include/internal/pycore_context.h: ctx_prev, ctx_vars, ctx_weakreflist, ctx_entered, in all versions.
-            holds(o.context_prev + 8 == o.context_vars && o.context_entered == o.context_vars + 16, "contexts")?;
+            holds(
+                o.context_prev + 8 == o.context_vars && o.context_entered == o.context_vars + 16,
+                "contexts",
+            )?;
             most(&contexts(h)?, "contexts", |&c| {
                 let words = h.context(c)?;
                 Ok(words.previous.is_null() || (words.entered && h.is_a(words.previous, "Context")?))
@@ -130,16 +139,28 @@ pub fn verify(
         }),
         (
             &[
-                "hamt_root", "hamt_count", "hamt_bitmap_size", "hamt_bitmap_bits", "hamt_bitmap_array",
-                "hamt_array_array", "hamt_collision_size", "hamt_collision_array",
+                "hamt_root",
+                "hamt_count",
+                "hamt_bitmap_size",
+                "hamt_bitmap_bits",
+                "hamt_bitmap_array",
+                "hamt_array_array",
+                "hamt_collision_size",
+                "hamt_collision_array",
             ],
             &|h| {
                 let o = &h.offsets;
                 // Python/hamt.c: a trie without array or collision nodes shows nothing of theirs.
                 holds(o.hamt_count == o.hamt_root + 16, "hamt")?;
                 holds(o.hamt_array_array == 16, "hamt array node")?;
-                holds(o.hamt_bitmap_size == 16 && o.hamt_bitmap_bits == 24 && o.hamt_bitmap_array == 32, "hamt node")?;
-                holds(o.hamt_collision_size == 16 && o.hamt_collision_array == 32, "hamt collision node")?;
+                holds(
+                    o.hamt_bitmap_size == 16 && o.hamt_bitmap_bits == 24 && o.hamt_bitmap_array == 32,
+                    "hamt node",
+                )?;
+                holds(
+                    o.hamt_collision_size == 16 && o.hamt_collision_array == 32,
+                    "hamt collision node",
+                )?;
                 most(&contexts(h)?, "hamt", |&c| {
                     for binding in h.bindings(h.context(c)?.vars)? {
                         h.expect(binding.variable, "ContextVar")?;
@@ -149,7 +170,10 @@ pub fn verify(
             },
         ),
         (&["contextvar_name", "contextvar_hash"], &|h| {
-            holds(h.offsets.contextvar_hash == h.offsets.contextvar_name + 40, "ContextVar")?;
+            holds(
+                h.offsets.contextvar_hash == h.offsets.contextvar_name + 40,
+                "ContextVar",
+            )?;
             most(&contexts(h)?, "hash of ContextVar", |&c| {
                 let vars = h.context(c)?.vars;
                 for binding in h.bindings(vars)?.into_iter().take(5) {
@@ -169,20 +193,31 @@ pub fn verify(
             }
             Ok(())
         }),
-        (&["coro_frame", "frame_localsplus", "frame_executable", "code_qualname"], &|h| {
-            if h.offsets.coro_frame == ABSENT {
-                return Ok(());
-            }
-            let coroutines: Vec<Addr> =
-                pending(h)?.iter().map(|t| t.coroutine).filter(|&c| h.is_a(c, "coroutine") == Ok(true)).collect();
-            if let Some(&coroutine) = coroutines.first() {
-                // The fixed part of a coroutine object ends where its frame's locals begin (Objects/genobject.c:
-                // PyCoro_Type.tp_basicsize).
-                let size = h.word(h.type_of(coroutine)?, h.offsets.type_basicsize)?;
-                holds(size == h.offsets.coro_frame + h.offsets.frame_localsplus, "locals of frames")?;
-            }
-            most(&coroutines, "frames of coroutines", |&c| Ok(super::coroutines::qualified_name(h, c).is_ok()))
-        }),
+        (
+            &["coro_frame", "frame_localsplus", "frame_executable", "code_qualname"],
+            &|h| {
+                if h.offsets.coro_frame == ABSENT {
+                    return Ok(());
+                }
+                let coroutines: Vec<Addr> = pending(h)?
+                    .iter()
+                    .map(|t| t.coroutine)
+                    .filter(|&c| h.is_a(c, "coroutine") == Ok(true))
+                    .collect();
+                if let Some(&coroutine) = coroutines.first() {
+                    // The fixed part of a coroutine object ends where its frame's locals begin (Objects/genobject.c:
+                    // PyCoro_Type.tp_basicsize).
+                    let size = h.word(h.type_of(coroutine)?, h.offsets.type_basicsize)?;
+                    holds(
+                        size == h.offsets.coro_frame + h.offsets.frame_localsplus,
+                        "locals of frames",
+                    )?;
+                }
+                most(&coroutines, "frames of coroutines", |&c| {
+                    Ok(super::coroutines::qualified_name(h, c).is_ok())
+                })
+            },
+        ),
     ];
     for (fields, test) in tests {
         if let Err(refused) = check(heap, fields, test)? {
@@ -198,5 +233,7 @@ pub fn verify(
 /// ends in one of these covers what asyncio, Cython and the standard library make.
 fn looks_awaitable(type_name: &str) -> bool {
     let name = type_name.to_ascii_lowercase();
-    ["coroutine", "generator", "asend", "athrow", "anext", "await"].iter().any(|part| name.contains(part))
+    ["coroutine", "generator", "asend", "athrow", "anext", "await"]
+        .iter()
+        .any(|part| name.contains(part))
 }

@@ -57,19 +57,6 @@ pub struct Arguments {
 pub enum Command {
     /// Start the bundled sample worker and watch it; without a terminal, print one snapshot
     Demo(LookArguments),
-    /// Write the man pages or the completions into a directory
-    #[command(hide = true)]
-    Generate {
-        #[arg(value_enum)]
-        what: Generated,
-        directory: PathBuf,
-    },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Generated {
-    Man,
-    Completions,
 }
 
 /// Which worker, and what names the sessions in it.
@@ -77,7 +64,8 @@ pub enum Generated {
 #[command(next_help_heading = "Worker")]
 pub struct WorkerArguments {
     /// Process to watch [default: the only asyncio worker here, or a choice]
-    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    #[arg(long, value_name = "PID", allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(i32).range(1..))]
     pub pid: Option<i32>,
 
     /// Show what the worker itself serves at its OpenRTC introspection socket
@@ -143,7 +131,7 @@ pub struct LookArguments {
 
     /// Samples a second of session and step, 1 to 10000
     #[arg(long, value_name = "HZ", default_value = "1000", help_heading = "Measuring")]
-    #[arg(value_parser = |text: &str| RATE.parse(text))]
+    #[arg(value_parser = |text: &str| RATE.parse(text), allow_negative_numbers = true)]
     pub rate: f64,
 
     /// Stretch of time that a percentage is about, 100ms to 10m

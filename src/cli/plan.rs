@@ -1,7 +1,7 @@
 //! Typed arguments → meant arguments: what to watch, how to show it, and what to say about it beforehand. Decides, and
 //! does nothing.
 
-use super::args::{Arguments, Command, Generated, LookArguments, WorkerArguments};
+use super::args::{Arguments, Command, LookArguments, WorkerArguments};
 use super::values::refresh_word;
 use crate::model::Pid;
 use crate::view::{COLUMNS, Column, Filter, Options, Sort, parse_status};
@@ -15,9 +15,10 @@ const REFRESH_HZ: std::ops::RangeInclusive<f64> = 0.5..=10.0;
 const ORIGINAL_COLUMNS: usize = 9;
 
 #[derive(Debug)]
-pub enum Plan {
-    Watch { target: Target, naming: Naming, look: Look },
-    Generate { what: Generated, directory: PathBuf },
+pub struct Plan {
+    pub target: Target,
+    pub naming: Naming,
+    pub look: Look,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,10 +66,9 @@ pub struct Look {
 /// `has_terminal`: somebody can look at a live table and press keys.
 pub fn plan(arguments: Arguments, has_terminal: bool) -> Plan {
     match arguments.command {
-        Some(Command::Generate { what, directory }) => Plan::Generate { what, directory },
         Some(Command::Demo(look)) => {
             let look = self::look(look, has_terminal, COLUMNS);
-            Plan::Watch {
+            Plan {
                 target: Target::Demo,
                 naming: Naming::default(),
                 look,
@@ -92,7 +92,7 @@ pub fn plan(arguments: Arguments, has_terminal: bool) -> Plan {
                 agent_from,
                 tenant_from,
             };
-            Plan::Watch {
+            Plan {
                 target,
                 naming,
                 look: look(arguments.look, has_terminal, columns),
@@ -145,13 +145,11 @@ mod tests {
 
     fn planned(line: &[&str], has_terminal: bool) -> (Target, Naming, Look) {
         let line = std::iter::once("otop").chain(line.iter().copied());
-        match plan(
+        let Plan { target, naming, look } = plan(
             Arguments::try_parse_from(line).expect("a right command line"),
             has_terminal,
-        ) {
-            Plan::Watch { target, naming, look } => (target, naming, look),
-            Plan::Generate { .. } => panic!("nothing to generate"),
-        }
+        );
+        (target, naming, look)
     }
 
     #[test]

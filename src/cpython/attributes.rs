@@ -47,7 +47,11 @@ impl Heap {
                 _ if flags & INLINE_VALUES != 0 => {
                     let values = object.offset(self.word(ty, o.type_basicsize)?);
                     // PyDictValues: capacity, size, embedded, valid
-                    if self.byte(values, 3)? == 0 { Ok(None) } else { self.in_values(ty, values, name) }
+                    if self.byte(values, 3)? == 0 {
+                        Ok(None)
+                    } else {
+                        self.in_values(ty, values, name)
+                    }
                 }
                 _ => Ok(None),
             };

@@ -171,7 +171,9 @@ impl Heap {
         let first = node.offset(array);
         let bytes = self.bytes(first, words as usize * 8)?;
         let pairs = bytes.chunks_exact(16).enumerate();
-        Ok(pairs.map(|(i, p)| (first.offset(i as u64 * 16), Addr(word_at(p, 0)), Addr(word_at(p, 8)))).collect())
+        Ok(pairs
+            .map(|(i, p)| (first.offset(i as u64 * 16), Addr(word_at(p, 0)), Addr(word_at(p, 8))))
+            .collect())
     }
 }
 

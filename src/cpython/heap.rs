@@ -10,7 +10,7 @@ use crate::memory::{Fault, Memory};
 use crate::model::Addr;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// What one walk may read, unless the caller grants more: far more than any sane walk needs.
 pub const ONE_WALK: u64 = 64 << 20;
@@ -24,12 +24,18 @@ pub struct Heap {
     pub offsets: Offsets,
     pub version: Version,
     budget: Cell<u64>,
-    type_names: RefCell<HashMap<Addr, Rc<str>>>,
+    type_names: RefCell<HashMap<Addr, Arc<str>>>,
 }
 
 impl Heap {
     pub fn new(memory: Box<dyn Memory>, offsets: Offsets, version: Version) -> Heap {
-        Heap { memory, offsets, version, budget: Cell::new(ONE_WALK), type_names: RefCell::default() }
+        Heap {
+            memory,
+            offsets,
+            version,
+            budget: Cell::new(ONE_WALK),
+            type_names: RefCell::default(),
+        }
     }
 
     /// Forgets the names of types, for when an offset by which they were read turned out wrong.
@@ -48,7 +54,11 @@ impl Heap {
 
     /// Takes `bytes` from the budget, for readers that use `memory()` themselves.
     pub fn spend(&self, bytes: usize) -> Result<(), Fault> {
-        let left = self.budget.get().checked_sub((bytes as u64).max(HOP)).ok_or(Fault::Budget)?;
+        let left = self
+            .budget
+            .get()
+            .checked_sub((bytes as u64).max(HOP))
+            .ok_or(Fault::Budget)?;
         self.budget.set(left);
         Ok(())
     }
@@ -113,29 +123,33 @@ impl Heap {
     }
 
     /// `tp_name` of a type object.
-    pub fn name_of_type(&self, ty: Addr) -> Result<Rc<str>, Fault> {
+    pub fn name_of_type(&self, ty: Addr) -> Result<Arc<str>, Fault> {
         if let Some(name) = self.type_names.borrow().get(&ty) {
-            return Ok(Rc::clone(name));
+            return Ok(Arc::clone(name));
         }
         let name = self.c_string(self.object(ty, self.offsets.type_name)?)?;
-        let name: Rc<str> = name.into();
+        let name: Arc<str> = name.into();
         let mut names = self.type_names.borrow_mut();
         if names.len() >= MOST_TYPES {
             names.clear();
         }
-        names.insert(ty, Rc::clone(&name));
+        names.insert(ty, Arc::clone(&name));
         Ok(name)
     }
 
     /// `tp_name` of the object's type: `str`, `_asyncio.Task`, `coroutine` …
-    pub fn type_name(&self, object: Addr) -> Result<Rc<str>, Fault> {
+    pub fn type_name(&self, object: Addr) -> Result<Arc<str>, Fault> {
         self.name_of_type(self.type_of(object)?)
     }
 
     /// Fails unless the object's type has this name, with or without its module (`Context` up to 3.9,
     /// `_contextvars.Context` since).
     pub fn expect(&self, object: Addr, name: &'static str) -> Result<(), Fault> {
-        if self.is_a(object, name)? { Ok(()) } else { Err(Fault::Implausible(name)) }
+        if self.is_a(object, name)? {
+            Ok(())
+        } else {
+            Err(Fault::Implausible(name))
+        }
     }
 
     /// The object's type has this name, with or without its module.

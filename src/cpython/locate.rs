@@ -37,7 +37,10 @@ pub fn locate(pid: Pid, memory: &dyn Memory, mappings: &[Mapping]) -> Result<Fou
     let mut modules = Vec::new();
     let mut other = None;
     let program = program_inode(pid);
-    for mapping in mappings.iter().filter(|m| m.offset == 0 && m.inode != 0 && m.path.is_some()) {
+    for mapping in mappings
+        .iter()
+        .filter(|m| m.offset == 0 && m.inode != 0 && m.path.is_some())
+    {
         match header(memory, mapping) {
             Ok(Header::Module(module)) => modules.push(module),
             // A file of another architecture may be mapped as mere data; only the program itself decides.
@@ -52,7 +55,11 @@ pub fn locate(pid: Pid, memory: &dyn Memory, mappings: &[Mapping]) -> Result<Fou
     }
     // Interpreters first: there may be a thousand libraries of extension modules.
     let interpreter_first = |m: &Module| {
-        let name = m.path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = m
+            .path
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
         match () {
             () if name.starts_with("libpython") => 0,
             () if name.contains("python") => 1,
@@ -63,8 +70,16 @@ pub fn locate(pid: Pid, memory: &dyn Memory, mappings: &[Mapping]) -> Result<Fou
     modules.sort_by_key(interpreter_first);
     let (module, runtime) = find_runtime(pid, memory, &modules)?;
     let version = find_version(memory, module, runtime)?;
-    let asyncio_debug = if version.at_least(3, 14) { find_asyncio_debug(pid, &modules, module) } else { None };
-    Ok(Found { runtime, version, asyncio_debug })
+    let asyncio_debug = if version.at_least(3, 14) {
+        find_asyncio_debug(pid, &modules, module)
+    } else {
+        None
+    };
+    Ok(Found {
+        runtime,
+        version,
+        asyncio_debug,
+    })
 }
 
 fn program_inode(pid: Pid) -> Option<u64> {
@@ -72,11 +87,7 @@ fn program_inode(pid: Pid) -> Option<u64> {
     std::fs::metadata(format!("/proc/{pid}/exe")).ok().map(|m| m.ino())
 }
 
-fn find_runtime<'m>(
-    pid: Pid,
-    memory: &dyn Memory,
-    modules: &'m [Module],
-) -> Result<(&'m Module, Addr), LocateError> {
+fn find_runtime<'m>(pid: Pid, memory: &dyn Memory, modules: &'m [Module]) -> Result<(&'m Module, Addr), LocateError> {
     for module in modules {
         if let Ok(Some(at)) = module.exported(memory, "_PyRuntime") {
             return Ok((module, at));
@@ -89,8 +100,16 @@ fn find_runtime<'m>(
         }
     }
     let at = second_opinion(pid).ok_or(LocateError::NotPython)?;
-    let holds = |m: &&Module| m.segments.iter().any(|&(start, length, _)| (start.0..start.0 + length).contains(&at.0));
-    modules.iter().find(holds).map(|m| (m, at)).ok_or(LocateError::NotPython)
+    let holds = |m: &&Module| {
+        m.segments
+            .iter()
+            .any(|&(start, length, _)| (start.0..start.0 + length).contains(&at.0))
+    };
+    modules
+        .iter()
+        .find(holds)
+        .map(|m| (m, at))
+        .ok_or(LocateError::NotPython)
 }
 
 /// What py-spy finds. It opens files and reads memory, and neither stops nor enters the worker.
@@ -150,8 +169,18 @@ fn version_text(memory: &dyn Memory, module: &Module) -> Option<Version> {
 
 /// `_asyncio` is a library of its own, or part of the interpreter.
 fn find_asyncio_debug(pid: Pid, modules: &[Module], interpreter: &Module) -> Option<Addr> {
-    let is_asyncio = |m: &&Module| m.path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("_asyncio."));
-    modules.iter().filter(is_asyncio).chain([interpreter]).find_map(|module| {
-        module.in_file(pid, ".AsyncioDebug", "_Py_AsyncioDebug").or_else(|| module.in_file(pid, ".AsyncioDebug", "_AsyncioDebug"))
-    })
+    let is_asyncio = |m: &&Module| {
+        m.path
+            .file_name()
+            .is_some_and(|n| n.to_string_lossy().starts_with("_asyncio."))
+    };
+    modules
+        .iter()
+        .filter(is_asyncio)
+        .chain([interpreter])
+        .find_map(|module| {
+            module
+                .in_file(pid, ".AsyncioDebug", "_Py_AsyncioDebug")
+                .or_else(|| module.in_file(pid, ".AsyncioDebug", "_AsyncioDebug"))
+        })
 }

@@ -13,8 +13,8 @@ mod threads;
 mod verify;
 mod version;
 
-pub use debug_offsets::{Stated, take_asyncio_debug, take_debug_offsets};
 pub use contexts::{Binding, CONTEXT_HEAD, ContextWords};
+pub use debug_offsets::{Stated, take_asyncio_debug, take_debug_offsets};
 pub use heap::{Heap, ONE_WALK};
 pub use locate::{Found, LocateError, locate};
 pub use objects::{STR_HEAD, StrLayout, decode, word_at};

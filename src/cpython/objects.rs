@@ -27,16 +27,30 @@ impl StrLayout {
     /// 3.12 and later have, and all that Python code makes in the others, subclasses of str aside.
     pub fn of_head(head: &[u8], offsets: &Offsets) -> Result<StrLayout, Fault> {
         let word = |at: u64| -> Option<u64> {
-            Some(u64::from_le_bytes(head.get(at as usize..at as usize + 8)?.try_into().ok()?))
+            Some(u64::from_le_bytes(
+                head.get(at as usize..at as usize + 8)?.try_into().ok()?,
+            ))
         };
-        let state = head.get(offsets.str_state as usize).copied().ok_or(Fault::Implausible("str"))?;
+        let state = head
+            .get(offsets.str_state as usize)
+            .copied()
+            .ok_or(Fault::Implausible("str"))?;
         let length = word(offsets.str_length).ok_or(Fault::Implausible("str"))?;
         let (width, compact, ascii) = (usize::from(state >> 2 & 7), state & 0x20 != 0, state & 0x40 != 0);
         if !compact || !matches!(width, 1 | 2 | 4) || (ascii && width != 1) || length >= 1 << 40 {
             return Err(Fault::Implausible("str"));
         }
-        let data = if ascii { offsets.str_ascii_data } else { offsets.str_compact_data };
-        Ok(StrLayout { data, width, length: length as usize, ascii })
+        let data = if ascii {
+            offsets.str_ascii_data
+        } else {
+            offsets.str_compact_data
+        };
+        Ok(StrLayout {
+            data,
+            width,
+            length: length as usize,
+            ascii,
+        })
     }
 }
 
@@ -48,8 +62,14 @@ pub fn decode(bytes: &[u8], width: usize) -> String {
     let from_u32 = |c: u32| char::from_u32(c).unwrap_or(char::REPLACEMENT_CHARACTER);
     match width {
         1 => bytes.iter().map(|&b| char::from(b)).collect(),
-        2 => bytes.chunks_exact(2).map(|c| from_u32(u32::from(u16::from_le_bytes([c[0], c[1]])))).collect(),
-        _ => bytes.chunks_exact(4).map(|c| from_u32(u32::from_le_bytes([c[0], c[1], c[2], c[3]]))).collect(),
+        2 => bytes
+            .chunks_exact(2)
+            .map(|c| from_u32(u32::from(u16::from_le_bytes([c[0], c[1]]))))
+            .collect(),
+        _ => bytes
+            .chunks_exact(4)
+            .map(|c| from_u32(u32::from_le_bytes([c[0], c[1], c[2], c[3]])))
+            .collect(),
     }
 }
 
@@ -88,7 +108,11 @@ impl Heap {
         let tag = self.word(object, self.offsets.int_tag)?;
         // 3.12: lv_tag = digits << 3 | sign (0 positive, 1 zero, 2 negative); before: a signed count of digits.
         let (digits, negative) = if self.version.at_least(3, 12) {
-            if tag & 3 == 1 { (0, false) } else { (tag >> 3, tag & 3 == 2) }
+            if tag & 3 == 1 {
+                (0, false)
+            } else {
+                (tag >> 3, tag & 3 == 2)
+            }
         } else {
             ((tag as i64).unsigned_abs(), (tag as i64) < 0)
         };
@@ -98,7 +122,8 @@ impl Heap {
         let bytes = self.bytes(object.offset(self.offsets.int_digits), digits as usize * 4)?;
         let mut value: i128 = 0;
         for digit in bytes.chunks_exact(4).rev() {
-            value = value << 30 | i128::from(u32::from_le_bytes([digit[0], digit[1], digit[2], digit[3]]) & 0x3fff_ffff);
+            value =
+                value << 30 | i128::from(u32::from_le_bytes([digit[0], digit[1], digit[2], digit[3]]) & 0x3fff_ffff);
         }
         Ok(if negative { -value } else { value })
     }
@@ -159,7 +184,9 @@ impl Heap {
         }
         let bytes = self.bytes(table, slots as usize * 16)?;
         // An entry is key and hash; a removed one has the key `dummy`, whose hash is -1.
-        let items = bytes.chunks_exact(16).filter(|e| word_at(e, 0) != 0 && word_at(e, 8) != u64::MAX);
+        let items = bytes
+            .chunks_exact(16)
+            .filter(|e| word_at(e, 0) != 0 && word_at(e, 8) != u64::MAX);
         Ok(items.map(|e| Addr(word_at(e, 0))).collect())
     }
 
@@ -186,15 +213,28 @@ impl Heap {
         let o = &self.offsets;
         let entries = self.dict_entries(keys)?;
         if values.is_null() {
-            return Ok(entries.into_iter().filter(|(k, v)| !k.is_null() && !v.is_null()).collect());
+            return Ok(entries
+                .into_iter()
+                .filter(|(k, v)| !k.is_null() && !v.is_null())
+                .collect());
         }
         let split = self.pointers(values.offset(o.dictvalues_values), entries.len() as u64, "dict values")?;
-        Ok(entries.into_iter().zip(split).map(|((k, _), v)| (k, v)).filter(|(k, v)| !k.is_null() && !v.is_null()).collect())
+        Ok(entries
+            .into_iter()
+            .zip(split)
+            .map(|((k, _), v)| (k, v))
+            .filter(|(k, v)| !k.is_null() && !v.is_null())
+            .collect())
     }
 
     /// The keys of a `PyDictKeysObject`, in order.
     pub fn dict_entry_keys(&self, keys: Addr) -> Result<Vec<Addr>, Fault> {
-        Ok(self.dict_entries(keys)?.into_iter().map(|(key, _)| key).filter(|key| !key.is_null()).collect())
+        Ok(self
+            .dict_entries(keys)?
+            .into_iter()
+            .map(|(key, _)| key)
+            .filter(|key| !key.is_null())
+            .collect())
     }
 
     /// All entries of a `PyDictKeysObject`, used or not.
@@ -230,7 +270,9 @@ impl Heap {
         let width = if hashed { 24 } else { 16 };
         let at = keys.offset(o.dictkeys_indices + index_bytes);
         let bytes = self.bytes(at, nentries * width)?;
-        let entries = bytes.chunks_exact(width).map(|e| (Addr(word_at(e, width - 16)), Addr(word_at(e, width - 8))));
+        let entries = bytes
+            .chunks_exact(width)
+            .map(|e| (Addr(word_at(e, width - 16)), Addr(word_at(e, width - 8))));
         Ok(entries.collect())
     }
 
@@ -261,13 +303,17 @@ impl Heap {
         for slot in 0..keys.len() {
             // The key may be the last thing before an unmapped page, so that the longest name reaches too far.
             let Some(bytes) = scatter.bytes(slot) else {
-                let Ok(text) = self.str_unchecked(keys[slot]) else { continue };
+                let Ok(text) = self.str_unchecked(keys[slot]) else {
+                    continue;
+                };
                 if let Some(n) = names.iter().position(|name| *name == text) {
                     found[n] = Some(slot);
                 }
                 continue;
             };
-            let Ok(layout) = StrLayout::of_head(bytes, &self.offsets) else { continue };
+            let Ok(layout) = StrLayout::of_head(bytes, &self.offsets) else {
+                continue;
+            };
             if !layout.ascii {
                 continue;
             }
@@ -284,5 +330,8 @@ impl Heap {
 
 /// The little-endian word at `at`; 0 beyond the end.
 pub fn word_at(bytes: &[u8], at: usize) -> u64 {
-    bytes.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes)
+    bytes
+        .get(at..at + 8)
+        .and_then(|b| b.try_into().ok())
+        .map_or(0, u64::from_le_bytes)
 }

@@ -40,11 +40,17 @@ fn word(bytes: &[u8], at: usize) -> u64 {
 }
 
 fn half(bytes: &[u8], at: usize) -> u32 {
-    bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
+    bytes
+        .get(at..at + 4)
+        .and_then(|b| b.try_into().ok())
+        .map_or(0, u32::from_le_bytes)
 }
 
 fn short(bytes: &[u8], at: usize) -> u16 {
-    bytes.get(at..at + 2).and_then(|b| b.try_into().ok()).map_or(0, u16::from_le_bytes)
+    bytes
+        .get(at..at + 2)
+        .and_then(|b| b.try_into().ok())
+        .map_or(0, u16::from_le_bytes)
 }
 
 /// Reads the ELF header that is mapped at the start of `mapping` (whose file offset is 0).
@@ -56,13 +62,19 @@ pub fn header(memory: &dyn Memory, mapping: &Mapping) -> Result<Header, Fault> {
     }
     let machine = short(&head, 18);
     if head[4] != elf::ELFCLASS64.0 || machine != elf::EM_X86_64.0 {
-        return Ok(Header::OtherArchitecture(match (head[4] == elf::ELFCLASS64.0, machine) {
-            (true, 183) => "arm64".to_string(),
-            (false, 3) => "i386".to_string(),
-            (wide, other) => format!("ELF{} machine {other}", if wide { 64 } else { 32 }),
-        }));
+        return Ok(Header::OtherArchitecture(
+            match (head[4] == elf::ELFCLASS64.0, machine) {
+                (true, 183) => "arm64".to_string(),
+                (false, 3) => "i386".to_string(),
+                (wide, other) => format!("ELF{} machine {other}", if wide { 64 } else { 32 }),
+            },
+        ));
     }
-    let (table, size, count) = (word(&head, 32), u64::from(short(&head, 54)), u64::from(short(&head, 56)));
+    let (table, size, count) = (
+        word(&head, 32),
+        u64::from(short(&head, 54)),
+        u64::from(short(&head, 56)),
+    );
     if size != 56 || count > 256 {
         return Ok(Header::NotElf);
     }
@@ -100,18 +112,26 @@ pub fn header(memory: &dyn Memory, mapping: &Mapping) -> Result<Header, Fault> {
 impl Module {
     /// The address of an exported symbol, from the dynamic symbol table in memory, by its GNU hash table.
     pub fn exported(&self, memory: &dyn Memory, name: &str) -> Result<Option<Addr>, Fault> {
-        let Some((dynamic, length)) = self.dynamic else { return Ok(None) };
+        let Some((dynamic, length)) = self.dynamic else {
+            return Ok(None);
+        };
         let mut entries = vec![0; (length as usize).min(64 * 1024) / 16 * 16];
         memory.read(dynamic, &mut entries)?;
         let entry = |tag: i64| {
             let found = entries.chunks_exact(16).find(|e| word(e, 0) as i64 == tag)?;
             // glibc's loader writes the relocated address back here; musl's leaves the file's.
             let value = word(found, 8);
-            Some(if value < self.base.0 { Addr(value).offset(self.bias) } else { Addr(value) })
+            Some(if value < self.base.0 {
+                Addr(value).offset(self.bias)
+            } else {
+                Addr(value)
+            })
         };
-        let (Some(symbols), Some(strings), Some(hashes)) =
-            (entry(elf::DT_SYMTAB.0), entry(elf::DT_STRTAB.0), entry(elf::DT_GNU_HASH.0))
-        else {
+        let (Some(symbols), Some(strings), Some(hashes)) = (
+            entry(elf::DT_SYMTAB.0),
+            entry(elf::DT_STRTAB.0),
+            entry(elf::DT_GNU_HASH.0),
+        ) else {
             return Ok(None);
         };
         let mut head = [0; 16];
@@ -172,13 +192,18 @@ impl Module {
         let by_range = m.through_kernel(pid);
         let rooted = PathBuf::from(format!("/proc/{pid}/root")).join(self.path.strip_prefix("/").unwrap_or(&self.path));
         let executable = PathBuf::from(format!("/proc/{pid}/exe"));
-        [by_range, executable, self.path.clone(), rooted].into_iter().find_map(|path| {
-            let file = File::open(path).ok()?;
-            let about = file.metadata().ok()?;
-            let device = (nix::sys::stat::major(about.dev()) as i32, nix::sys::stat::minor(about.dev()) as i32);
-            // overlayfs and btrfs show one device in maps and another in stat, so the inode alone has to do there.
-            let same = about.is_file() && about.ino() == m.inode && (device == m.device || device.0 == 0);
-            same.then_some(file)
-        })
+        [by_range, executable, self.path.clone(), rooted]
+            .into_iter()
+            .find_map(|path| {
+                let file = File::open(path).ok()?;
+                let about = file.metadata().ok()?;
+                let device = (
+                    nix::sys::stat::major(about.dev()) as i32,
+                    nix::sys::stat::minor(about.dev()) as i32,
+                );
+                // overlayfs and btrfs show one device in maps and another in stat, so the inode alone has to do there.
+                let same = about.is_file() && about.ino() == m.inode && (device == m.device || device.0 == 0);
+                same.then_some(file)
+            })
     }
 }

@@ -69,17 +69,26 @@ impl Heap {
         } else {
             interpreter.offset(o.interp_gil_last_holder)
         };
-        Ok(Runtime { address, interpreter, gil_last_holder })
+        Ok(Runtime {
+            address,
+            interpreter,
+            gil_last_holder,
+        })
     }
 
     /// All thread states, newest first.
     pub fn thread_states(&self, runtime: &Runtime) -> Result<Vec<ThreadState>, Fault> {
         let o = &self.offsets;
-        let length = [o.tstate_next, o.tstate_interp, o.tstate_thread_id, o.tstate_context + THREAD_ID]
-            .into_iter()
-            .chain((o.tstate_native_thread_id != ABSENT).then_some(o.tstate_native_thread_id))
-            .max()
-            .map_or(0, |last| last as usize + 8);
+        let length = [
+            o.tstate_next,
+            o.tstate_interp,
+            o.tstate_thread_id,
+            o.tstate_context + THREAD_ID,
+        ]
+        .into_iter()
+        .chain((o.tstate_native_thread_id != ABSENT).then_some(o.tstate_native_thread_id))
+        .max()
+        .map_or(0, |last| last as usize + 8);
         let mut found: Vec<ThreadState> = Vec::new();
         let mut next = self.object(runtime.interpreter, o.interp_threads_head)?;
         while !next.is_null() {
@@ -91,8 +100,11 @@ impl Heap {
                 return Err(Fault::Implausible("thread state"));
             }
             let context = o.tstate_context as usize;
-            let native =
-                if o.tstate_native_thread_id == ABSENT { 0 } else { word_at(&bytes, o.tstate_native_thread_id as usize) };
+            let native = if o.tstate_native_thread_id == ABSENT {
+                0
+            } else {
+                word_at(&bytes, o.tstate_native_thread_id as usize)
+            };
             found.push(ThreadState {
                 address: next,
                 id: word_at(&bytes, context + THREAD_ID as usize),

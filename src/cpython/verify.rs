@@ -55,7 +55,10 @@ pub fn check(
             }
         }
     }
-    Ok(Err(Refused { field: culprit.to_string(), detail: fault.to_string() }))
+    Ok(Err(Refused {
+        field: culprit.to_string(),
+        detail: fault.to_string(),
+    }))
 }
 
 /// Ok where `holds`; else the fault that names what was looked at.
@@ -68,32 +71,53 @@ type Check<'a> = (&'a [&'a str], &'a dyn Fn(&Heap) -> Result<(), Fault>);
 
 /// Proves the fields that every Python process has an example of. `native_ids` are the threads of the worker as its own PID namespace
 /// numbers them.
-pub fn verify_core(heap: &mut Heap, runtime_address: Addr, native_ids: &[u64]) -> Result<Result<Runtime, Refused>, Fault> {
+pub fn verify_core(
+    heap: &mut Heap,
+    runtime_address: Addr,
+    native_ids: &[u64],
+) -> Result<Result<Runtime, Refused>, Fault> {
     let runtime = |h: &Heap| h.runtime(runtime_address);
     let modules = |h: &Heap| h.modules(&h.runtime(runtime_address)?);
     let global = |h: &Heap, module, name| global(h, runtime_address, module, name);
     let checks: &[Check<'_>] = &[
-        (&["runtime_interpreters_head", "interp_threads_head", "tstate_interp", "tstate_next"], &|h| {
-            let runtime = runtime(h)?;
-            // `interpreters.main` follows `head` and is the same unless there are subinterpreters; what stands before
-            // is a lock. `threads.head` likewise follows a counter (from 3.11 on) or the link to the next interpreter.
-            let before = h.word(runtime_address, h.offsets.runtime_interpreters_head.wrapping_sub(8))?;
-            holds(before != runtime.interpreter.0, "interpreters")?;
-            let before = h.pointer(runtime.interpreter, h.offsets.interp_threads_head.wrapping_sub(8))?;
-            holds(h.word(before, h.offsets.tstate_interp) != Ok(runtime.interpreter.0), "threads")?;
-            holds(!h.thread_states(&runtime)?.is_empty(), "thread states")
-        }),
+        (
+            &[
+                "runtime_interpreters_head",
+                "interp_threads_head",
+                "tstate_interp",
+                "tstate_next",
+            ],
+            &|h| {
+                let runtime = runtime(h)?;
+                // `interpreters.main` follows `head` and is the same unless there are subinterpreters; what stands before
+                // is a lock. `threads.head` likewise follows a counter (from 3.11 on) or the link to the next interpreter.
+                let before = h.word(runtime_address, h.offsets.runtime_interpreters_head.wrapping_sub(8))?;
+                holds(before != runtime.interpreter.0, "interpreters")?;
+                let before = h.pointer(runtime.interpreter, h.offsets.interp_threads_head.wrapping_sub(8))?;
+                holds(
+                    h.word(before, h.offsets.tstate_interp) != Ok(runtime.interpreter.0),
+                    "threads",
+                )?;
+                holds(!h.thread_states(&runtime)?.is_empty(), "thread states")
+            },
+        ),
         (&["tstate_native_thread_id"], &|h| {
             let threads = h.thread_states(&runtime(h)?)?;
             let known = threads.iter().filter(|t| native_ids.contains(&t.native_id)).count();
             // Threads come and go between the two looks; one that is starting has none yet.
-            holds(h.offsets.tstate_native_thread_id == ABSENT || 2 * known >= threads.len(), "native thread ids")
+            holds(
+                h.offsets.tstate_native_thread_id == ABSENT || 2 * known >= threads.len(),
+                "native thread ids",
+            )
         }),
         (&["tstate_thread_id"], &|h| {
             // A `pthread_t` points to the thread's control block, whose first word points to itself (glibc, musl).
             let threads = h.thread_states(&runtime(h)?)?;
             let own = |t: &super::threads::ThreadState| h.word(t.pthread, 0) == Ok(t.pthread.0);
-            holds(2 * threads.iter().filter(|t| own(t)).count() >= threads.len(), "pthread_t")
+            holds(
+                2 * threads.iter().filter(|t| own(t)).count() >= threads.len(),
+                "pthread_t",
+            )
         }),
         (&["interp_modules", "type_name"], &|h| {
             let modules = modules(h)?;
@@ -104,10 +128,20 @@ pub fn verify_core(heap: &mut Heap, runtime_address: Addr, native_ids: &[u64]) -
             // Of `dict` and of `type`: which of int, list, tuple, bytes, str, dict, exception and type they derive from.
             let dict = h.type_of(modules(h)?)?;
             let derives = |ty| h.word(ty, h.offsets.type_flags).map(|flags| flags >> 24 & 0xff);
-            holds(derives(dict)? == 0x20 && derives(h.type_of(dict)?)? == 0x80, "type flags")
+            holds(
+                derives(dict)? == 0x20 && derives(h.type_of(dict)?)? == 0x80,
+                "type flags",
+            )
         }),
         (
-            &["dict_keys", "dict_values", "dict_used", "dictkeys_size", "dictkeys_nentries", "dictkeys_indices"],
+            &[
+                "dict_keys",
+                "dict_values",
+                "dict_used",
+                "dictkeys_size",
+                "dictkeys_nentries",
+                "dictkeys_indices",
+            ],
             &|h| dict_layout(h, modules(h)?),
         ),
         (&["str_length", "str_state", "str_ascii_data"], &|h| {
@@ -127,16 +161,25 @@ pub fn verify_core(heap: &mut Heap, runtime_address: Addr, native_ids: &[u64]) -
         }),
         (&["int_tag", "int_digits"], &|h| {
             holds(h.int(global(h, "sys", "maxunicode")?)? == 0x10ffff, "sys.maxunicode")?;
-            holds(h.int(global(h, "sys", "maxsize")?)? == i128::from(i64::MAX), "sys.maxsize")
+            holds(
+                h.int(global(h, "sys", "maxsize")?)? == i128::from(i64::MAX),
+                "sys.maxsize",
+            )
         }),
         (&["tuple_size", "tuple_items"], &|h| {
             let items = h.tuple_items(global(h, "sys", "version_info")?)?;
-            holds(items.len() == 5 && h.int(items[1])? == i128::from(h.version.minor), "sys.version_info")?;
+            holds(
+                items.len() == 5 && h.int(items[1])? == i128::from(h.version.minor),
+                "sys.version_info",
+            )?;
             holds(h.int(items[2])? == i128::from(h.version.micro), "sys.version_info")
         }),
         (&["float_value"], &|h| {
             let info = h.tuple_items(global(h, "sys", "float_info")?)?;
-            holds(h.float(*info.first().ok_or(Fault::Implausible("sys.float_info"))?)? == f64::MAX, "sys.float_info")
+            holds(
+                h.float(*info.first().ok_or(Fault::Implausible("sys.float_info"))?)? == f64::MAX,
+                "sys.float_info",
+            )
         }),
         (&["list_size", "list_items"], &|h| {
             let items = h.list_items(global(h, "sys", "meta_path")?)?;
@@ -151,18 +194,27 @@ pub fn verify_core(heap: &mut Heap, runtime_address: Addr, native_ids: &[u64]) -
         }),
         (&["type_dictoffset"], &|h| {
             let module = h.dict_get(modules(h)?, "sys")?.ok_or(Fault::Implausible("sys"))?;
-            holds(h.word(h.type_of(module)?, h.offsets.type_dictoffset)? == h.offsets.module_dict, "module type")
+            holds(
+                h.word(h.type_of(module)?, h.offsets.type_dictoffset)? == h.offsets.module_dict,
+                "module type",
+            )
         }),
         (&["type_base"], &|h| {
             let boolean = h.type_of(global(h, "sys", "dont_write_bytecode")?)?;
-            holds(&*h.name_of_type(h.object(boolean, h.offsets.type_base)?)? == "int", "base of bool")
+            holds(
+                &*h.name_of_type(h.object(boolean, h.offsets.type_base)?)? == "int",
+                "base of bool",
+            )
         }),
         (&["runtime_gil_last_holder", "interp_gil_last_holder"], &|h| {
             let runtime = runtime(h)?;
             let gil = h.gil(&runtime)?;
             let threads = h.thread_states(&runtime)?;
             let interval = h.word(Addr(runtime.gil_last_holder.0 - 8), 0)?;
-            holds(matches!(gil.locked, 0 | 1) && (1..10_000_000_000).contains(&interval), "GIL")?;
+            holds(
+                matches!(gil.locked, 0 | 1) && (1..10_000_000_000).contains(&interval),
+                "GIL",
+            )?;
             // The last holder may have ended; that it is no pointer at all is what must be caught.
             let known = threads.iter().any(|t| t.address == gil.last_holder);
             let ended = || h.word(gil.last_holder, h.offsets.tstate_interp) == Ok(runtime.interpreter.0);
@@ -179,7 +231,8 @@ pub fn verify_core(heap: &mut Heap, runtime_address: Addr, native_ids: &[u64]) -
 fn global(h: &Heap, runtime: Addr, module: &'static str, name: &'static str) -> Result<Addr, Fault> {
     let modules = h.modules(&h.runtime(runtime)?)?;
     let module = h.dict_get(modules, module)?.ok_or(Fault::Implausible(module))?;
-    h.dict_get(h.module_dict(module)?, name)?.ok_or(Fault::Implausible(name))
+    h.dict_get(h.module_dict(module)?, name)?
+        .ok_or(Fault::Implausible(name))
 }
 
 fn run(heap: &mut Heap, checks: &[Check<'_>]) -> Result<Result<(), Refused>, Fault> {
@@ -198,9 +251,15 @@ pub fn verify_library(heap: &mut Heap, runtime_address: Addr) -> Result<Result<(
         (&["set_used", "set_mask", "set_table"], &|h| {
             let set = global(h, "os", "supports_fd")?;
             let items = h.set_items(set)?;
-            let functions = items.iter().filter(|&&i| h.is_a(i, "builtin_function_or_method") == Ok(true)).count();
+            let functions = items
+                .iter()
+                .filter(|&&i| h.is_a(i, "builtin_function_or_method") == Ok(true))
+                .count();
             let used = h.word(set, h.offsets.set_used)? as usize;
-            holds(functions > 0 && functions == items.len() && used == items.len(), "os.supports_fd")
+            holds(
+                functions > 0 && functions == items.len() && used == items.len(),
+                "os.supports_fd",
+            )
         }),
         (&["type_dict"], &|h| {
             let class = h.type_of(global(h, "os", "environ")?)?;
@@ -216,11 +275,16 @@ pub fn verify_library(heap: &mut Heap, runtime_address: Addr) -> Result<Result<(
         }),
         (&["dictvalues_values"], &|h| {
             let environ = global(h, "os", "environ")?;
-            let data = h.attribute(environ, "_data")?.ok_or(Fault::Implausible("os.environ._data"))?;
+            let data = h
+                .attribute(environ, "_data")?
+                .ok_or(Fault::Implausible("os.environ._data"))?;
             h.expect(data, "dict")?;
             // Should its values have become a dict of their own, the next line is what is left to go by:
             // PyDictValues has had a head of four bytes, padded to eight, since 3.13.
-            holds(h.offsets.dictvalues_values == if h.version.at_least(3, 13) { 8 } else { 0 }, "instance values")
+            holds(
+                h.offsets.dictvalues_values == if h.version.at_least(3, 13) { 8 } else { 0 },
+                "instance values",
+            )
         }),
         (&["weakref_object"], &|h| {
             let threads = h.attribute(global(h, "threading", "_dangling")?, "data")?;
@@ -240,11 +304,17 @@ pub fn verify_library(heap: &mut Heap, runtime_address: Addr) -> Result<Result<(
             let offset = |name| -> Result<u64, Fault> {
                 let descriptor = h.dict_get(class, name)?.ok_or(Fault::Implausible("slot"))?;
                 h.expect(descriptor, "member_descriptor")?;
-                h.word(h.object(descriptor, h.offsets.member_descriptor_member)?, h.offsets.member_offset)
+                h.word(
+                    h.object(descriptor, h.offsets.member_descriptor_member)?,
+                    h.offsets.member_offset,
+                )
             };
             let (first, second) = (offset("_callback")?, offset("_context")?);
             let plausible = |o| (16..4096).contains(&o) && o % 8 == 0;
-            holds(plausible(first) && plausible(second) && first != second, "slots of Handle")
+            holds(
+                plausible(first) && plausible(second) && first != second,
+                "slots of Handle",
+            )
         }),
     ];
     run(heap, checks)
@@ -254,7 +324,10 @@ pub fn verify_library(heap: &mut Heap, runtime_address: Addr) -> Result<Result<(
 fn dict_layout(h: &Heap, dict: Addr) -> Result<(), Fault> {
     let o = &h.offsets;
     let keys = h.object(dict, o.dict_keys)?;
-    holds(h.pointer(dict, o.dict_values)?.is_null() && o.dict_values == o.dict_keys + 8, "ma_values")?;
+    holds(
+        h.pointer(dict, o.dict_values)?.is_null() && o.dict_values == o.dict_keys + 8,
+        "ma_values",
+    )?;
     // `dk_usable` stands before `dk_nentries`; together they are two thirds of the slots (USABLE_FRACTION).
     let usable = h.word(keys, o.dictkeys_nentries.wrapping_sub(8))?;
     let entries = h.word(keys, o.dictkeys_nentries)?;
@@ -262,9 +335,15 @@ fn dict_layout(h: &Heap, dict: Addr) -> Result<(), Fault> {
         true => 1u64.checked_shl(u32::from(h.byte(keys, o.dictkeys_size)?)).unwrap_or(0),
         false => h.word(keys, o.dictkeys_size)?,
     };
-    holds(slots > 0 && slots < 1 << 40 && usable.wrapping_add(entries) == slots * 2 / 3, "dict keys")?;
+    holds(
+        slots > 0 && slots < 1 << 40 && usable.wrapping_add(entries) == slots * 2 / 3,
+        "dict keys",
+    )?;
     let items = h.dict_items(dict)?;
-    holds(!items.is_empty() && items.len() as u64 == h.word(dict, o.dict_used)?, "ma_used")?;
+    holds(
+        !items.is_empty() && items.len() as u64 == h.word(dict, o.dict_used)?,
+        "ma_used",
+    )?;
     for (key, value) in items.iter().take(8) {
         h.expect(*key, "str")?;
         h.type_name(*value)?;

@@ -42,7 +42,13 @@ impl Version {
             [b'r', b'c', ..] => (0xc, rest[digits + 2..].parse().ok()?),
             _ => return None,
         };
-        Some(Version { major, minor, micro, level, serial })
+        Some(Version {
+            major,
+            minor,
+            micro,
+            level,
+            serial,
+        })
     }
 
     /// `(3, 11) <= version`
@@ -69,9 +75,12 @@ mod tests {
 
     #[test]
     fn both_spellings_agree() {
-        for (hex, text) in
-            [(0x030a_0df0, "3.10.13"), (0x030f_02f0, "3.15.2"), (0x030e_00c2, "3.14.0rc2"), (0x0308_12f0, "3.8.18")]
-        {
+        for (hex, text) in [
+            (0x030a_0df0, "3.10.13"),
+            (0x030f_02f0, "3.15.2"),
+            (0x030e_00c2, "3.14.0rc2"),
+            (0x0308_12f0, "3.8.18"),
+        ] {
             let version = Version::from_hex(hex).unwrap();
             assert_eq!(version.to_string(), text);
             assert_eq!(Version::parse(text), Some(version));

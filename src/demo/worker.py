@@ -53,12 +53,13 @@ async def hog():
 
 
 async def blocker():
-    """Blocks the loop every few seconds, by waiting or by computing."""
+    """Blocks the loop every few seconds, by waiting or by computing; soon for the first time, for who looks only once."""
+    await asyncio.sleep(0.4)
     while True:
-        await asyncio.sleep(random.uniform(1.5, 3.0))
         ask_the_database(random.uniform(0.12, 0.3))
         await asyncio.sleep(random.uniform(1.5, 3.0))
         spin(random.uniform(0.12, 0.3))
+        await asyncio.sleep(random.uniform(1.5, 3.0))
 
 
 async def idle():

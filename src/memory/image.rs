@@ -128,7 +128,9 @@ impl Memory for Image {
     fn read_ranges(&self, ranges: &[(Addr, usize)], into: &mut [u8]) -> Result<usize, Fault> {
         let mut start = 0;
         for (done, &(at, length)) in ranges.iter().enumerate() {
-            let Some(part) = into.get_mut(start..start + length) else { return Ok(done) };
+            let Some(part) = into.get_mut(start..start + length) else {
+                return Ok(done);
+            };
             if self.read(at, part).is_err() {
                 return Ok(done);
             }
@@ -151,7 +153,10 @@ mod tests {
         image.put(Addr(64), b"hello");
         image.save(&mut file).unwrap();
         assert_eq!(Image::load(&file[..]).unwrap(), image);
-        assert!(matches!(Image::load(&file[..file.len() - 1]), Err(ImageError::Truncated)));
+        assert!(matches!(
+            Image::load(&file[..file.len() - 1]),
+            Err(ImageError::Truncated)
+        ));
     }
 
     proptest! {

@@ -25,7 +25,10 @@ impl LiveMemory {
     /// Opens the memory of `pid`. Errors are the kernel's: EACCES where it may not be read, ENOENT where it is gone.
     pub fn open(pid: Pid) -> io::Result<LiveMemory> {
         let mem = File::open(format!("/proc/{pid}/mem"))?;
-        Ok(LiveMemory { pid: nix::unistd::Pid::from_raw(pid.0), mem })
+        Ok(LiveMemory {
+            pid: nix::unistd::Pid::from_raw(pid.0),
+            mem,
+        })
     }
 }
 
@@ -52,8 +55,13 @@ impl Memory for LiveMemory {
         for chunk in ranges.chunks(RANGES_PER_CALL) {
             let wanted: usize = chunk.iter().map(|&(_, length)| length).sum();
             let (now, later) = rest.split_at_mut(wanted.min(rest.len()));
-            let remote: Vec<RemoteIoVec> =
-                chunk.iter().map(|&(at, len)| RemoteIoVec { base: at.0 as usize, len }).collect();
+            let remote: Vec<RemoteIoVec> = chunk
+                .iter()
+                .map(|&(at, len)| RemoteIoVec {
+                    base: at.0 as usize,
+                    len,
+                })
+                .collect();
             let got = match process_vm_readv(self.pid, &mut [IoSliceMut::new(now)], &remote) {
                 Ok(got) => got,
                 // The very first range is bad: none is whole. That is the caller's to skip.

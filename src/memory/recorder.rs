@@ -14,7 +14,13 @@ impl<M: Memory> Recorder<M> {
     /// Wraps `inner`; the image grows with every read, whoever holds it.
     pub fn new(inner: M) -> (Recorder<M>, Arc<Mutex<Image>>) {
         let image = Arc::new(Mutex::new(Image::new()));
-        (Recorder { inner, image: Arc::clone(&image) }, image)
+        (
+            Recorder {
+                inner,
+                image: Arc::clone(&image),
+            },
+            image,
+        )
     }
 }
 

@@ -38,14 +38,20 @@ impl Scatter {
 
     /// Asks for `length` bytes at `at`.
     pub fn push(&mut self, at: Addr, length: usize) -> usize {
-        let start = self.starts.last().map_or(0, |&s| s + self.ranges[self.ranges.len() - 1].1);
+        let start = self
+            .starts
+            .last()
+            .map_or(0, |&s| s + self.ranges[self.ranges.len() - 1].1);
         self.ranges.push((at, length));
         self.starts.push(start);
         self.ranges.len() - 1
     }
 
     fn prepare(&mut self) -> Result<usize, Fault> {
-        let total = self.starts.last().map_or(0, |&s| s + self.ranges[self.ranges.len() - 1].1);
+        let total = self
+            .starts
+            .last()
+            .map_or(0, |&s| s + self.ranges[self.ranges.len() - 1].1);
         if total > MOST_BYTES {
             return Err(Fault::Budget);
         }
@@ -84,7 +90,8 @@ impl Scatter {
         if !*self.good.get(slot)? {
             return None;
         }
-        self.bytes.get(self.starts[slot]..self.starts[slot] + self.ranges[slot].1)
+        self.bytes
+            .get(self.starts[slot]..self.starts[slot] + self.ranges[slot].1)
     }
 
     /// The little-endian word at `offset` of a slot.
@@ -114,8 +121,14 @@ mod tests {
             scatter.push(Addr(at), 8);
         }
         scatter.read_each(&image).unwrap();
-        assert_eq!((scatter.u64(0, 0), scatter.u64(1, 0), scatter.u64(2, 0)), (Some(1), None, Some(3)));
+        assert_eq!(
+            (scatter.u64(0, 0), scatter.u64(1, 0), scatter.u64(2, 0)),
+            (Some(1), None, Some(3))
+        );
         scatter.read(&image).unwrap();
-        assert_eq!((scatter.u64(0, 0), scatter.u64(1, 0), scatter.u64(2, 0)), (Some(1), None, None));
+        assert_eq!(
+            (scatter.u64(0, 0), scatter.u64(1, 0), scatter.u64(2, 0)),
+            (Some(1), None, None)
+        );
     }
 }

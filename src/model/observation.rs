@@ -23,8 +23,8 @@ pub struct Hello {
     pub pid: Pid,
     /// Version as the worker's own memory states it, `3.12.1`.
     pub python: String,
-    /// Host name in the worker's UTS namespace, which is the name OpenRTC gives its worker.
-    pub name: String,
+    /// Host name in the worker's UTS namespace, which is the name OpenRTC gives its worker; None: not to be had.
+    pub name: Option<String>,
     /// What names the sessions, for the header: `openrtc` (a preset), or the SPEC that was given.
     pub session_from: Option<String>,
     /// When otop attached, `CLOCK_MONOTONIC`.
@@ -168,6 +168,17 @@ pub enum LoopKind {
     Uvloop,
     /// Another loop class; its steps are told by contexts alone.
     Other,
+}
+
+impl LoopKind {
+    /// As the header and the JSON say it.
+    pub fn name(self) -> &'static str {
+        match self {
+            LoopKind::Asyncio => "asyncio",
+            LoopKind::Uvloop => "uvloop",
+            LoopKind::Other => "other",
+        }
+    }
 }
 
 /// One running event loop.

@@ -12,6 +12,8 @@ mod maps;
 pub mod namespaces;
 pub mod permission;
 mod read;
+mod socket_owner;
+mod thread_clock;
 
 pub use error::ProcessError;
 pub use facts::{
@@ -22,3 +24,5 @@ pub use fingerprint::{Fingerprint, Sameness, start_time};
 pub use host::Host;
 pub use hostname::uts_hostname;
 pub use maps::{Mapping, maps};
+pub use socket_owner::socket_owner;
+pub use thread_clock::{Doing, ThreadClock};

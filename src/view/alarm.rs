@@ -8,6 +8,8 @@ use crate::model::{Block, Cause, Report};
 
 /// More loops than this are rarely blocked at once; the rest is counted.
 const MOST_BLOCKS: usize = 3;
+/// Shorter lines name the file alone.
+const ROOM_FOR_A_PATH: usize = 60;
 
 /// The alarms, the worst first; none of them when all is well.
 pub fn lines(report: &Report, room: Option<usize>) -> Vec<Line> {
@@ -21,7 +23,7 @@ pub fn lines(report: &Report, room: Option<usize>) -> Vec<Line> {
     }
     let mut now: Vec<&Block> = report.blocks.iter().filter(|block| block.ongoing).collect();
     now.sort_by(|a, b| b.duration_ms.total_cmp(&a.duration_ms));
-    lines.extend(now.iter().take(MOST_BLOCKS).map(|block| blocked(block, room)));
+    lines.extend(now.iter().take(MOST_BLOCKS).flat_map(|block| blocked(block, room)));
     if now.len() > MOST_BLOCKS {
         let more = format!("and {} more loops", now.len() - MOST_BLOCKS);
         lines.push(Line::from(Piece::new(more, Tone::Alarm)).cut(room.unwrap_or(usize::MAX)));
@@ -45,40 +47,42 @@ pub fn last_block(report: &Report, room: Option<usize>) -> Option<Line> {
         let when = |block: &Block| block.started_at.unwrap_or(f64::NEG_INFINITY);
         when(a).total_cmp(&when(b))
     })?;
-    Some(sentence("last block", newest, Tone::Slow, room))
+    Some(sentence("last block", newest, Tone::Slow, room).join(&Piece::plain(" "), room))
 }
 
-/// `LOOP BLOCKED ≥ 3.2 s by AJ_0014qgHOf (syscall: recvfrom) at requests/adapters.py:667 in send · ≥ 12 waiting`
-fn blocked(block: &Block, room: Option<usize>) -> Line {
-    sentence("LOOP BLOCKED", block, Tone::Alarm, room)
+/// `LOOP BLOCKED ≥ 3.2 s by AJ_0014qgHOf (syscall: recvfrom) at requests/adapters.py:667 in send · ≥ 12 waiting`, on
+/// two lines where one is too short for it.
+fn blocked(block: &Block, room: Option<usize>) -> Vec<Line> {
+    let (first, second) = sentence("LOOP BLOCKED", block, Tone::Alarm, room).split(&Piece::plain(" "), room);
+    let join = |parts: Parts| parts.join(&Piece::plain(" "), room);
+    [Some(join(first)), second.map(join)].into_iter().flatten().collect()
 }
 
-fn sentence(what: &str, block: &Block, tone: Tone, room: Option<usize>) -> Line {
+fn sentence(what: &str, block: &Block, tone: Tone, room: Option<usize>) -> Parts {
     let mut parts = Parts::default();
     let bound = if block.duration_is_lower_bound { "≥ " } else { "" };
+    let blocked = format!("{what} {bound}{} by ", format::stretch(block.duration_ms));
     // An id of 200 characters must not push the cause off the screen.
     let culprit = Piece::new(culprit(block), tone).cut(room.map_or(usize::MAX, |room| room / 2), Keep::Ends);
-    parts.add(
-        0,
-        [
-            Piece::new(
-                format!("{what} {bound}{} by ", format::stretch(block.duration_ms)),
-                tone,
-            ),
-            culprit,
-        ],
-    );
+    parts.add(0, [Piece::new(blocked, tone), culprit]);
     parts.add(1, [Piece::new(format!("({})", cause(block)), tone)]);
-    if let Some(place) = format::place(block.function.as_deref(), block.file.as_deref(), block.line) {
+    let place = match room {
+        Some(room) if room < ROOM_FOR_A_PATH => {
+            let name = block
+                .file
+                .as_deref()
+                .map(|file| file.rsplit('/').next().unwrap_or(file));
+            format::place(None, name, block.line)
+        }
+        _ => format::place(block.function.as_deref(), block.file.as_deref(), block.line),
+    };
+    if let Some(place) = place {
         parts.add(2, [Piece::new(format!("at {place}"), Tone::Strong)]);
     }
     if let Some(waiting) = block.waiting {
         parts.add(3, [Piece::plain(format!("· ≥ {waiting} waiting"))]);
     }
-    if let (Cause::Gil, Some(thread)) = (block.cause, &block.holder_thread) {
-        parts.add(4, [Piece::plain(format!("· GIL held by {thread}"))]);
-    }
-    parts.join(&Piece::plain(" "), room)
+    parts
 }
 
 fn culprit(block: &Block) -> String {
@@ -89,22 +93,22 @@ fn culprit(block: &Block) -> String {
     }
 }
 
-/// The cause in words; for a system call with its name.
+/// The cause, and what more is known of it.
 fn cause(block: &Block) -> String {
-    let word = match block.cause {
-        Cause::Cpu => "cpu",
-        Cause::Syscall => "syscall",
-        Cause::Gil => "waiting for the GIL",
-        Cause::Gc => "gc",
-        Cause::Unscheduled => "unscheduled: it got no CPU",
-        Cause::Stolen => "stolen by the hypervisor",
-        Cause::Stopped => "stopped",
-        Cause::Suspended => "the machine slept",
-        Cause::Unknown => "unknown",
+    let named = |word: &str, what: &str, name: &Option<String>| match name {
+        Some(name) => format!("{word}: {what}{name}"),
+        None => word.to_owned(),
     };
-    match (block.cause, &block.syscall) {
-        (Cause::Syscall, Some(name)) => format!("{word}: {name}"),
-        _ => word.to_owned(),
+    match block.cause {
+        Cause::Cpu => "cpu".to_owned(),
+        Cause::Syscall => named("syscall", "", &block.syscall),
+        Cause::Gil => named("gil", "held by ", &block.holder_thread),
+        Cause::Gc => "gc".to_owned(),
+        Cause::Unscheduled => "unscheduled: it got no CPU".to_owned(),
+        Cause::Stolen => "stolen by the hypervisor".to_owned(),
+        Cause::Stopped => "stopped".to_owned(),
+        Cause::Suspended => "suspended: the machine slept".to_owned(),
+        Cause::Unknown => "unknown".to_owned(),
     }
 }
 
@@ -131,9 +135,19 @@ mod tests {
         let full = "LOOP BLOCKED ≥ 3.2 s by AJ_0014qgHOf2aF (syscall: recvfrom) at requests/adapters.py:667 in send \
                     · ≥ 12 waiting";
         assert_eq!(texts(&report, 120), [full]);
-        let at_80 = "LOOP BLOCKED ≥ 3.2 s by AJ_0014qgHOf2aF (syscall: recvfrom)";
-        assert_eq!(texts(&report, 80), [at_80]);
-        assert_eq!(texts(&report, 40), ["LOOP BLOCKED ≥ 3.2 s by AJ_0014qgHOf2aF"]);
+        let at_80 = [
+            "LOOP BLOCKED ≥ 3.2 s by AJ_0014qgHOf2aF (syscall: recvfrom)",
+            "at requests/adapters.py:667 in send · ≥ 12 waiting",
+        ];
+        assert_eq!(texts(&report, 80), at_80);
+        let at_40 = [
+            "LOOP BLOCKED ≥ 3.2 s by AJ_0014qgHOf2aF",
+            "(syscall: recvfrom) at adapters.py:667",
+        ];
+        assert_eq!(texts(&report, 40), at_40);
+        report.blocks[0].cause = Cause::Gil;
+        report.blocks[0].holder_thread = Some("worker_0 (1234)".to_owned());
+        assert!(texts(&report, 120)[0].contains("(gil: held by worker_0 (1234))"));
     }
 
     #[test]
@@ -153,8 +167,8 @@ mod tests {
             report.blocks.push(sample::block_now(None, Cause::Gc));
         }
         report.blocks[0].ongoing = false;
-        let texts = texts(&report, 80);
-        assert_eq!(texts.len(), 4);
+        let texts = texts(&report, 120);
+        assert_eq!(texts.len(), 4, "{texts:?}");
         assert_eq!(texts[3], "and 1 more loops");
     }
 

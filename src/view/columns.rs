@@ -2,10 +2,11 @@
 //! leaves, how its cells read and how it sorts. Knows nothing of rows as a whole, nor of who draws them.
 
 use super::UnknownName;
+use super::cells;
 use super::format;
-use super::line::{Piece, Tone};
+use super::line::Piece;
 use super::rows::Sums;
-use crate::model::{SessionReport, Status};
+use crate::model::SessionReport;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
@@ -21,6 +22,14 @@ pub enum Value<'a> {
     Text(&'a str),
 }
 
+/// What a cell depends on besides its session.
+#[derive(Clone, Copy, Debug)]
+pub struct Context {
+    pub is_pinned: bool,
+    /// Cells that there are; more are cut off.
+    pub room: usize,
+}
+
 /// One column. `key` is its name in `--columns`, `sort_name` in `--sort`.
 pub struct Column {
     pub key: &'static str,
@@ -28,17 +37,28 @@ pub struct Column {
     pub sort_name: Option<&'static str>,
     pub descends: bool,
     pub align: Align,
-    /// A column that has no room for `min` cells leaves. A column whose `max` is larger is elastic.
+    /// A column that has no room for `min` cells leaves. A column whose `max` is larger is elastic; otop's own columns
+    /// come only where the elastic ones have `comfort`.
     pub min: usize,
+    pub comfort: usize,
     pub max: usize,
     /// Where it is narrow, the column with the highest number leaves first.
     pub leaves: u8,
     pub help: &'static str,
-    /// The cell of a session; the second argument says whether it is pinned.
-    pub cell: fn(&SessionReport, bool) -> Piece,
+    /// The cell of a session.
+    pub cell: fn(&SessionReport, Context) -> Piece,
     /// The cell of a row that adds sessions up; None: there is no such sum.
     pub sum: fn(&Sums) -> Option<String>,
     pub value: for<'a> fn(&'a SessionReport) -> Value<'a>,
+}
+
+/// Columns with a higher number are otop's own; the original's nine come before them.
+pub const LAST_OF_THE_ORIGINAL: u8 = 8;
+
+impl Column {
+    pub fn is_of_the_original(&self) -> bool {
+        self.leaves <= LAST_OF_THE_ORIGINAL
+    }
 }
 
 impl PartialEq for Column {
@@ -63,15 +83,6 @@ fn text(value: Option<&str>) -> Value<'_> {
     value.map_or(Value::Unknown, Value::Text)
 }
 
-fn label(value: Option<&str>) -> Piece {
-    match value {
-        None => Piece::dim(format::UNKNOWN),
-        // A blank label would look like a cell that was forgotten.
-        Some(blank) if blank.trim().is_empty() => Piece::plain(format!("{blank:?}")),
-        Some(name) => Piece::plain(name),
-    }
-}
-
 /// The columns in their order: the original's nine, then otop's own.
 pub static COLUMNS: &[Column] = &[
     Column {
@@ -80,11 +91,12 @@ pub static COLUMNS: &[Column] = &[
         sort_name: Some("session_id"),
         descends: false,
         align: Align::Left,
-        min: 12,
+        min: 16,
+        comfort: 24,
         max: usize::MAX,
         leaves: 0,
         help: "id of the call, request or agent run",
-        cell: |session, _| label(Some(&session.session_id)),
+        cell: |session, _| cells::label(Some(&session.session_id)),
         sum: |sums| Some(format!("hidden ({})", sums.sessions)),
         value: |session| Value::Text(&session.session_id),
     },
@@ -95,10 +107,11 @@ pub static COLUMNS: &[Column] = &[
         descends: false,
         align: Align::Left,
         min: 6,
+        comfort: 12,
         max: 32,
         leaves: 3,
         help: "which agent runs it",
-        cell: |session, _| label(session.agent_name.as_deref()),
+        cell: |session, _| cells::label(session.agent_name.as_deref()),
         sum: |_| None,
         value: |session| text(session.agent_name.as_deref()),
     },
@@ -109,10 +122,11 @@ pub static COLUMNS: &[Column] = &[
         descends: false,
         align: Align::Left,
         min: 6,
+        comfort: 12,
         max: 32,
         leaves: 4,
         help: "for whom",
-        cell: |session, _| label(session.tenant.as_deref()),
+        cell: |session, _| cells::label(session.tenant.as_deref()),
         sum: |_| None,
         value: |session| text(session.tenant.as_deref()),
     },
@@ -123,6 +137,7 @@ pub static COLUMNS: &[Column] = &[
         descends: true,
         align: Align::Right,
         min: 6,
+        comfort: 6,
         max: 6,
         leaves: 5,
         help: "seconds since it went live; + since otop first saw it",
@@ -137,6 +152,7 @@ pub static COLUMNS: &[Column] = &[
         descends: true,
         align: Align::Right,
         min: 7,
+        comfort: 7,
         max: 7,
         leaves: 6,
         help: "equal share of the worker's RSS, not a measurement",
@@ -151,6 +167,7 @@ pub static COLUMNS: &[Column] = &[
         descends: true,
         align: Align::Right,
         min: 5,
+        comfort: 5,
         max: 5,
         leaves: 7,
         help: "the largest share since it was first seen",
@@ -165,6 +182,7 @@ pub static COLUMNS: &[Column] = &[
         descends: true,
         align: Align::Right,
         min: 5,
+        comfort: 5,
         max: 5,
         leaves: 1,
         help: "on-CPU time of its steps and threads, percent of one core",
@@ -179,10 +197,11 @@ pub static COLUMNS: &[Column] = &[
         descends: true,
         align: Align::Left,
         min: 6,
+        comfort: 6,
         max: 6,
         leaves: 2,
         help: "ACTIVE, SLOW (blocked the loop), DRAINING, ERRORED",
-        cell: |session, _| status(session.status),
+        cell: |session, _| cells::status(session.status),
         sum: |_| None,
         value: |session| Value::Number(f64::from(session.status as u8)),
     },
@@ -193,10 +212,11 @@ pub static COLUMNS: &[Column] = &[
         descends: false,
         align: Align::Left,
         min: 3,
+        comfort: 3,
         max: 3,
         leaves: 8,
         help: "* stays on top (key p, or pinned by the worker)",
-        cell: |_, pinned| Piece::strong(if pinned { "*" } else { "" }),
+        cell: |_, context| Piece::strong(if context.is_pinned { "*" } else { "" }),
         sum: |_| None,
         value: |_| Value::Unknown,
     },
@@ -207,6 +227,7 @@ pub static COLUMNS: &[Column] = &[
         descends: true,
         align: Align::Right,
         min: 5,
+        comfort: 5,
         max: 5,
         leaves: 9,
         help: "share of the time in which its steps held the loop",
@@ -220,12 +241,13 @@ pub static COLUMNS: &[Column] = &[
         sort_name: Some("blocked_ms"),
         descends: true,
         align: Align::Right,
-        min: 9,
-        max: 9,
+        min: 7,
+        comfort: 7,
+        max: 7,
         leaves: 10,
         help: "blocks of the loop it is the culprit of, and their total",
-        cell: |session, _| blocked(session.blocks, session.blocked_ms),
-        sum: |sums| Some(blocked(sums.blocks, sums.blocked_ms).text().to_owned()),
+        cell: |session, _| cells::blocked(session.blocks, session.blocked_ms),
+        sum: |sums| Some(cells::blocked(sums.blocks, sums.blocked_ms).text().to_owned()),
         value: |session| number(Some(session.blocked_ms)),
     },
     Column {
@@ -235,11 +257,12 @@ pub static COLUMNS: &[Column] = &[
         descends: true,
         align: Align::Right,
         min: 5,
+        comfort: 5,
         max: 5,
         leaves: 11,
         help: "the longest of its blocks",
-        cell: |session, _| worst(session.worst_block_ms),
-        sum: |sums| Some(worst(sums.worst_block_ms).text().to_owned()),
+        cell: |session, _| cells::worst(session.worst_block_ms),
+        sum: |sums| Some(cells::worst(sums.worst_block_ms).text().to_owned()),
         value: |session| number(session.worst_block_ms),
     },
     Column {
@@ -249,6 +272,7 @@ pub static COLUMNS: &[Column] = &[
         descends: true,
         align: Align::Right,
         min: 5,
+        comfort: 5,
         max: 5,
         leaves: 12,
         help: "unfinished tasks that carry its id",
@@ -263,40 +287,15 @@ pub static COLUMNS: &[Column] = &[
         descends: false,
         align: Align::Left,
         min: 16,
+        comfort: 16,
         max: 64,
         leaves: 13,
         help: "innermost line of own code that it runs or waits for",
-        cell: |session, _| Piece::plain(format::where_it_is(session.place.as_ref())),
+        cell: |session, context| Piece::plain(format::where_it_is(session.place.as_ref(), context.room)),
         sum: |_| None,
         value: |session| text(session.place.as_ref().and_then(|place| place.file.as_deref())),
     },
 ];
-
-fn status(status: Status) -> Piece {
-    match status {
-        Status::Active => Piece::new("ACTIVE", Tone::Active),
-        Status::Slow => Piece::new("SLOW", Tone::Slow),
-        Status::Draining => Piece::new("DRAINING", Tone::Draining),
-        Status::Errored => Piece::new("ERRORED", Tone::Errored),
-    }
-}
-
-fn blocked(blocks: u64, milliseconds: f64) -> Piece {
-    match blocks {
-        0 => Piece::dim("0"),
-        _ => Piece::new(
-            format!("{blocks} / {}", format::short_stretch(milliseconds)),
-            Tone::Slow,
-        ),
-    }
-}
-
-fn worst(milliseconds: Option<f64>) -> Piece {
-    match milliseconds {
-        None => Piece::dim(format::UNKNOWN),
-        Some(ms) => Piece::new(format::short_stretch(ms), Tone::Slow),
-    }
-}
 
 /// The column with this key; its sort name and its heading are understood too.
 pub fn by_key(name: &str) -> Option<&'static Column> {
@@ -358,7 +357,13 @@ mod tests {
     fn what_is_unknown_is_a_dash_in_every_column_that_could_know_it() {
         let session = sample::unknown("x");
         for column in COLUMNS {
-            let cell = (column.cell)(&session, false);
+            let cell = (column.cell)(
+                &session,
+                Context {
+                    is_pinned: false,
+                    room: 40,
+                },
+            );
             match column.key {
                 "session" | "status" | "blocked" | "pin" => {}
                 key => assert_eq!(cell.text(), "—", "{key}"),
@@ -368,7 +373,17 @@ mod tests {
 
     #[test]
     fn a_blank_id_is_quoted() {
-        assert_eq!((COLUMNS[0].cell)(&sample::unknown(" "), false).text(), "\" \"");
+        assert_eq!(
+            (COLUMNS[0].cell)(
+                &sample::unknown(" "),
+                Context {
+                    is_pinned: false,
+                    room: 40
+                }
+            )
+            .text(),
+            "\" \""
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Numbers as a reader wants them. What is not known is `—`, never 0 and never nothing. Knows nothing of columns.
 
+use super::printable::{printable, width};
 use crate::model::Where;
 
 /// Stands for a value that is not known.
@@ -139,16 +140,28 @@ pub fn place(function: Option<&str>, file: Option<&str>, line: Option<u32>) -> O
     }
 }
 
-/// What a session runs or waits for.
-pub fn where_it_is(place_of: Option<&Where>) -> String {
+/// What a session runs or waits for, in at most `room` cells if that is possible without cutting: file and line stay
+/// longest.
+pub fn where_it_is(place_of: Option<&Where>, room: usize) -> String {
     let Some(at) = place_of else { return UNKNOWN.to_owned() };
-    let text = place(at.function.as_deref(), at.file.as_deref(), at.line);
-    match (text, at.state.as_deref()) {
-        (Some(text), Some(state)) => format!("{text} ({state})"),
-        (Some(text), None) => text,
-        (None, Some(state)) => state.to_owned(),
-        (None, None) => UNKNOWN.to_owned(),
+    let (file, function, line) = (at.file.as_deref(), at.function.as_deref(), at.line);
+    let Some(long) = place(function, file, line) else {
+        return at.state.clone().unwrap_or_else(|| UNKNOWN.to_owned());
+    };
+    let name = file.map(|file| file.rsplit('/').next().unwrap_or(file));
+    let shorter = [
+        at.state.as_ref().map(|state| format!("{long} ({state})")),
+        Some(long),
+        place(function, name, line),
+        place(None, name, line),
+    ];
+    let mut texts = shorter.into_iter().flatten().peekable();
+    while let Some(text) = texts.next() {
+        if texts.peek().is_none() || width(&printable(&text)) <= room {
+            return text;
+        }
     }
+    UNKNOWN.to_owned()
 }
 
 #[cfg(test)]
@@ -165,7 +178,7 @@ mod tests {
         assert_eq!(uptime(None), "—");
         assert_eq!(gigabytes(None), "—");
         assert_eq!(byte_rate(None), "—");
-        assert_eq!(where_it_is(None), "—");
+        assert_eq!(where_it_is(None, 9), "—");
     }
 
     #[test]
@@ -213,5 +226,26 @@ mod tests {
             Some("b/c.py:7 in send")
         );
         assert_eq!(place(None, None, Some(7)), None);
+    }
+
+    #[test]
+    fn a_place_gets_shorter_before_it_is_cut() {
+        let at = Where {
+            function: Some("lookup".to_owned()),
+            file: Some("/srv/app/agents/booking.py".to_owned()),
+            line: Some(41),
+            state: Some("running".to_owned()),
+        };
+        assert_eq!(where_it_is(Some(&at), 60), "agents/booking.py:41 in lookup (running)");
+        assert_eq!(where_it_is(Some(&at), 39), "agents/booking.py:41 in lookup");
+        assert_eq!(where_it_is(Some(&at), 29), "booking.py:41 in lookup");
+        assert_eq!(where_it_is(Some(&at), 22), "booking.py:41");
+        assert_eq!(where_it_is(Some(&at), 2), "booking.py:41");
+        let only_state = Where {
+            function: None,
+            file: None,
+            ..at
+        };
+        assert_eq!(where_it_is(Some(&only_state), 60), "running");
     }
 }

@@ -9,8 +9,12 @@ use crate::model::{LoopReport, Quality, Report, SystemReport, WorkerReport};
 
 /// Columns of the chart, one per second.
 const HISTORY: usize = 60;
-/// Columns of the chart beside the figure.
+/// Fewer seconds are drawn beside the figure.
+const WORTH_A_CHART: usize = 10;
+/// Columns of the chart beside the figure, in a line of `WIDE` cells and in a shorter one.
 const SPARKLINE: usize = 20;
+const SHORT_SPARKLINE: usize = 8;
+const WIDE: usize = 100;
 /// Lines of the large chart, as the original draws it.
 const CHART_ROWS: usize = 3;
 
@@ -28,10 +32,7 @@ pub fn title(worker: &WorkerReport, frozen_s: Option<f64>, room: Option<usize>) 
     if let Some(age) = frozen_s {
         parts.add(
             0,
-            [Piece::new(
-                format!("FROZEN {}", format::stretch(age.max(0.0) * 1e3)),
-                Tone::Alarm,
-            )],
+            [Piece::new(format!("FROZEN {:.0} s", age.max(0.0).floor()), Tone::Alarm)],
         );
     }
     if let Some(name) = &worker.name {
@@ -44,15 +45,28 @@ pub fn title(worker: &WorkerReport, frozen_s: Option<f64>, room: Option<usize>) 
     parts.join(&Piece::dim(" · "), room)
 }
 
+/// How the worker's CPU history is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chart {
+    /// Beside the figure.
+    Small,
+    /// In lines of its own, where they are wide enough.
+    Large,
+}
+
 /// All lines, in the order in which they are shown.
-pub fn lines(report: &Report, room: Option<usize>) -> Vec<HeaderLine> {
+pub fn lines(report: &Report, room: Option<usize>, chart: Chart) -> Vec<HeaderLine> {
+    // A chart that was cut at the right would hide the newest values; one of a few seconds is not worth its lines.
+    let is_large = chart == Chart::Large
+        && room.is_none_or(|room| room >= HISTORY)
+        && report.worker.cpu_history.len() >= WORTH_A_CHART;
     let worker = &report.worker;
     let mut lines: Vec<HeaderLine> = Vec::new();
     let mut add = |rank, line: Line| lines.push(HeaderLine { rank, line });
     for line in alarm::lines(report, room) {
         add(0, line);
     }
-    add(1, worker_line(worker, room));
+    add(1, worker_line(worker, !is_large, room));
     if worker.loops.len() > 1 {
         for one in &worker.loops {
             add(4, loop_line(one, room));
@@ -61,14 +75,12 @@ pub fn lines(report: &Report, room: Option<usize>) -> Vec<HeaderLine> {
     add(2, sessions_line(worker, room));
     add(3, quality_line(&report.quality, room));
     add(5, host_line(&worker.system, room));
-    let chart = format::chart(&worker.cpu_history, HISTORY, CHART_ROWS);
-    // A chart that was cut at the right would hide the newest values.
-    if !worker.cpu_history.is_empty() && room.is_none_or(|room| room >= HISTORY) {
+    if is_large {
         add(
             6,
             Piece::dim(format!("WORKER CPU% ({} s)", worker.cpu_history.len().min(HISTORY))).into(),
         );
-        for row in chart {
+        for row in format::chart(&worker.cpu_history, HISTORY, CHART_ROWS) {
             add(6, Piece::new(row, Tone::Chart).into());
         }
     }
@@ -91,12 +103,17 @@ fn join(parts: Parts, room: Option<usize>) -> Line {
     parts.join(&Piece::plain("   "), room)
 }
 
-fn worker_line(worker: &WorkerReport, room: Option<usize>) -> Line {
+fn worker_line(worker: &WorkerReport, with_chart: bool, room: Option<usize>) -> Line {
     let mut parts = Parts::default();
     parts.add(0, fact("CPU", percent_of(worker.cpu_pct)));
-    let line = format::chart(&worker.cpu_history, SPARKLINE, 1).concat();
-    if !line.is_empty() {
-        parts.add(4, [Piece::new(line, Tone::Chart)]);
+    let columns = if room.is_none_or(|room| room >= WIDE) {
+        SPARKLINE
+    } else {
+        SHORT_SPARKLINE
+    };
+    let line = format::chart(&worker.cpu_history, columns, 1).concat();
+    if with_chart && !line.is_empty() {
+        parts.add(3, [Piece::new(line, Tone::Chart)]);
     }
     let ready = format!(
         "{} busy, {} ready",
@@ -104,19 +121,21 @@ fn worker_line(worker: &WorkerReport, room: Option<usize>) -> Line {
         format::count(worker.ready)
     );
     parts.add(1, fact("LOOP", ready));
-    let share = match (worker.rss_mb, worker.active_sessions) {
-        (Some(rss), Some(live)) if live > 0 => {
-            format!(
-                "{} MB (÷{live} = {})",
-                format::megabytes(Some(rss)),
-                format::megabytes(Some(rss / live as f64))
-            )
-        }
-        (Some(rss), _) => format!("{} MB", format::megabytes(Some(rss))),
-        (None, _) => format::UNKNOWN.to_owned(),
-    };
-    parts.add(2, fact("RSS", share));
-    parts.add(3, fact("TASKS", format::count(worker.tasks)));
+    let rss = worker.rss_mb.map_or_else(
+        || format::UNKNOWN.to_owned(),
+        |_| format!("{} MB", format::megabytes(worker.rss_mb)),
+    );
+    parts.add(2, fact("RSS", rss));
+    parts.add(4, fact("TASKS", format::count(worker.tasks)));
+    if let (Some(rss), Some(live @ 1..)) = (worker.rss_mb, worker.active_sessions) {
+        parts.add(
+            5,
+            fact(
+                "SHARE",
+                format!("RSS ÷ {live} = {} MB", format::megabytes(Some(rss / live as f64))),
+            ),
+        );
+    }
     join(parts, room)
 }
 
@@ -228,7 +247,7 @@ mod tests {
     use crate::view::sample;
 
     fn text(report: &Report, room: usize) -> String {
-        let lines = lines(report, Some(room));
+        let lines = lines(report, Some(room), Chart::Small);
         lines
             .iter()
             .filter(|line| line.rank < 6)
@@ -240,7 +259,7 @@ mod tests {
     fn a_wide_header_has_everything() {
         let report = sample::report(sample::six());
         insta::assert_snapshot!(text(&report, 150), @r"
-        CPU 79.9%   ▁▂▂▃▃▄▄▅▆▆▇▇▁▁▂▂▃▃▄▅   LOOP 83.1% busy, 3 ready   RSS 196.8 MB (÷6 = 32.8)   TASKS 174
+        CPU 79.9%   ▁▂▂▃▃▄▄▅▆▆▇▇▁▁▂▂▃▃▄▅   LOOP 83.1% busy, 3 ready   RSS 196.8 MB   TASKS 174   SHARE RSS ÷ 6 = 32.8 MB
         SESSIONS 6 / 12   FAILED 0   DRAINING no   STARTED 18   SESSION FROM openrtc
         SAMPLES 999 of 1000 Hz   torn 2   unreadable 0   dropped 0   otop 1.2% CPU
         HOST CPU 100.0% of 2 vCPUs   MEM 0.8G / 25.3G   SWAP 0.0G / 0.0G   NET 259 B/s   LOAD 7.01 6.82 5.55
@@ -260,7 +279,7 @@ mod tests {
         ");
         assert_eq!(
             title(&report.worker, Some(12.0), Some(40)).text(),
-            "otop · FROZEN 12.0 s · PID 4242"
+            "otop · FROZEN 12 s · PID 4242"
         );
     }
 
@@ -292,7 +311,7 @@ mod tests {
         report.quality.stack_hz_got = Some(99.6);
         report.worker.loops.push(sample::second_loop());
         insta::assert_snapshot!(text(&report, 150), @r"
-        CPU 79.9%   ▁▂▂▃▃▄▄▅▆▆▇▇▁▁▂▂▃▃▄▅   LOOP 83.1% busy, 3 ready   RSS 196.8 MB (÷6 = 32.8)   TASKS 174
+        CPU 79.9%   ▁▂▂▃▃▄▄▅▆▆▇▇▁▁▂▂▃▃▄▅   LOOP 83.1% busy, 3 ready   RSS 196.8 MB   TASKS 174   SHARE RSS ÷ 6 = 32.8 MB
         · asyncio in MainThread (4242)   LOOP 83.1% busy, 3 ready   TASKS 174
         · uvloop in ingest (4250)   LOOP 2.0% busy, — ready   TASKS 3
         SESSIONS 6 / 12   FAILED 2   DRAINING   LAST ERROR ValueError: \x1b[31mno slot   STARTED 18   SESSION FROM openrtc

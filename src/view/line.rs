@@ -157,6 +157,17 @@ impl Parts {
         self.parts.push((rank, pieces.into_iter().collect()));
     }
 
+    /// The parts that fit into one line from the start, and the rest, if there is one.
+    pub fn split(mut self, separator: &Piece, room: Option<usize>) -> (Parts, Option<Parts>) {
+        let mut used = 0;
+        let fitting = self.parts.iter().take_while(|(_, line)| {
+            used += line.width() + separator.width();
+            used - separator.width() <= room.unwrap_or(usize::MAX)
+        });
+        let rest = self.parts.split_off(fitting.count().max(1).min(self.parts.len()));
+        (self, (!rest.is_empty()).then_some(Parts { parts: rest }))
+    }
+
     /// One line of what fits into `room` (all of it, where there is no limit), with `separator` between the parts.
     pub fn join(mut self, separator: &Piece, room: Option<usize>) -> Line {
         let gap = separator.width();

@@ -4,12 +4,13 @@
 use super::alarm;
 use super::columns::COLUMNS;
 use super::format;
-use super::header::{self, HeaderLine};
+use super::header::{self, Chart};
 use super::keys::{self, TABLE_KEYS, TEXT_KEYS};
 use super::line::{Line, Parts, Piece, Tone};
 use super::rows::Rows;
 use super::state::{Options, ViewState};
-use super::table::{Room, Table, Wanted};
+use super::table::{Table, Wanted};
+use super::widths::Room;
 use crate::model::{Nanos, Report, SessionKey};
 
 /// From this size on there is room for a border around the header.
@@ -64,7 +65,7 @@ pub fn picture(view: &ViewState, report: &Report, now: Nanos, width: usize, heig
     let frame = 1 + usize::from(has_border) + usize::from(has_caption) + usize::from(has_detail);
     let table_frame = 1 + 1 + usize::from(rows.hidden.is_some());
     let free = height.saturating_sub(frame + table_frame + 1);
-    let header = fill(header::lines(shown, Some(inner)), free, rows.shown.len());
+    let header = fill(shown, inner, free, rows.shown.len());
     let page_rows = free.saturating_sub(header.len());
 
     let first = first_row(selected.map(|(place, _)| place), rows.shown.len(), page_rows);
@@ -87,7 +88,7 @@ pub fn picture(view: &ViewState, report: &Report, now: Nanos, width: usize, heig
         header,
         caption: has_caption.then(|| caption(&rows, view.options(), Some(width))),
         table: Table::lay_out(shown, &rows, &wanted, room),
-        nothing: nothing(&rows, width),
+        nothing: nothing(&rows, Some(width)),
         detail: has_detail.then(|| detail(shown, &rows, selected.map(|(place, _)| place), width)),
         footer: footer(view, &rows, &window, width),
         help: view.help().map(|first| help(first, width, height)),
@@ -96,11 +97,16 @@ pub fn picture(view: &ViewState, report: &Report, now: Nanos, width: usize, heig
     }
 }
 
-/// The header lines that fit into `free` lines beside the rows. Alarms always stay, the others leave as long as the
-/// sessions need their place; two thirds of the free lines is the most that sessions can ask for.
-fn fill(mut lines: Vec<HeaderLine>, free: usize, sessions: usize) -> Vec<Line> {
+/// The header lines that fit into `free` lines beside the rows; with the large chart, if all of it fits. Alarms always
+/// stay, the others leave as long as the sessions need their place; two thirds of the free lines is the most that
+/// sessions can ask for.
+fn fill(report: &Report, room: usize, free: usize, sessions: usize) -> Vec<Line> {
     let for_rows = sessions.clamp(1, (free * 2 / 3).max(5));
     let most = free.saturating_sub(for_rows);
+    let mut lines = header::lines(report, Some(room), Chart::Large);
+    if lines.len() > most {
+        lines = header::lines(report, Some(room), Chart::Small);
+    }
     while lines.len() > most {
         let Some(worst) = lines.iter().map(|line| line.rank).max().filter(|rank| *rank > 0) else {
             break;
@@ -108,7 +114,7 @@ fn fill(mut lines: Vec<HeaderLine>, free: usize, sessions: usize) -> Vec<Line> {
         lines.retain(|line| line.rank != worst);
     }
     // On a screen of a few lines one alarm has to do.
-    lines.truncate(most.max(1).min(free));
+    lines.truncate(most.max(2).min(free.saturating_sub(1)));
     lines.into_iter().map(|line| line.line).collect()
 }
 
@@ -146,13 +152,14 @@ pub fn caption(rows: &Rows, options: &Options, room: Option<usize>) -> Line {
     line.cut(room.unwrap_or(usize::MAX))
 }
 
-fn nothing(rows: &Rows, width: usize) -> Option<Line> {
+/// What to say where no session has a row.
+pub fn nothing(rows: &Rows, room: Option<usize>) -> Option<Line> {
     let text = match (&rows.hidden, rows.shown.is_empty()) {
         (_, false) => return None,
         (None, true) => "no live sessions",
         (Some(_), true) => "no session passes the filter",
     };
-    Some(Line::from(Piece::dim(text)).cut(width))
+    Some(Line::from(Piece::dim(text)).cut(room.unwrap_or(usize::MAX)))
 }
 
 /// The selected session in full: its id may have been cut in the table, and its place may have had no column. While
@@ -163,7 +170,7 @@ fn detail(report: &Report, rows: &Rows, selected: Option<usize>, width: usize) -
     };
     let mut parts = Parts::default();
     parts.add(0, [Piece::strong(&session.session_id)]);
-    parts.add(1, [Piece::plain(format::where_it_is(session.place.as_ref()))]);
+    parts.add(1, [Piece::plain(format::where_it_is(session.place.as_ref(), width))]);
     if let Some(worst) = session.worst_block_ms {
         parts.add(
             2,

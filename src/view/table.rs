@@ -1,27 +1,19 @@
-//! The table itself: which columns there is room for, how wide each is, and the text of every cell. Cells come out at
-//! their exact width, so whoever draws them only has to put them side by side. Knows nothing of borders and colours.
+//! The table itself: the text of every cell of the rows that are seen. Cells come out at their exact width, so whoever
+//! draws them only has to put them side by side. Knows nothing of borders and colours.
 
-use super::columns::{Align, Column};
+use super::columns::{Align, Column, Context};
 use super::format;
 use super::line::{Piece, Tone};
 use super::printable::{self, Keep};
-use super::rows::{Rows, Sort, is_pinned};
+use super::rows::{Rows, is_pinned};
+use super::sort::Sort;
+use super::widths::{Candidate, Placed, Room, place};
 use crate::model::{Report, SessionKey, SessionReport};
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 
-/// Columns with this number or a lower one are the last to leave: the id gets shorter first.
-const LAST_TO_LEAVE: u8 = 2;
-const SHORTEST_ID: usize = 5;
-
-/// A column that is shown.
-#[derive(Clone, Copy, Debug)]
-pub struct Placed {
-    pub column: &'static Column,
-    pub width: usize,
-    /// The little bar stands before the number.
-    pub has_bar: bool,
-}
+/// Rows whose labels are measured besides those that are seen; to measure ten thousand would take longer than to draw.
+const MEASURED: usize = 500;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
@@ -38,16 +30,6 @@ pub struct Table {
     pub last: Vec<Row>,
 }
 
-/// The space in which the table has to live.
-#[derive(Clone, Copy, Debug)]
-pub struct Room {
-    /// None: as much as it wants.
-    pub width: Option<usize>,
-    /// Cells between two columns, and at both ends together.
-    pub gap: usize,
-    pub edges: usize,
-}
-
 /// What decides about the table besides the rows.
 pub struct Wanted<'a> {
     pub columns: &'a [&'static Column],
@@ -62,8 +44,16 @@ impl Table {
     pub fn lay_out(report: &Report, rows: &Rows, wanted: &Wanted, room: Room) -> Table {
         let window = rows.shown.get(wanted.window.clone()).unwrap_or(&[]);
         let last = last_rows(report, rows, wanted.columns);
-        let columns = place(rows, window, &last, wanted, room);
-        let keeps: Vec<Keep> = columns.iter().map(|placed| keep(placed, rows)).collect();
+        let candidate = |(index, &column): (usize, &&'static Column)| {
+            let arrow = usize::from(column == wanted.sort.column());
+            let fixed = last.iter().map(|row| row[index].width()).max().unwrap_or(0);
+            let content = content_width(column, rows, window)
+                .max(fixed)
+                .max(column.heading.len() + arrow);
+            Candidate { column, content }
+        };
+        let columns = place(wanted.columns.iter().enumerate().map(candidate).collect(), room);
+        let keeps: Vec<Keep> = columns.iter().map(|placed| keep(placed, rows, window)).collect();
         let kept = |row: &[Piece]| -> Vec<Piece> {
             let at = |placed: &Placed| wanted.columns.iter().position(|column| *column == placed.column);
             columns
@@ -103,110 +93,47 @@ impl Table {
     }
 }
 
-/// The columns that fit, with their widths.
-fn place(rows: &Rows, window: &[&SessionReport], last: &[Vec<Piece>], wanted: &Wanted, room: Room) -> Vec<Placed> {
-    struct Candidate {
-        column: &'static Column,
-        width: usize,
-        content: usize,
-    }
-    let mut candidates: Vec<Candidate> = Vec::new();
-    for (index, &column) in wanted.columns.iter().enumerate() {
-        let arrow = usize::from(column == wanted.sort.column());
-        let fixed = last.iter().map(|row| row[index].width()).max().unwrap_or(0);
-        let content = content_width(column, rows, window)
-            .max(fixed)
-            .max(column.heading.len() + arrow);
-        let is_elastic = column.max > column.min;
-        let width = if is_elastic {
-            content.min(column.min)
-        } else {
-            content.max(column.min)
-        };
-        candidates.push(Candidate { column, width, content });
-    }
-    let Some(available) = room.width else {
-        let natural = |one: Candidate| placed(one.column, one.content.max(one.width), true);
-        return candidates.into_iter().map(natural).collect();
-    };
-    let total = |candidates: &[Candidate]| {
-        let cells: usize = candidates.iter().map(|one| one.width).sum();
-        cells + room.gap * candidates.len().saturating_sub(1) + room.edges
-    };
-    while candidates.len() > 1 && total(&candidates) > available {
-        let Some(leaves) = candidates.iter().map(|one| one.column.leaves).max() else {
-            break;
-        };
-        // The last columns stay as long as something of the id can be seen beside them.
-        let excess = total(&candidates).saturating_sub(available);
-        let elastic = candidates
-            .iter_mut()
-            .find(|one| one.column.leaves == 0 && one.width >= SHORTEST_ID + excess);
-        if let (Some(id), true) = (elastic, leaves <= LAST_TO_LEAVE) {
-            id.width -= excess;
-            break;
-        }
-        candidates.retain(|one| one.column.leaves != leaves);
-    }
-    let mut spare = available.saturating_sub(total(&candidates));
-    if let [only] = candidates.as_mut_slice() {
-        only.width = only.width.min(available.saturating_sub(room.edges)).max(1);
-    }
-    // The elastic ones grow in the order in which they stay, so the id has its room first.
-    let mut order: Vec<usize> = (0..candidates.len()).collect();
-    order.sort_by_key(|&index| candidates[index].column.leaves);
-    for index in order {
-        let one = &mut candidates[index];
-        let more = one.content.min(one.column.max).saturating_sub(one.width).min(spare);
-        one.width += more;
-        spare -= more;
-    }
-    let has_bar = spare > format::BAR;
-    candidates
-        .into_iter()
-        .map(|one| placed(one.column, one.width, has_bar))
-        .collect()
-}
-
-fn placed(column: &'static Column, width: usize, room_for_bar: bool) -> Placed {
-    let has_bar = room_for_bar && column.key == "cpu";
-    Placed {
-        column,
-        width: width + if has_bar { format::BAR + 1 } else { 0 },
-        has_bar,
-    }
-}
-
-/// Cells that the widest cell takes. Labels are measured in all rows, so that scrolling does not move the columns;
-/// numbers in the rows that are seen, because formatting those of ten thousand sessions would cost more than it is
-/// worth.
+/// Cells that the widest cell takes. Labels are measured in more rows than are seen, so that scrolling does not move
+/// the columns; numbers hardly differ, and are measured in the rows that are seen.
 fn content_width(column: &Column, rows: &Rows, window: &[&SessionReport]) -> usize {
-    let wide = |session: &&SessionReport| (column.cell)(session, true).width();
+    let everything = Context {
+        is_pinned: true,
+        room: usize::MAX,
+    };
+    let wide = |session: &&SessionReport| (column.cell)(session, everything).width();
+    let seen = window.iter().map(wide).max().unwrap_or(0);
     match column.max > column.min {
-        true => rows.shown.iter().map(wide).max().unwrap_or(0),
-        false => window.iter().map(wide).max().unwrap_or(0),
+        true => rows.shown.iter().take(MEASURED).map(wide).max().unwrap_or(0).max(seen),
+        false => seen,
     }
 }
 
 /// Which part of the ids to keep where they have to be cut: the one that keeps most of them apart.
-fn keep(placed: &Placed, rows: &Rows) -> Keep {
+fn keep(placed: &Placed, rows: &Rows, window: &[&SessionReport]) -> Keep {
     if placed.column.key != "session" {
         return Keep::Start;
     }
     let ids: Vec<String> = rows
         .shown
         .iter()
+        .take(MEASURED)
+        .chain(window)
         .map(|session| printable::printable(&session.session_id))
         .filter(|id| printable::width(id) > placed.width)
         .collect();
+    let all = ids.iter().collect::<HashSet<_>>().len();
     let distinct = |keep| {
         let cuts: HashSet<String> = ids.iter().map(|id| printable::fit(id, placed.width, keep)).collect();
         cuts.len()
     };
     let mut best = (Keep::Start, distinct(Keep::Start));
     for other in [Keep::Ends, Keep::End] {
-        if best.1 < ids.len() && distinct(other) > best.1 {
-            best = (other, distinct(other));
+        if best.1 == all {
+            break;
+        }
+        let kept = distinct(other);
+        if kept > best.1 {
+            best = (other, kept);
         }
     }
     best.0
@@ -230,7 +157,11 @@ fn heading(placed: &Placed, sort: Sort) -> Piece {
 }
 
 fn cell(placed: &Placed, session: &SessionReport, pins: &BTreeSet<SessionKey>, keep: Keep) -> Piece {
-    let piece = (placed.column.cell)(session, is_pinned(session, pins));
+    let context = Context {
+        is_pinned: is_pinned(session, pins),
+        room: placed.width,
+    };
+    let piece = (placed.column.cell)(session, context);
     let to_the_right = placed.column.align == Align::Right;
     if !placed.has_bar {
         return piece.padded(placed.width, to_the_right, keep);

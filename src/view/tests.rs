@@ -130,11 +130,7 @@ fn a_frozen_picture_stays_while_reports_go_on() {
     report.sessions.clear();
     let picture = picture(&view, &report, Nanos(13_000_000_000), 80, 24);
     assert_eq!(picture.table.rows.len(), 6);
-    assert!(
-        picture.title.text().contains("FROZEN 12.0 s"),
-        "{}",
-        picture.title.text()
-    );
+    assert!(picture.title.text().contains("FROZEN 12 s"), "{}", picture.title.text());
     let _ = view.update(Action::Freeze, &report, NOW);
     assert_eq!(look(&mut view, &report, 80, 24).table.rows.len(), 0);
 }
@@ -222,7 +218,7 @@ fn narrow_tables_lose_columns_from_the_right_and_never_the_core() {
     let all: Vec<&str> = COLUMNS.iter().map(|column| column.key).collect();
     assert_eq!(keys(200), all);
     assert_eq!(keys(80)[..9], all[..9], "the original's nine fit into 80");
-    assert_eq!(keys(40), ["session", "agent", "tenant", "cpu", "status"]);
+    assert_eq!(keys(40), ["session", "agent", "cpu", "status"]);
     assert_eq!(keys(26), ["session", "cpu", "status"]);
     assert_eq!(keys(20), ["session", "cpu", "status"]);
     let mut before = all.len();
@@ -310,7 +306,7 @@ fn all_lines(picture: &Picture) -> Vec<Line> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
     fn no_sequence_of_actions_breaks_anything(

@@ -1,0 +1,88 @@
+#compdef otop
+
+autoload -U is-at-least
+
+_otop() {
+    typeset -A opt_args
+    typeset -a _arguments_options
+    local ret=1
+
+    if is-at-least 5.2; then
+        _arguments_options=(-s -S -C)
+    else
+        _arguments_options=(-s -C)
+    fi
+
+    local context curcontext="$curcontext" state line
+    _arguments "${_arguments_options[@]}" : \
+'--pid=[Process to watch \[default\: the only asyncio worker here, or a choice\]]:PID:_default' \
+'(--pid --session-from --agent-from --tenant-from --rate --slow-threshold --slow-window)--socket=[Show what the worker itself serves at its OpenRTC introspection socket]:PATH:_files' \
+'--session-from=[Contextvar that holds the session'\''s id \[default\: OpenRTC'\''s\]]:NAME:_default' \
+'--agent-from=[Contextvar that holds the agent'\''s name \[default\: OpenRTC'\''s\]]:NAME:_default' \
+'--tenant-from=[Contextvar that holds the tenant'\''s name \[default\: OpenRTC'\''s\]]:NAME:_default' \
+'--refresh-rate=[Pictures a second of the live table, 0.5 to 10]:HZ:_default' \
+'--sort=[Column to sort by; in the live table key s goes on]:KEY:(mem_mb cpu_pct duration_s agent_name session_id tenant peak_mb status loop_pct blocked_ms worst_block_ms tasks where)' \
+'--status=[Show only sessions in this state; in the live table key f goes on]:STATUS:(all active slow draining errored)' \
+'--agent=[Show only sessions of this agent]:NAME:_default' \
+'--tenant=[Show only sessions of this tenant]:NAME:_default' \
+'--columns=[Columns to show, in this order, with commas between them\: session, agent, tenant, dur, mem, peak, cpu, status, pin, loop, blocked, worst, tasks, where]:LIST:_default' \
+'--rate=[Samples a second of session and step, 1 to 10000]:HZ:_default' \
+'--window=[Stretch of time that a percentage is about, 100ms to 10m]:TIME:_default' \
+'--slow-threshold=[From which length on a standing loop counts as blocked, 1ms to 1m]:TIME:_default' \
+'--slow-window=[How long a session stays slow after it has blocked the loop, 100ms to 1h]:TIME:_default' \
+'--once[Watch for one window, print the table, exit]' \
+'--json[One JSON document per window, a line each; with --once a single one]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'-V[Print version]' \
+'--version[Print version]' \
+":: :_otop_commands" \
+"*::: :->otop" \
+&& ret=0
+    case $state in
+    (otop)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:otop-command-$line[1]:"
+        case $line[1] in
+            (demo)
+_arguments "${_arguments_options[@]}" : \
+'--refresh-rate=[Pictures a second of the live table, 0.5 to 10]:HZ:_default' \
+'--sort=[Column to sort by; in the live table key s goes on]:KEY:(mem_mb cpu_pct duration_s agent_name session_id tenant peak_mb status loop_pct blocked_ms worst_block_ms tasks where)' \
+'--status=[Show only sessions in this state; in the live table key f goes on]:STATUS:(all active slow draining errored)' \
+'--agent=[Show only sessions of this agent]:NAME:_default' \
+'--tenant=[Show only sessions of this tenant]:NAME:_default' \
+'--columns=[Columns to show, in this order, with commas between them\: session, agent, tenant, dur, mem, peak, cpu, status, pin, loop, blocked, worst, tasks, where]:LIST:_default' \
+'--rate=[Samples a second of session and step, 1 to 10000]:HZ:_default' \
+'--window=[Stretch of time that a percentage is about, 100ms to 10m]:TIME:_default' \
+'--slow-threshold=[From which length on a standing loop counts as blocked, 1ms to 1m]:TIME:_default' \
+'--slow-window=[How long a session stays slow after it has blocked the loop, 100ms to 1h]:TIME:_default' \
+'--once[Watch for one window, print the table, exit]' \
+'--json[One JSON document per window, a line each; with --once a single one]' \
+'-h[Print help]' \
+'--help[Print help]' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+}
+
+(( $+functions[_otop_commands] )) ||
+_otop_commands() {
+    local commands; commands=(
+'demo:Start the bundled sample worker and watch it; without a terminal, print one snapshot' \
+    )
+    _describe -t commands 'otop commands' commands "$@"
+}
+(( $+functions[_otop__subcmd__demo_commands] )) ||
+_otop__subcmd__demo_commands() {
+    local commands; commands=()
+    _describe -t commands 'otop demo commands' commands "$@"
+}
+
+if [ "$funcstack[1]" = "_otop" ]; then
+    _otop "$@"
+else
+    compdef _otop otop
+fi

@@ -1,0 +1,170 @@
+//! Stretches in which one loop made no progress: the state machine that finds where they begin and end. Fed with the
+//! samples of one loop thread. Knows nothing of names, of reports, or of how a stretch is judged.
+
+use super::moment::{Before, Moment, session_of};
+use super::where_time_went::WhereTimeWent;
+use crate::model::{Nanos, Owner, SessionKey, State};
+
+/// A loop that has not been seen for so long is no longer said to be stuck.
+const LOST_SIGHT: Nanos = Nanos(1_000_000_000);
+
+/// What stays the same for as long as the loop makes no progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StuckIn {
+    /// One step, by its serial number.
+    Step(u64),
+    /// Between steps, wanting to go on, by the number of the progress that it made last.
+    Between(u64),
+}
+
+/// A stretch of a loop without progress.
+#[derive(Clone, Debug)]
+pub(super) struct Stretch {
+    stuck_in: StuckIn,
+    pub began: Nanos,
+    /// It was going on when the thread was first seen; it began earlier, nobody knows when.
+    pub began_unseen: bool,
+    /// How long the machine had been suspended since the attach, when the stretch began.
+    pub suspended_before: Nanos,
+    /// The end; of an ongoing one, up to where it was seen.
+    pub until: Nanos,
+    /// When that was known: the tick that saw its end, or saw it last.
+    pub known_at: Nanos,
+    /// The session of the step: the last one that was proved, since a step may set its id itself.
+    pub owner: Option<SessionKey>,
+    pub went: WhereTimeWent,
+    suspended: Nanos,
+}
+
+impl Stretch {
+    /// Length, time in which the machine was suspended included.
+    pub fn duration(&self) -> Nanos {
+        self.until - self.began + self.suspended
+    }
+}
+
+/// The machine of one loop thread.
+#[derive(Debug, Default)]
+pub(super) struct BlockMachine {
+    stretch: Option<Stretch>,
+    before: Option<Before>,
+}
+
+impl BlockMachine {
+    /// Takes one sample; returns the stretch that it ended.
+    pub fn observe(&mut self, moment: &Moment<'_>) -> Option<Stretch> {
+        if matches!(moment.sample.owner, Owner::Torn | Owner::Unreadable) {
+            // Says nothing of its step. If the next one that does is in the same, this was in it too.
+            return self.lost_sight(moment.at);
+        }
+        let moment = Moment {
+            before: self.before,
+            ..*moment
+        };
+        let now = stuck_in(&moment);
+        let mut ended = None;
+        if let (Some(stretch), Some(before)) = (&mut self.stretch, &self.before) {
+            if now == Some(stretch.stuck_in) && proves_no_progress(before, &moment) {
+                let suspended = moment.suspended - before.suspended;
+                stretch.went.go_on(&before.sample, &moment, suspended);
+                stretch.suspended += suspended;
+                stretch.until = moment.at;
+                stretch.known_at = moment.at;
+                if now.is_some_and(|now| matches!(now, StuckIn::Step(_))) {
+                    stretch.owner = session_of(moment.sample.owner).or(stretch.owner);
+                }
+            } else {
+                let tail = half_gap(&moment);
+                stretch.went.end(&before.sample, &moment, tail.0 as f64);
+                stretch.until = before.at + tail;
+                stretch.known_at = moment.at;
+                ended = self.stretch.take();
+            }
+        }
+        if self.stretch.is_none()
+            && let Some(stuck_in) = now
+        {
+            self.stretch = Some(begin(stuck_in, &moment));
+        }
+        self.before = Some(Before {
+            at: moment.at,
+            sample: *moment.sample,
+            suspended: moment.suspended,
+        });
+        ended
+    }
+
+    /// The stretch that is going on.
+    pub fn ongoing(&self) -> Option<&Stretch> {
+        self.stretch.as_ref()
+    }
+
+    /// Ends what is going on where it was last seen: the thread, its loop or the worker is gone.
+    pub fn finish(&mut self) -> Option<Stretch> {
+        self.before = None;
+        self.stretch.take()
+    }
+
+    /// Ends what is going on if it has not been seen for long.
+    pub fn lost_sight(&mut self, now: Nanos) -> Option<Stretch> {
+        let lost = self
+            .stretch
+            .as_ref()
+            .is_some_and(|stretch| now - stretch.known_at > LOST_SIGHT);
+        if lost { self.stretch.take() } else { None }
+    }
+}
+
+fn stuck_in(moment: &Moment<'_>) -> Option<StuckIn> {
+    match (moment.sample.step, moment.sample.state) {
+        (Some(serial), _) => Some(StuckIn::Step(serial)),
+        (None, State::Runnable | State::GilWait | State::Stopped) => Some(StuckIn::Between(moment.sample.progress)),
+        (None, State::Syscall(_) | State::Unknown) => None,
+    }
+}
+
+/// Whether two samples that look stuck in the same are one stretch. A step's serial number proves it. Between steps a
+/// loop may have slept and woken in a gap without running anything, so a gap has to be accounted for: by clocks that
+/// show that it wanted to go on all the time, or by what it waited for at both ends.
+fn proves_no_progress(before: &Before, moment: &Moment<'_>) -> bool {
+    if moment.sample.step.is_some() || moment.excess() == 0.0 {
+        return true;
+    }
+    if before.sample.state == moment.sample.state && moment.sample.state != State::Runnable {
+        return true;
+    }
+    let grown = |now: Option<Nanos>, then: Option<Nanos>| match (now, then) {
+        (Some(now), Some(then)) => now - then,
+        _ => Nanos::ZERO,
+    };
+    let wanted = grown(moment.sample.cpu, before.sample.cpu) + grown(moment.sample.run_delay, before.sample.run_delay);
+    wanted.0 as f64 >= moment.gap().0 as f64 / 2.0
+}
+
+/// Half of the way to the neighbouring sample; where ticks are missing, no more than where it would have been: what was
+/// not seen is not added to a block.
+fn half_gap(moment: &Moment<'_>) -> Nanos {
+    Nanos(moment.gap().0.min(moment.period.0.saturating_mul(2)) / 2)
+}
+
+fn begin(stuck_in: StuckIn, moment: &Moment<'_>) -> Stretch {
+    let lead = if moment.before.is_some() {
+        half_gap(moment)
+    } else {
+        Nanos::ZERO
+    };
+    Stretch {
+        stuck_in,
+        began: moment.at - lead,
+        began_unseen: moment.before.is_none(),
+        suspended_before: moment.suspended,
+        until: moment.at,
+        known_at: moment.at,
+        owner: match stuck_in {
+            StuckIn::Step(_) => session_of(moment.sample.owner),
+            StuckIn::Between(_) => None,
+        },
+        went: WhereTimeWent::begin(moment, lead.0 as f64),
+        suspended: Nanos::ZERO,
+    }
+}

@@ -1,0 +1,217 @@
+//! Who is blamed for a block, and for what: the rules of `product.md`, and nothing else. Knows nothing of samples or of
+//! names.
+
+use super::where_time_went::Parts;
+use crate::model::{Cause, CausesMs, Nanos, SessionKey, ThreadIndex};
+
+/// What is said of a block.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Verdict {
+    pub cause: Cause,
+    pub causes_ms: CausesMs,
+    /// None: nobody is blamed.
+    pub culprit: Option<SessionKey>,
+    /// The longest system call, if they are the cause; x86-64 number.
+    pub syscall: Option<i32>,
+    /// Who kept the GIL, if waiting for it is the cause.
+    pub holder: Option<ThreadIndex>,
+    pub holder_session: Option<SessionKey>,
+}
+
+/// Judges a stretch by where its time went. `step_owner` is None between steps and in a step of nobody.
+pub(super) fn judge(parts: &Parts, step_owner: Option<SessionKey>, threshold: Nanos) -> Verdict {
+    let causes_ms = causes(parts);
+    let cause = largest(&causes_ms);
+    let threshold = threshold.0 as f64;
+    let keeper = parts.gil.keeper.filter(|_| cause == Cause::Gil);
+    let culprit = match cause {
+        _ if parts.blameable() < threshold => None,
+        Cause::Cpu | Cause::Syscall | Cause::Unknown => step_owner,
+        // One that yields blocks nobody; the step is then judged by what it did itself.
+        Cause::Gil if parts.gil.yielded > parts.gil.kept => {
+            step_owner.filter(|_| parts.cpu + parts.syscall >= threshold)
+        }
+        Cause::Gil => keeper.and_then(|keeper| keeper.session),
+        Cause::Gc | Cause::Unscheduled | Cause::Stolen | Cause::Stopped | Cause::Suspended => None,
+    };
+    Verdict {
+        cause,
+        causes_ms,
+        culprit,
+        syscall: parts.longest_syscall.filter(|_| cause == Cause::Syscall),
+        holder: keeper.and_then(|keeper| keeper.holder),
+        holder_session: keeper.and_then(|keeper| keeper.session),
+    }
+}
+
+fn causes(parts: &Parts) -> CausesMs {
+    CausesMs {
+        cpu: parts.cpu / 1e6,
+        syscall: parts.syscall / 1e6,
+        gil: parts.gil.waited() / 1e6,
+        gc: 0.0,
+        unscheduled: parts.unscheduled / 1e6,
+        stolen: parts.stolen / 1e6,
+        stopped: parts.stopped / 1e6,
+        suspended: parts.suspended / 1e6,
+        unknown: parts.unknown / 1e6,
+    }
+}
+
+/// The largest share; of equal ones the first.
+fn largest(causes: &CausesMs) -> Cause {
+    let all = [
+        (Cause::Cpu, causes.cpu),
+        (Cause::Syscall, causes.syscall),
+        (Cause::Gil, causes.gil),
+        (Cause::Gc, causes.gc),
+        (Cause::Unscheduled, causes.unscheduled),
+        (Cause::Stolen, causes.stolen),
+        (Cause::Stopped, causes.stopped),
+        (Cause::Suspended, causes.suspended),
+    ];
+    let mut largest = (Cause::Unknown, causes.unknown);
+    for (cause, ms) in all.into_iter().rev() {
+        if ms > 0.0 && ms >= largest.1 {
+            largest = (cause, ms);
+        }
+    }
+    largest.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::gil::{GilSums, Kept};
+    use super::*;
+
+    const STEP: SessionKey = SessionKey(1);
+    const HOLDER: SessionKey = SessionKey(2);
+    const MS: f64 = 1e6;
+
+    fn parts(cpu: f64, syscall: f64, kept: f64, yielded: f64) -> Parts {
+        let keeper = (kept > 0.0).then_some(Kept {
+            holder: Some(ThreadIndex(7)),
+            session: Some(HOLDER),
+            waited: kept * MS,
+        });
+        Parts {
+            cpu: cpu * MS,
+            syscall: syscall * MS,
+            gil: GilSums {
+                keeper,
+                kept: kept * MS,
+                yielded: yielded * MS,
+                unscheduled: 0.0,
+            },
+            longest_syscall: Some(45),
+            ..Parts::default()
+        }
+    }
+
+    #[test]
+    fn every_rule() {
+        let with = |change: fn(&mut Parts)| {
+            let mut changed = parts(0.0, 0.0, 0.0, 0.0);
+            change(&mut changed);
+            changed
+        };
+        let table = [
+            ("its own CPU", parts(60.0, 0.0, 0.0, 0.0), Cause::Cpu, Some(STEP)),
+            (
+                "its own system call",
+                parts(20.0, 60.0, 0.0, 0.0),
+                Cause::Syscall,
+                Some(STEP),
+            ),
+            (
+                "one that keeps the GIL",
+                parts(20.0, 10.0, 60.0, 0.0),
+                Cause::Gil,
+                Some(HOLDER),
+            ),
+            (
+                "one that yields, own time short",
+                parts(49.0, 0.0, 0.0, 60.0),
+                Cause::Gil,
+                None,
+            ),
+            (
+                "one that yields, own time long",
+                parts(40.0, 11.0, 0.0, 60.0),
+                Cause::Gil,
+                Some(STEP),
+            ),
+            ("mostly yielded", parts(10.0, 0.0, 20.0, 40.0), Cause::Gil, None),
+            ("not known", with(|p| p.unknown = 60.0 * MS), Cause::Unknown, Some(STEP)),
+            (
+                "unscheduled",
+                with(|p| p.unscheduled = 60.0 * MS),
+                Cause::Unscheduled,
+                None,
+            ),
+            ("stolen", with(|p| p.stolen = 60.0 * MS), Cause::Stolen, None),
+            ("stopped", with(|p| p.stopped = 60.0 * MS), Cause::Stopped, None),
+            ("suspended", with(|p| p.suspended = 60.0 * MS), Cause::Suspended, None),
+            (
+                "mostly unscheduled",
+                with(|p| (p.cpu, p.unscheduled) = (51.0 * MS, 60.0 * MS)),
+                Cause::Unscheduled,
+                None,
+            ),
+            (
+                "short without it",
+                with(|p| (p.cpu, p.unscheduled) = (40.0 * MS, 20.0 * MS)),
+                Cause::Cpu,
+                None,
+            ),
+            (
+                "short without theft",
+                with(|p| (p.cpu, p.stolen) = (40.0 * MS, 20.0 * MS)),
+                Cause::Cpu,
+                None,
+            ),
+            (
+                "short without a stop",
+                with(|p| (p.cpu, p.stopped) = (40.0 * MS, 20.0 * MS)),
+                Cause::Cpu,
+                None,
+            ),
+            (
+                "short without sleep",
+                with(|p| (p.cpu, p.suspended) = (40.0 * MS, 20.0 * MS)),
+                Cause::Cpu,
+                None,
+            ),
+            (
+                "exactly the threshold",
+                with(|p| p.cpu = 50.0 * MS),
+                Cause::Cpu,
+                Some(STEP),
+            ),
+        ];
+        for (name, parts, cause, culprit) in table {
+            let verdict = judge(&parts, Some(STEP), Nanos::from_millis(50));
+            assert_eq!((verdict.cause, verdict.culprit), (cause, culprit), "{name}");
+            assert_eq!(verdict.syscall.is_some(), cause == Cause::Syscall, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_holder_is_named_only_where_the_gil_is_the_cause() {
+        let named = judge(&parts(20.0, 0.0, 60.0, 0.0), Some(STEP), Nanos::from_millis(50));
+        assert_eq!(
+            (named.holder, named.holder_session),
+            (Some(ThreadIndex(7)), Some(HOLDER))
+        );
+        let not = judge(&parts(60.0, 0.0, 20.0, 0.0), Some(STEP), Nanos::from_millis(50));
+        assert_eq!((not.holder, not.holder_session), (None, None));
+    }
+
+    #[test]
+    fn nobodys_step_blames_nobody() {
+        assert_eq!(
+            judge(&parts(60.0, 0.0, 0.0, 0.0), None, Nanos::from_millis(50)).culprit,
+            None
+        );
+    }
+}

@@ -1,0 +1,170 @@
+//! For whom a loop waited when it waited for the GIL, and whether that one yielded. Knows nothing of the rest of a
+//! block, or of names.
+
+use super::clock_watch::ClockWatch;
+use super::moment::{Moment, session_of};
+use crate::model::{SessionKey, ThreadIndex};
+
+/// CPython asks a holder to yield after 5 ms; one that keeps the GIL for three times that does not heed it.
+const YIELDS_WITHIN: f64 = 15e6;
+/// At most so many holders are told apart in one block.
+const MOST_HOLDERS: usize = 64;
+
+/// All waiting for the GIL in one stretch.
+#[derive(Clone, Debug, Default)]
+pub(super) struct GilWaits {
+    now: Option<Hold>,
+    kept: Vec<Kept>,
+    /// Waiting for those that yielded, nanoseconds.
+    yielded: f64,
+    /// Waiting for one that held the GIL and wanted a CPU itself, nanoseconds.
+    unscheduled: f64,
+}
+
+/// One thread's uninterrupted hold of the GIL, as far as the loop waited for it.
+#[derive(Clone, Copy, Debug)]
+struct Hold {
+    holder: Option<ThreadIndex>,
+    switches: u64,
+    session: Option<SessionKey>,
+    /// Nanoseconds.
+    waited: f64,
+    clocks: Option<ClockWatch>,
+}
+
+/// Waiting for a holder that did not yield.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept {
+    pub holder: Option<ThreadIndex>,
+    pub session: Option<SessionKey>,
+    /// Nanoseconds.
+    pub waited: f64,
+}
+
+/// The sums, nanoseconds.
+#[derive(Clone, Debug, Default)]
+pub(super) struct GilSums {
+    /// Of holders that did not yield, the one that was waited for longest.
+    pub keeper: Option<Kept>,
+    /// For all that did not yield.
+    pub kept: f64,
+    pub yielded: f64,
+    pub unscheduled: f64,
+}
+
+impl GilSums {
+    /// Waiting for the GIL, for whomever.
+    pub fn waited(&self) -> f64 {
+        self.kept + self.yielded
+    }
+}
+
+impl GilWaits {
+    /// The loop waits at this moment: for whom?
+    pub fn observe(&mut self, moment: &Moment<'_>) {
+        let gil = moment.tick.gil;
+        // The loop itself may still stand there as the holder, or already: then it is not known whom it waited for.
+        let holder = gil.holder.filter(|holder| *holder != moment.sample.thread);
+        let sample = holder.and_then(|holder| moment.of_thread(holder));
+        match &mut self.now {
+            Some(hold) if hold.holder == holder && hold.switches == gil.switches => {
+                if let Some(sample) = sample {
+                    hold.session = session_of(sample.owner).or(hold.session);
+                    match &mut hold.clocks {
+                        Some(clocks) => clocks.see(moment.at, sample),
+                        none => *none = Some(ClockWatch::new(moment.at, None, sample)),
+                    }
+                }
+            }
+            _ => {
+                self.stop(moment);
+                self.now = Some(Hold {
+                    holder,
+                    switches: gil.switches,
+                    session: sample.and_then(|sample| session_of(sample.owner)),
+                    waited: 0.0,
+                    clocks: sample.map(|sample| ClockWatch::new(moment.at, None, sample)),
+                });
+            }
+        }
+    }
+
+    /// So much more of the waiting that was last observed, nanoseconds.
+    pub fn add(&mut self, nanos: f64) {
+        if let Some(hold) = &mut self.now {
+            hold.waited += nanos;
+        }
+    }
+
+    /// The wait is over at this moment, or it is for somebody else now.
+    pub fn stop(&mut self, moment: &Moment<'_>) {
+        let Some(mut hold) = self.now.take() else { return };
+        if let Some(clocks) = &mut hold.clocks
+            && let Some(sample) = hold.holder.and_then(|holder| moment.of_thread(holder))
+        {
+            clocks.see(moment.at, sample);
+        }
+        let unscheduled = hold.unscheduled(false);
+        self.unscheduled += unscheduled;
+        let waited = hold.waited - unscheduled;
+        if waited > YIELDS_WITHIN {
+            self.keep(Kept {
+                holder: hold.holder,
+                session: hold.session,
+                waited,
+            });
+        } else {
+            self.yielded += waited;
+        }
+    }
+
+    /// The sums so far, the wait that is going on included.
+    pub fn sums(&self) -> GilSums {
+        let mut all = self.clone();
+        if let Some(hold) = all.now.take() {
+            let unscheduled = hold.unscheduled(true);
+            let waited = hold.waited - unscheduled;
+            all.unscheduled += unscheduled;
+            if waited > YIELDS_WITHIN {
+                all.keep(Kept {
+                    holder: hold.holder,
+                    session: hold.session,
+                    waited,
+                });
+            } else {
+                all.yielded += waited;
+            }
+        }
+        GilSums {
+            keeper: all
+                .kept
+                .iter()
+                .copied()
+                .max_by(|one, other| one.waited.total_cmp(&other.waited)),
+            kept: all.kept.iter().map(|kept| kept.waited).sum(),
+            yielded: all.yielded,
+            unscheduled: all.unscheduled,
+        }
+    }
+
+    fn keep(&mut self, kept: Kept) {
+        let known = self
+            .kept
+            .iter()
+            .position(|known| known.holder == kept.holder && known.session == kept.session);
+        match known {
+            Some(known) => self.kept[known].waited += kept.waited,
+            None if self.kept.len() < MOST_HOLDERS => self.kept.push(kept),
+            None => self.yielded += kept.waited,
+        }
+    }
+}
+
+impl Hold {
+    /// The part for which the holder itself wanted a CPU and got none: it could not have yielded.
+    fn unscheduled(&self, ongoing: bool) -> f64 {
+        let Some(clocks) = self.clocks else { return 0.0 };
+        let now = if ongoing { clocks.waits_now() } else { 0.0 };
+        (clocks.waited() + now).min(self.waited)
+    }
+}

@@ -1,0 +1,371 @@
+//! Turns observations into a report: who uses the CPU, who holds the loop, who blocks it and why. Pure: no clock, no
+//! process, no terminal; the time is passed in, so the same observations give the same report. Knows nothing of how
+//! anything is read or drawn.
+//!
+//! The way of a sample: `threads` keeps what is known of its thread, `accounting` books its CPU time, `loop_time` the
+//! loop's, `blocks` watches for stretches without progress (`where_time_went`, `gil` and `clock_watch` say where their
+//! time went, `culprit` judges, `block_log` keeps). `windows` adds the books up in `tally`s, `sessions` knows who is
+//! live, and `reporting` (with `worker` and `lateness`) makes the report of it all.
+
+mod accounting;
+mod block_log;
+mod blocks;
+mod clock_watch;
+mod culprit;
+mod gil;
+mod lateness;
+mod loop_time;
+mod moment;
+mod reporting;
+mod sessions;
+mod syscall_names;
+mod tally;
+mod threads;
+mod where_time_went;
+mod windows;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+use crate::model::{Batch, Block, Census, Ending, Hello, Nanos, Observation, Owner, Report, State, ThreadIndex};
+use block_log::{Asked, BlockLog};
+use blocks::Stretch;
+use moment::{Before, Moment};
+use sessions::Sessions;
+use tally::Tally;
+use threads::Threads;
+use windows::Windows;
+
+/// What the user may set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// What the percentages of [`Engine::report`] are about.
+    pub window: Nanos,
+    /// A stretch of this length without progress is a block.
+    pub slow_threshold: Nanos,
+    /// For so long after a block its culprit stays slow.
+    pub slow_window: Nanos,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            window: Nanos::from_millis(1_000),
+            slow_threshold: Nanos::from_millis(50),
+            slow_window: Nanos::from_millis(5_000),
+        }
+    }
+}
+
+/// Everything that was concluded so far about one worker.
+#[derive(Debug)]
+pub struct Engine {
+    hello: Hello,
+    settings: Settings,
+    /// What one sample stands for.
+    period: Nanos,
+    threads: Threads,
+    sessions: Sessions,
+    windows: Windows,
+    log: BlockLog,
+    /// The last one, without its sessions.
+    census: Option<Census>,
+    ending: Option<Ending>,
+    last_tick: Option<Nanos>,
+    /// How long the machine has been suspended since the attach.
+    suspended: Nanos,
+    /// At the last tick that said so, all threads were stopped, or not.
+    stopped: Option<(Nanos, bool)>,
+    /// What was booked and lies in no slice yet.
+    booked: Tally,
+    /// Threads that ended, whose sums can be divided once they are in a slice.
+    to_divide: Vec<ThreadIndex>,
+    otop_cpu: Option<Nanos>,
+    dropped_batches: u64,
+    batches: u64,
+    ticks: u64,
+}
+
+impl Engine {
+    /// An engine that has observed nothing yet.
+    pub fn new(hello: Hello, settings: Settings) -> Engine {
+        Engine {
+            period: period(hello.rate_hz),
+            hello,
+            settings,
+            threads: Threads::default(),
+            sessions: Sessions::default(),
+            windows: Windows::new(settings.window),
+            log: BlockLog::default(),
+            census: None,
+            ending: None,
+            last_tick: None,
+            suspended: Nanos::ZERO,
+            stopped: None,
+            booked: Tally::default(),
+            to_divide: Vec::new(),
+            otop_cpu: None,
+            dropped_batches: 0,
+            batches: 0,
+            ticks: 0,
+        }
+    }
+
+    /// Takes one observation, in the order in which they were made.
+    pub fn observe(&mut self, observation: Observation) {
+        if self.ending.is_some() {
+            return;
+        }
+        match observation {
+            Observation::Batch(batch) => self.batch(&batch),
+            Observation::Census(census) => self.census(*census),
+            Observation::Labels(key, labels) => {
+                self.sessions.name(key, &labels);
+                self.log.name(key, &labels);
+            }
+            Observation::Ended(ending) => self.ended(ending),
+        }
+    }
+
+    /// What is so at `now` (`CLOCK_MONOTONIC`), with percentages over the last [`Settings::window`].
+    pub fn report(&mut self, now: Nanos) -> Report {
+        self.close_epoch(true);
+        let now = self.instant(now);
+        reporting::assemble(self, now, &self.windows.sliding(now))
+    }
+
+    /// What is so at `now`, with percentages over the time since the last tumbling report, or since the attach.
+    pub fn tumbling_report(&mut self, now: Nanos) -> Report {
+        self.close_epoch(true);
+        let window = self.windows.tumble();
+        reporting::assemble(self, self.instant(now), &window)
+    }
+
+    /// A block that began before the attach goes on, and has passed the threshold.
+    pub fn emergency(&self) -> bool {
+        self.log.going_on().any(|entry| entry.block.duration_is_lower_bound)
+    }
+
+    /// Blocks, newest first: those that go on, then the last thousand that ended.
+    pub fn blocks(&self) -> impl Iterator<Item = &Block> {
+        self.log.entries().map(|entry| &entry.block)
+    }
+
+    fn batch(&mut self, batch: &Batch) {
+        let mut ended = Vec::new();
+        for facts in &batch.threads {
+            let thread = self.threads.announce(facts);
+            if !facts.is_loop {
+                ended.extend(thread.blocks.finish().map(|stretch| (facts.index, stretch)));
+            }
+        }
+        for tick in &batch.ticks {
+            self.tick(batch, tick, &mut ended);
+        }
+        let now = self.last_tick.unwrap_or(self.hello.attached_at);
+        for (index, thread) in self.threads.iter_mut() {
+            ended.extend(thread.blocks.lost_sight(now).map(|stretch| (index, stretch)));
+        }
+        self.blocks_ended(ended);
+        for index in &batch.ended {
+            self.thread_ended(*index);
+        }
+        self.book(batch);
+        self.blocks_go_on();
+    }
+
+    fn tick(&mut self, batch: &Batch, tick: &crate::model::Tick, ended: &mut Vec<(ThreadIndex, Stretch)>) {
+        // A clock that runs backwards stands still here.
+        let at = self.last_tick.map_or(tick.at, |last| last.max(tick.at));
+        let begins = self.last_tick.unwrap_or(at - self.period);
+        self.booked.span = Some((self.booked.span.map_or(begins, |(start, _)| start), at));
+        self.last_tick = Some(at);
+        self.suspended += tick.suspended;
+        self.ticks += 1;
+        self.booked.ticks += 1;
+        self.booked.late.add(tick.late);
+
+        let samples = batch.samples_of(tick);
+        if samples.iter().any(|sample| sample.state != State::Unknown) {
+            self.stopped = Some((at, samples.iter().all(|sample| sample.state == State::Stopped)));
+        }
+        for sample in samples {
+            match sample.owner {
+                Owner::Session(key) => {
+                    self.booked.kept += 1;
+                    self.sessions.sampled(key, at);
+                }
+                Owner::Nobody => self.booked.kept += 1,
+                Owner::Torn => self.booked.torn += 1,
+                Owner::Unreadable => self.booked.unreadable += 1,
+            }
+            let thread = self.threads.entry(sample.thread);
+            let moment = Moment {
+                at,
+                tick,
+                sample,
+                all: samples,
+                before: thread.before,
+                period: self.period,
+                suspended: self.suspended,
+            };
+            let clock_moved = thread.meter.observe(&moment, &mut thread.tally);
+            if thread.is_loop() {
+                loop_time::observe(&moment, clock_moved, &mut thread.tally);
+                ended.extend(thread.blocks.observe(&moment).map(|stretch| (sample.thread, stretch)));
+            }
+            thread.before = Some(Before {
+                at,
+                sample: *sample,
+                suspended: self.suspended,
+            });
+        }
+    }
+
+    /// Makes a slice of what the batch's ticks booked.
+    fn book(&mut self, batch: &Batch) {
+        let new_drops = batch.dropped_batches.saturating_sub(self.dropped_batches);
+        self.dropped_batches = self.dropped_batches.max(batch.dropped_batches);
+        // How many ticks were in a batch that nobody took is not known: as many as in the others.
+        let ticks_per_batch = self.ticks.checked_div(self.batches).unwrap_or(batch.ticks.len() as u64);
+        let dropped = new_drops
+            .saturating_mul(ticks_per_batch)
+            .saturating_add(u64::from(batch.missed));
+        self.booked.dropped = self.booked.dropped.saturating_add(dropped);
+        self.batches += 1;
+        if self.booked.span.is_none() {
+            return;
+        }
+        for (index, thread) in self.threads.iter_mut() {
+            let tally = std::mem::take(&mut thread.tally);
+            if tally.cpu > 0.0 || tally.observed > 0.0 || tally.on_cpu.total() > 0.0 {
+                self.booked.threads.entry(index).or_default().merge(&tally);
+            }
+        }
+        if let Some(before) = self.otop_cpu.replace(batch.otop_cpu) {
+            self.booked.otop_cpu = Some((batch.otop_cpu - before).0 as f64);
+        }
+        self.windows.add(std::mem::take(&mut self.booked), batch.process_cpu);
+        for index in self.to_divide.drain(..) {
+            self.windows.end_thread(index);
+        }
+        self.close_epoch(false);
+    }
+
+    fn thread_ended(&mut self, index: ThreadIndex) {
+        let Some(mut thread) = self.threads.remove(index) else {
+            return;
+        };
+        thread.meter.finish(&mut thread.tally);
+        self.booked.threads.entry(index).or_default().merge(&thread.tally);
+        self.to_divide.push(index);
+        let stretch = thread.blocks.finish();
+        self.blocks_ended(stretch.map(|stretch| (index, stretch)));
+    }
+
+    fn census(&mut self, mut census: Census) {
+        for facts in census
+            .sessions
+            .iter()
+            .filter(|facts| !self.sessions.is_named(facts.key))
+        {
+            self.log.name(facts.key, &facts.labels);
+        }
+        if self.sessions.census(&census) {
+            let sessions = &self.sessions;
+            self.windows.fold(&|key| !sessions.is_known(key));
+        }
+        self.booked.unreadable = self.booked.unreadable.saturating_add(u64::from(census.unreadable));
+        census.sessions = Vec::new();
+        for index in self.threads.forgotten(self.last_tick.unwrap_or_default()) {
+            self.thread_ended(index);
+        }
+        self.census = Some(census);
+    }
+
+    fn ended(&mut self, ending: Ending) {
+        let stretches: Vec<_> = self
+            .threads
+            .iter_mut()
+            .filter_map(|(index, thread)| thread.blocks.finish().map(|stretch| (index, stretch)))
+            .collect();
+        self.blocks_ended(stretches);
+        self.ending = Some(ending);
+    }
+
+    fn blocks_ended(&mut self, ended: impl IntoIterator<Item = (ThreadIndex, Stretch)>) {
+        let (sessions, hello, threads) = (&mut self.sessions, &self.hello, &self.threads);
+        for (index, stretch) in ended {
+            let asked = Asked {
+                threshold: self.settings.slow_threshold,
+                wall_clock: &|at, suspended| wall_clock(hello, at, suspended),
+                labels: &|key| sessions.labels(key),
+                thread: &|index| threads.name(index),
+            };
+            if let Some(entry) = self.log.ended(index, &stretch, &asked) {
+                sessions.block_ended(entry, self.settings.slow_window);
+            }
+        }
+    }
+
+    fn blocks_go_on(&mut self) {
+        let (sessions, hello, threads) = (&self.sessions, &self.hello, &self.threads);
+        let asked = Asked {
+            threshold: self.settings.slow_threshold,
+            wall_clock: &|at, suspended| wall_clock(hello, at, suspended),
+            labels: &|key| sessions.labels(key),
+            thread: &|index| threads.name(index),
+        };
+        for (index, thread) in self.threads.iter().filter(|(_, thread)| thread.is_loop()) {
+            self.log.ongoing(index, thread.blocks.ongoing(), &asked);
+        }
+    }
+
+    /// Divides the time of the epoch among the sessions, if the epoch is long enough.
+    fn close_epoch(&mut self, for_report: bool) {
+        if let Some(epoch) = self.windows.close_epoch(for_report) {
+            self.sessions.add_cpu(&epoch.cpu());
+        }
+    }
+
+    /// `now`; but time stands still for a worker that is gone, so that its last figures stay.
+    fn instant(&self, now: Nanos) -> Nanos {
+        let census = self.census.as_ref().map(|census| census.at);
+        match (&self.ending, self.last_tick.max(census)) {
+            (Some(_), Some(last)) => now.min(last),
+            _ => now,
+        }
+    }
+}
+
+/// `CLOCK_REALTIME` seconds of an instant by which the machine had been suspended for `suspended` since the attach.
+fn wall_clock(hello: &Hello, at: Nanos, suspended: Nanos) -> f64 {
+    hello
+        .realtime_offset
+        .saturating_add(i128::from(at.0))
+        .saturating_add(i128::from(suspended.0)) as f64
+        / 1e9
+}
+
+/// Percent; 0 of nothing.
+fn percent(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { part / whole * 100.0 } else { 0.0 }
+}
+
+fn period(rate_hz: f64) -> Nanos {
+    let rate = if rate_hz.is_finite() && rate_hz > 0.0 {
+        rate_hz
+    } else {
+        1_000.0
+    };
+    Nanos((1e9 / rate.clamp(0.01, 1e6)) as u64)
+}
+
+#[cfg(test)]
+impl Engine {
+    /// Number of entries that it holds, blocks aside, for the tests of its bounds.
+    fn entries(&self) -> usize {
+        self.threads.entries() + self.sessions.entries() + self.windows.entries() + self.booked.entries()
+    }
+}

@@ -1,0 +1,187 @@
+//! Puts a report together from what the other files know. Knows nothing of how they came to know it.
+
+use super::sessions::Session;
+use super::tally::{Shares, Tally};
+use super::{Engine, percent, wall_clock, worker};
+use crate::model::{
+    Nanos, Quality, Report, SCHEMA, SessionFacts, SessionKey, SessionReport, Status, Unattributed, Where,
+};
+use std::collections::BTreeMap;
+
+const MIB: f64 = 1_048_576.0;
+
+/// Blocks that a session is the culprit of and that go on.
+#[derive(Clone, Copy, Default)]
+struct Ongoing {
+    blocks: u64,
+    blocked_ms: f64,
+    worst_ms: f64,
+}
+
+/// What all rows need.
+struct Context<'a> {
+    engine: &'a Engine,
+    now: Nanos,
+    /// Length of the window, nanoseconds; None: nothing was seen in it.
+    length: Option<f64>,
+    loop_seen: bool,
+    draining: bool,
+    memory_share: Option<f64>,
+    cpu: Shares,
+    /// On-CPU time since the last epoch was closed.
+    open_cpu: Shares,
+    held: Shares,
+    ongoing: BTreeMap<SessionKey, Ongoing>,
+}
+
+/// The report of a window.
+pub(super) fn assemble(engine: &Engine, now: Nanos, window: &Tally) -> Report {
+    let length = Some(window.length()).filter(|length| *length > 0.0);
+    let census = engine.census.as_ref();
+    let context = Context {
+        engine,
+        now,
+        length,
+        loop_seen: window.threads.values().any(|thread| thread.observed > 0.0),
+        draining: census
+            .and_then(|census| census.pool.as_ref())
+            .and_then(|pool| pool.draining)
+            .unwrap_or(false),
+        memory_share: engine.sessions.memory_share(census.and_then(|census| census.rss_bytes)),
+        cpu: window.cpu(),
+        open_cpu: engine.windows.open_epoch().cpu(),
+        held: window.held(),
+        ongoing: ongoing(engine),
+    };
+    let mut sessions = Vec::new();
+    // All that is not a row's is unattributed: so rows and unattributed always add up to the total.
+    let mut unattributed_cpu = window.total_cpu;
+    let mut unattributed_since_attach = engine.windows.total_cpu();
+    let mut unattributed_held = context.held.total();
+    for (key, session) in engine.sessions.iter() {
+        if let Some(row) = context.row(key, session) {
+            unattributed_cpu -= context.cpu_of(key);
+            unattributed_since_attach -= context.cpu_since_attach(key, session);
+            unattributed_held -= context.held_by(key);
+            sessions.push(row);
+        }
+    }
+    sessions.sort_by(|one, other| one.session_id.cmp(&other.session_id));
+    let start = window.span.map_or(now, |(start, _)| start);
+    Report {
+        schema: SCHEMA,
+        worker: worker::report(engine, now, window),
+        sessions,
+        unattributed: Unattributed {
+            cpu_pct: length.map(|length| percent(unattributed_cpu.max(0.0), length)),
+            cpu_s: engine.last_tick.map(|_| unattributed_since_attach.max(0.0) / 1e9),
+            loop_pct: context.of_loop(unattributed_held.max(0.0)),
+        },
+        blocks: engine.log.since(start),
+        quality: quality(engine, window),
+    }
+}
+
+impl Context<'_> {
+    /// None: the session has no row.
+    fn row(&self, key: SessionKey, session: &Session) -> Option<SessionReport> {
+        let facts = session.facts.as_ref()?;
+        let ongoing = self.ongoing.get(&key).copied().unwrap_or_default();
+        let status = session.status(self.now, ongoing.blocks > 0, self.draining)?;
+        let (duration, duration_is_lower_bound) = self.duration(facts, session);
+        let worst = session.worst_block_ms.max(ongoing.worst_ms);
+        Some(SessionReport {
+            key,
+            session_id: facts.labels.session_id.clone(),
+            agent_name: facts.labels.agent.clone(),
+            tenant: facts.labels.tenant.clone(),
+            duration_s: Some(duration),
+            duration_is_lower_bound,
+            mem_mb: self
+                .memory_share
+                .filter(|_| status != Status::Errored)
+                .map(|bytes| bytes / MIB),
+            peak_mb: session.peak.map(|bytes| bytes / MIB),
+            cpu_pct: self.length.map(|length| percent(self.cpu_of(key), length)),
+            cpu_s: self.engine.last_tick.map(|_| self.cpu_since_attach(key, session) / 1e9),
+            loop_pct: self.of_loop(self.held_by(key)),
+            status,
+            pinned: facts.pinned,
+            tasks: Some(u64::from(facts.tasks)),
+            blocks: session.blocks + ongoing.blocks,
+            blocked_ms: session.blocked_ms + ongoing.blocked_ms,
+            worst_block_ms: (worst > 0.0).then_some(worst),
+            place: facts.reading.as_ref().map(|reading| Where {
+                function: Some(reading.function.clone()),
+                file: Some(reading.file.clone()),
+                line: Some(reading.line),
+                state: Some(reading.state.to_owned()),
+            }),
+        })
+    }
+
+    /// Seconds, and whether they count only from when otop first saw the session.
+    fn duration(&self, facts: &SessionFacts, session: &Session) -> (f64, bool) {
+        match facts.started_unix {
+            Some(started) => {
+                let now = wall_clock(&self.engine.hello, self.now, self.engine.suspended);
+                ((now - started).max(0.0), false)
+            }
+            None => ((self.now - session.first_seen).as_secs_f64(), true),
+        }
+    }
+
+    fn cpu_of(&self, key: SessionKey) -> f64 {
+        self.cpu.sessions.get(&key).copied().unwrap_or(0.0)
+    }
+
+    fn cpu_since_attach(&self, key: SessionKey, session: &Session) -> f64 {
+        session.cpu + self.open_cpu.sessions.get(&key).copied().unwrap_or(0.0)
+    }
+
+    fn held_by(&self, key: SessionKey) -> f64 {
+        self.held.sessions.get(&key).copied().unwrap_or(0.0)
+    }
+
+    fn of_loop(&self, nanos: f64) -> Option<f64> {
+        self.length
+            .filter(|_| self.loop_seen)
+            .map(|length| percent(nanos, length))
+    }
+}
+
+fn ongoing(engine: &Engine) -> BTreeMap<SessionKey, Ongoing> {
+    let mut by_culprit: BTreeMap<SessionKey, Ongoing> = BTreeMap::new();
+    for entry in engine.log.going_on() {
+        if let Some(key) = entry.culprit {
+            let ongoing = by_culprit.entry(key).or_default();
+            ongoing.blocks += 1;
+            ongoing.blocked_ms += entry.block.duration_ms;
+            ongoing.worst_ms = ongoing.worst_ms.max(entry.block.duration_ms);
+        }
+    }
+    by_culprit
+}
+
+fn quality(engine: &Engine, window: &Tally) -> Quality {
+    let length = window.length();
+    Quality {
+        window_s: length / 1e9,
+        hz_asked: engine.hello.rate_hz,
+        hz_got: if length > 0.0 {
+            window.ticks as f64 / (length / 1e9)
+        } else {
+            0.0
+        },
+        samples: window.kept,
+        torn: window.torn,
+        unreadable: window.unreadable,
+        dropped: window.dropped,
+        late_p99_us: window.late.p99_us(),
+        otop_cpu_pct: window
+            .otop_cpu
+            .filter(|_| length > 0.0)
+            .map(|nanos| percent(nanos, length)),
+        ..Quality::default()
+    }
+}

@@ -1,0 +1,180 @@
+//! The sessions: who is live, since when, with what memory, and what they did since the attach. Nothing that has ended
+//! keeps an entry. Knows nothing of samples, of threads, or of how a block is judged.
+
+use super::block_log::Entry;
+use super::tally::Shares;
+use crate::model::{Census, Labels, Nanos, SessionFacts, SessionKey, Status};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// For so long a row says that its session failed.
+const ERRORED_ROW: Nanos = Nanos(10_000_000_000);
+
+#[derive(Debug)]
+pub(super) struct Session {
+    labels: Option<Arc<Labels>>,
+    /// As the last census that had it said; None: only the sampler has seen it.
+    pub facts: Option<SessionFacts>,
+    pub first_seen: Nanos,
+    last_sampled: Option<Nanos>,
+    errored_since: Option<Nanos>,
+    /// Highest share of the memory, bytes.
+    pub peak: Option<f64>,
+    /// On-CPU time in the epochs that are closed, nanoseconds.
+    pub cpu: f64,
+    pub blocks: u64,
+    pub blocked_ms: f64,
+    pub worst_block_ms: f64,
+    slow_until: Nanos,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    by_key: BTreeMap<SessionKey, Session>,
+    live: u64,
+}
+
+impl Session {
+    fn new(first_seen: Nanos) -> Session {
+        Session {
+            labels: None,
+            facts: None,
+            first_seen,
+            last_sampled: None,
+            errored_since: None,
+            peak: None,
+            cpu: 0.0,
+            blocks: 0,
+            blocked_ms: 0.0,
+            worst_block_ms: 0.0,
+            slow_until: Nanos::ZERO,
+        }
+    }
+
+    /// By the last census.
+    pub fn is_live(&self) -> bool {
+        self.facts.as_ref().is_some_and(|facts| facts.live)
+    }
+
+    /// It failed, and not long ago.
+    fn is_errored(&self, now: Nanos) -> bool {
+        self.errored_since.is_some_and(|since| now - since < ERRORED_ROW)
+    }
+
+    /// None: it has no row.
+    pub fn status(&self, now: Nanos, blocks_now: bool, draining: bool) -> Option<Status> {
+        if self.is_live() {
+            Some(if blocks_now || now < self.slow_until {
+                Status::Slow
+            } else if draining {
+                Status::Draining
+            } else {
+                Status::Active
+            })
+        } else {
+            self.is_errored(now).then_some(Status::Errored)
+        }
+    }
+}
+
+impl Sessions {
+    /// The sampler met this session.
+    pub fn sampled(&mut self, key: SessionKey, at: Nanos) {
+        self.by_key.entry(key).or_insert_with(|| Session::new(at)).last_sampled = Some(at);
+    }
+
+    /// The names of a session that the sampler met before a census did.
+    pub fn name(&mut self, key: SessionKey, labels: &Arc<Labels>) {
+        if let Some(session) = self.by_key.get_mut(&key) {
+            session.labels.get_or_insert_with(|| Arc::clone(labels));
+        }
+    }
+
+    /// Takes over who is live. Returns whether a session was forgotten.
+    pub fn census(&mut self, census: &Census) -> bool {
+        let at = census.at;
+        for facts in census.sessions.iter().filter(|facts| facts.live || facts.errored) {
+            let session = self.by_key.entry(facts.key).or_insert_with(|| Session::new(at));
+            session.labels = Some(Arc::clone(&facts.labels));
+            session.facts = Some(facts.clone());
+            // A session that goes on in spite of a failure is live, not errored.
+            session.errored_since = if facts.live {
+                None
+            } else {
+                session.errored_since.or(Some(at))
+            };
+        }
+        let seen: std::collections::BTreeSet<SessionKey> = census
+            .sessions
+            .iter()
+            .filter(|facts| facts.live || facts.errored)
+            .map(|facts| facts.key)
+            .collect();
+        let before = self.by_key.len();
+        self.by_key.retain(|key, session| {
+            seen.contains(key)
+                || session.is_errored(at)
+                // Met while the census was being made or after: the next one will tell.
+                || (session.facts.is_none() && session.last_sampled.is_some_and(|sampled| sampled >= at))
+        });
+        self.live = self.by_key.values().filter(|session| session.is_live()).count() as u64;
+        if let Some(share) = self.memory_share(census.rss_bytes) {
+            for session in self.by_key.values_mut().filter(|session| session.is_live()) {
+                session.peak = Some(session.peak.map_or(share, |peak| peak.max(share)));
+            }
+        }
+        self.by_key.len() < before
+    }
+
+    pub fn live(&self) -> u64 {
+        self.live
+    }
+
+    /// Bytes of the worker's memory for each live session.
+    pub fn memory_share(&self, rss_bytes: Option<u64>) -> Option<f64> {
+        rss_bytes
+            .filter(|_| self.live > 0)
+            .map(|rss| rss as f64 / self.live as f64)
+    }
+
+    /// Adds the on-CPU time of an epoch.
+    pub fn add_cpu(&mut self, shares: &Shares) {
+        for (key, nanos) in &shares.sessions {
+            if let Some(session) = self.by_key.get_mut(key) {
+                session.cpu += nanos;
+            }
+        }
+    }
+
+    /// A block has ended; its culprit, if it has one, is charged with it.
+    pub fn block_ended(&mut self, entry: &Entry, slow_window: Nanos) {
+        if let Some(session) = entry.culprit.and_then(|key| self.by_key.get_mut(&key)) {
+            session.blocks += 1;
+            session.blocked_ms += entry.block.duration_ms;
+            session.worst_block_ms = session.worst_block_ms.max(entry.block.duration_ms);
+            session.slow_until = session.slow_until.max(entry.until + slow_window);
+        }
+    }
+
+    pub fn labels(&self, key: SessionKey) -> Option<Arc<Labels>> {
+        self.by_key.get(&key)?.labels.clone()
+    }
+
+    /// Its names are known, so that nothing waits for them.
+    pub fn is_named(&self, key: SessionKey) -> bool {
+        self.by_key.get(&key).is_some_and(|session| session.labels.is_some())
+    }
+
+    pub fn is_known(&self, key: SessionKey) -> bool {
+        self.by_key.contains_key(&key)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (SessionKey, &Session)> {
+        self.by_key.iter().map(|(key, session)| (*key, session))
+    }
+
+    #[cfg(test)]
+    pub fn entries(&self) -> usize {
+        self.by_key.len()
+    }
+}

@@ -1,0 +1,186 @@
+//! Where the time of one stretch of a loop went. Each half of the time between two samples has the state of the sample
+//! next to it; what was runnable is told apart by the clocks. The parts always sum to the stretch. Knows nothing of
+//! when a stretch begins or ends, nor of who is to blame.
+
+use super::accounting::CLOCK_STANDS_STILL;
+use super::clock_watch::ClockWatch;
+use super::gil::{GilSums, GilWaits};
+use super::moment::Moment;
+use crate::model::{Nanos, Sample, State};
+
+/// At most so many system calls are told apart in one stretch.
+const MOST_SYSCALLS: usize = 64;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct WhereTimeWent {
+    runnable: f64,
+    not_said: f64,
+    stopped: f64,
+    stolen: f64,
+    suspended: f64,
+    syscalls: Vec<(i32, f64)>,
+    gil: GilWaits,
+    clocks: ClockWatch,
+}
+
+/// The parts, nanoseconds; they sum to the stretch.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Parts {
+    pub cpu: f64,
+    pub syscall: f64,
+    pub gil: GilSums,
+    pub unscheduled: f64,
+    pub stolen: f64,
+    pub stopped: f64,
+    pub suspended: f64,
+    pub unknown: f64,
+    /// The system call that took most, x86-64 number.
+    pub longest_syscall: Option<i32>,
+}
+
+impl WhereTimeWent {
+    /// The stretch begins `lead` nanoseconds before this moment.
+    pub fn begin(moment: &Moment<'_>, lead: f64) -> WhereTimeWent {
+        let before = moment.before.as_ref().map(|before| &before.sample);
+        let mut went = WhereTimeWent {
+            clocks: ClockWatch::new(moment.at, before, moment.sample),
+            ..WhereTimeWent::default()
+        };
+        if moment.sample.state == State::GilWait {
+            went.gil.observe(moment);
+        }
+        went.add(moment.sample.state, lead);
+        went
+    }
+
+    /// The stretch went on from the sample before to this one; the machine was suspended meanwhile for `suspended`.
+    pub fn go_on(&mut self, before: &Sample, moment: &Moment<'_>, suspended: Nanos) {
+        let gap = moment.gap().0 as f64;
+        let stolen = stolen_in(before, moment);
+        self.stolen += stolen;
+        self.suspended += suspended.0 as f64;
+        // What was stolen is taken from the ends that looked runnable.
+        let ends = [before.state, moment.sample.state];
+        let runnable = ends.iter().filter(|state| may_have_run(**state)).count().max(1) as f64;
+        let half = |state: State| gap / 2.0 - if may_have_run(state) { stolen / runnable } else { 0.0 };
+        self.add(before.state, half(before.state));
+        if moment.sample.state == State::GilWait {
+            self.gil.observe(moment);
+        } else {
+            self.gil.stop(moment);
+        }
+        self.add(moment.sample.state, half(moment.sample.state));
+        self.clocks.see(moment.at, moment.sample);
+    }
+
+    /// The stretch ended `tail` nanoseconds after the sample before, and by this moment something else was seen.
+    pub fn end(&mut self, before: &Sample, moment: &Moment<'_>, tail: f64) {
+        self.add(before.state, tail);
+        self.gil.stop(moment);
+        self.clocks.see(moment.at, moment.sample);
+    }
+
+    fn add(&mut self, state: State, nanos: f64) {
+        match state {
+            State::Runnable => self.runnable += nanos,
+            State::Unknown => self.not_said += nanos,
+            State::Stopped => self.stopped += nanos,
+            State::GilWait => self.gil.add(nanos),
+            State::Syscall(number) => self.add_syscall(number, nanos),
+        }
+    }
+
+    fn add_syscall(&mut self, number: i32, nanos: f64) {
+        match self.syscalls.iter().position(|(known, _)| *known == number) {
+            Some(known) => self.syscalls[known].1 += nanos,
+            None if self.syscalls.len() < MOST_SYSCALLS => self.syscalls.push((number, nanos)),
+            None => self.not_said += nanos,
+        }
+    }
+
+    /// The parts as they are known now. While the stretch is `ongoing`, a clock that stands still says that the thread
+    /// waits for a CPU; once it is over the clocks have said all they will.
+    pub fn parts(&self, ongoing: bool) -> Parts {
+        let gil = self.gil.sums();
+        let mut parts = Parts {
+            syscall: self.syscalls.iter().map(|(_, nanos)| nanos).sum(),
+            longest_syscall: self
+                .syscalls
+                .iter()
+                .max_by(|one, other| one.1.total_cmp(&other.1))
+                .map(|(nr, _)| *nr),
+            unscheduled: gil.unscheduled,
+            stolen: self.stolen,
+            stopped: self.stopped,
+            suspended: self.suspended,
+            gil,
+            ..Parts::default()
+        };
+        self.divide_runnable(ongoing, &mut parts);
+        parts
+    }
+
+    fn divide_runnable(&self, ongoing: bool, parts: &mut Parts) {
+        if !self.clocks.is_known() {
+            parts.unknown += self.runnable + self.not_said;
+            return;
+        }
+        let mut left = self.runnable;
+        let mut waited = self.clocks.waited();
+        let mut ran = self.clocks.ran();
+        let take = |left: &mut f64, from: &mut f64| {
+            let taken = left.min(*from);
+            *left -= taken;
+            *from -= taken;
+            taken
+        };
+        parts.unscheduled += take(&mut left, &mut waited);
+        parts.cpu += take(&mut left, &mut ran);
+        if ongoing {
+            let mut waits_now = self.clocks.waits_now();
+            parts.unscheduled += take(&mut left, &mut waits_now);
+        }
+        // The clock of a running thread is a scheduler tick old: so much is no riddle.
+        if left <= CLOCK_STANDS_STILL.0 as f64 {
+            parts.cpu += left;
+        } else {
+            parts.unknown += left;
+        }
+        // Where the kernel said no state, only what the clocks prove is known.
+        let mut not_said = self.not_said;
+        parts.unscheduled += take(&mut not_said, &mut waited);
+        parts.cpu += take(&mut not_said, &mut ran);
+        parts.unknown += not_said;
+    }
+}
+
+fn may_have_run(state: State) -> bool {
+    matches!(state, State::Runnable | State::Unknown)
+}
+
+/// What the hypervisor took between two samples, nanoseconds: the sampler woke late though no other thread of this
+/// machine had kept it from its CPU, and the thread neither ran nor waited meanwhile.
+fn stolen_in(before: &Sample, moment: &Moment<'_>) -> f64 {
+    if moment.excess() == 0.0 || !(may_have_run(before.state) || may_have_run(moment.sample.state)) {
+        return 0.0;
+    }
+    let grown = |now: Option<Nanos>, then: Option<Nanos>| match (now, then) {
+        (Some(now), Some(then)) => now - then,
+        _ => Nanos::ZERO,
+    };
+    let accounted =
+        grown(moment.sample.cpu, before.cpu) + grown(moment.sample.run_delay, before.run_delay) + moment.period;
+    let late = moment.tick.late - moment.tick.own_wait;
+    let ends = [before.state, moment.sample.state]
+        .iter()
+        .filter(|state| may_have_run(**state))
+        .count() as f64;
+    (late.min(moment.gap() - accounted).0 as f64).min(moment.gap().0 as f64 * ends / 2.0)
+}
+
+impl Parts {
+    /// The part that somebody can be blamed for, nanoseconds.
+    pub fn blameable(&self) -> f64 {
+        self.cpu + self.syscall + self.gil.waited() + self.unknown
+    }
+}

@@ -1,0 +1,206 @@
+//! `otop` alone: which asyncio workers are on this machine, and which of them is meant. Knows nothing of how a process
+//! is looked into.
+
+use super::error::CliError;
+use super::output;
+use super::wire::{Probe, Reading};
+use crate::model::Pid;
+use crate::process::candidates::{Candidate, candidates};
+use crate::view::{printable, width};
+use std::io::{BufRead, Write};
+
+/// A process that runs an event loop.
+#[derive(Debug)]
+struct Found {
+    pid: Pid,
+    probe: Probe,
+    command: String,
+}
+
+/// The only worker, or the one that is picked; None: the user would rather not.
+pub fn worker(reading: &dyn Reading, may_ask: bool, list_on_stdout: bool) -> Result<Option<Pid>, CliError> {
+    let candidates = candidates();
+    let unreadable = candidates.iter().filter(|candidate| !candidate.readable).count();
+    let found: Vec<Found> = candidates
+        .into_iter()
+        .filter(|candidate| candidate.readable)
+        .filter_map(|candidate| found(reading, candidate))
+        .collect();
+    match found.as_slice() {
+        [] => Err(CliError::NoWorker { unreadable }),
+        [only] => Ok(Some(only.pid)),
+        [first, ..] if !may_ask => {
+            let list = list(&found, output::width(), false);
+            match list_on_stdout {
+                true => output::write(&list)?,
+                false => eprint(&list),
+            }
+            Err(CliError::SeveralWorkers {
+                count: found.len(),
+                first: first.pid,
+            })
+        }
+        several => ask(several),
+    }
+}
+
+/// What a process is, if it is a worker. One that cannot be read right is none: `--pid` tells why.
+fn found(reading: &dyn Reading, candidate: Candidate) -> Option<Found> {
+    let probe = reading
+        .probe(candidate.pid)
+        .ok()
+        .filter(|probe| probe.loop_kind.is_some())?;
+    Some(Found {
+        pid: candidate.pid,
+        probe,
+        command: candidate.command_line.join(" "),
+    })
+}
+
+fn ask(found: &[Found]) -> Result<Option<Pid>, CliError> {
+    output::write(&list(found, output::width(), true))?;
+    let mut lines = std::io::stdin().lock().lines();
+    loop {
+        output::write(&format!("Which one? 1 to {}, or q: ", found.len()))?;
+        let Some(Ok(line)) = lines.next() else {
+            output::write("\n")?;
+            return Ok(None);
+        };
+        match chosen(&line, found) {
+            Choice::Worker(pid) => return Ok(Some(pid)),
+            Choice::None => return Ok(None),
+            Choice::Unclear => {}
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Choice {
+    Worker(Pid),
+    None,
+    Unclear,
+}
+
+/// By its place in the list; its PID will do as well.
+fn chosen(line: &str, found: &[Found]) -> Choice {
+    let line = line.trim();
+    if line.eq_ignore_ascii_case("q") {
+        return Choice::None;
+    }
+    let Ok(number) = line.parse::<i32>() else {
+        return Choice::Unclear;
+    };
+    let by_place = usize::try_from(number)
+        .ok()
+        .and_then(|place| found.get(place.checked_sub(1)?));
+    let worker = by_place.or_else(|| found.iter().find(|worker| worker.pid.0 == number));
+    worker.map_or(Choice::Unclear, |worker| Choice::Worker(worker.pid))
+}
+
+/// The workers as text, with numbers to choose them by where somebody can.
+fn list(found: &[Found], room: Option<usize>, with_numbers: bool) -> String {
+    let heading = ["#", "PID", "PYTHON", "LOOP", "SESSIONS", "COMMAND"].map(str::to_owned);
+    let rows = found.iter().enumerate().map(|(place, worker)| {
+        [
+            (place + 1).to_string(),
+            worker.pid.to_string(),
+            printable(&worker.probe.python),
+            printable(worker.probe.loop_kind.as_deref().unwrap_or("")),
+            worker.probe.sessions.to_string(),
+            printable(&worker.command),
+        ]
+    });
+    let rows: Vec<[String; 6]> = std::iter::once(heading).chain(rows).collect();
+    let first = usize::from(!with_numbers);
+    let widest = |column: usize| rows.iter().map(|row| width(&row[column])).max().unwrap_or(0);
+    let mut text = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate().take(5).skip(first) {
+            let blank = " ".repeat(widest(column) - width(cell));
+            // Numbers to the right, words to the left.
+            line.push_str(&if matches!(column, 2 | 3) {
+                format!("{cell}{blank}  ")
+            } else {
+                format!("{blank}{cell}  ")
+            });
+        }
+        line.push_str(&row[5]);
+        text.push_str(&cut(&line, room.unwrap_or(usize::MAX)));
+        text.push('\n');
+    }
+    text
+}
+
+fn cut(line: &str, room: usize) -> String {
+    if width(line) <= room {
+        return line.to_owned();
+    }
+    let mut kept = String::new();
+    for c in line.chars() {
+        if width(&kept) + width(c.encode_utf8(&mut [0; 4])) + 1 > room {
+            break;
+        }
+        kept.push(c);
+    }
+    kept.push('…');
+    kept
+}
+
+fn eprint(text: &str) {
+    // There is nobody left to tell if this fails.
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn two() -> Vec<Found> {
+        let worker = |pid, python: &str, kind: &str, sessions, command: &str| Found {
+            pid: Pid(pid),
+            probe: Probe {
+                python: python.to_owned(),
+                loop_kind: Some(kind.to_owned()),
+                sessions,
+            },
+            command: command.to_owned(),
+        };
+        vec![
+            worker(412, "3.12.1", "asyncio", 6, "python3 worker.py --port 8000"),
+            worker(30_977, "3.8.18", "uvloop", 50, "/usr/bin/python3.8 -m app\u{1b}[2J\nx"),
+        ]
+    }
+
+    #[test]
+    fn the_list_is_a_table_and_nothing_of_a_command_line_gets_out_of_it() {
+        let text = list(&two(), None, true);
+        assert_eq!(
+            text.lines().take(2).collect::<Vec<_>>(),
+            [
+                "#    PID  PYTHON  LOOP     SESSIONS  COMMAND",
+                "1    412  3.12.1  asyncio         6  python3 worker.py --port 8000",
+            ]
+        );
+        assert_eq!(text.lines().count(), 3);
+        assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+    }
+
+    #[test]
+    fn a_narrow_terminal_cuts_the_command() {
+        for line in list(&two(), Some(50), false).lines() {
+            assert!(width(line) <= 50 && !line.starts_with('#'), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_worker_is_chosen_by_place_or_pid() {
+        let found = two();
+        assert_eq!(chosen(" 2 \n", &found), Choice::Worker(Pid(30_977)));
+        assert_eq!(chosen("412", &found), Choice::Worker(Pid(412)));
+        assert_eq!(chosen("q", &found), Choice::None);
+        for unclear in ["", "0", "3", "-1", "two", "99999999999"] {
+            assert_eq!(chosen(unclear, &found), Choice::Unclear, "{unclear}");
+        }
+    }
+}

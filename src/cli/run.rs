@@ -1,0 +1,98 @@
+//! Carries out a plan: finds or starts the worker, attaches to it, and hands it to the loop that was asked for.
+
+use super::error::CliError;
+use super::plan::{Look, Naming, Plan, Shape, Target};
+use super::signals::Signals;
+use super::socket::Socket;
+use super::wire::{self, AttachOptions, Reading};
+use super::worker::Worker;
+use super::{find, json, live, once, output, snapshot};
+use crate::demo::Demo;
+use crate::model::{Pid, Report};
+use crate::process;
+use crate::source::error::AttachError;
+use std::path::Path;
+
+pub fn run(plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
+    for word in plan.look.words.iter().filter(|_| plan.look.shape != Shape::Live) {
+        output::say(word);
+    }
+    match &plan.target {
+        Target::Worker(pid) => worker(*pid, plan, reading)?,
+        Target::Socket(path) => socket(path, &plan.look)?,
+        Target::Any => {
+            let list_on_stdout = !matches!(plan.look.shape, Shape::Json | Shape::OnceJson);
+            if let Some(pid) = find::worker(reading, output::has_terminal(), list_on_stdout)? {
+                worker(pid, plan, reading)?;
+            }
+        }
+        Target::Demo => {
+            let demo = Demo::start().map_err(CliError::from)?;
+            worker(demo.pid(), plan, reading)?;
+        }
+    }
+    Ok(())
+}
+
+fn worker(pid: Pid, plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
+    process::whole_process(pid)
+        .map_err(AttachError::from)
+        .map_err(CliError::from)?;
+    let Naming {
+        session_from,
+        agent_from,
+        tenant_from,
+    } = plan.naming.clone();
+    let options = AttachOptions {
+        rate_hz: plan.look.rate_hz,
+        session_from,
+        agent_from,
+        tenant_from,
+    };
+    let attached = reading.attach(pid, &options).map_err(CliError::from)?;
+    let mut worker = Worker::new(attached, &plan.look);
+    match plan.look.shape {
+        Shape::Live => live::watch(&mut worker, &plan.look, &Signals::listen()?)?,
+        Shape::Json => {
+            let mut tell = |report: &Report| output::write(&shown(report, &plan.look));
+            json::stream(&mut worker, &plan.look, &Signals::listen()?, &mut tell)?;
+        }
+        Shape::Once | Shape::OnceJson => {
+            let report = once::watch(&mut worker, &plan.look)?;
+            output::write(&shown(&report, &plan.look))?;
+        }
+    }
+    Ok(())
+}
+
+fn socket(path: &Path, look: &Look) -> anyhow::Result<()> {
+    let mut socket = Socket::open(path, look.refresh);
+    if look.shape == Shape::Live {
+        return Ok(live::watch(&mut socket, look, &Signals::listen()?)?);
+    }
+    let signals = if look.shape == Shape::Json {
+        Signals::listen()?
+    } else {
+        Signals::default()
+    };
+    loop {
+        output::check_open()?;
+        if signals.raised() {
+            return Ok(());
+        }
+        let Some(answer) = socket.next() else { continue };
+        let text = shown(&answer?, look);
+        match look.shape {
+            Shape::Once => return Ok(output::write(&text)?),
+            Shape::OnceJson => return Ok(output::write(&snapshot::without_inventions(&text))?),
+            _ => output::write(&snapshot::without_inventions(&text))?,
+        }
+    }
+}
+
+fn shown(report: &Report, look: &Look) -> String {
+    match look.shape {
+        Shape::Once | Shape::Live => wire::text(report, &look.options, output::width(), output::wants_colour()),
+        Shape::OnceJson | Shape::Json => wire::json(report, &look.options),
+    }
+}

@@ -1,0 +1,60 @@
+//! Where the two towers meet: what `cli` asks of the reading side and of the explaining side, in one file. Everything else
+//! here is written against these names.
+
+use crate::model::{Hello, Observation, Pid, Report};
+use crate::sampler;
+use crate::source::error::AttachError;
+use crate::view::Options;
+use std::any::Any;
+use std::sync::mpsc::Receiver;
+
+pub use crate::analysis::{Engine, Settings};
+pub use crate::sampler::{AttachOptions, Probe};
+
+/// A worker that is being read.
+pub struct Attached {
+    pub hello: Hello,
+    pub observations: Receiver<Observation>,
+    /// Reading ends when this is dropped.
+    pub stop: Box<dyn Any>,
+}
+
+/// The reading side, as far as `cli` needs it; tests put scripted workers in its place.
+pub trait Reading {
+    fn attach(&self, pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError>;
+    fn probe(&self, pid: Pid) -> Result<Probe, AttachError>;
+}
+
+/// Processes of this machine.
+pub struct Machine;
+
+impl Reading for Machine {
+    fn attach(&self, pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError> {
+        let sampler::Attached {
+            hello,
+            observations,
+            stop,
+        } = sampler::attach(pid, options)?;
+        Ok(Attached {
+            hello,
+            observations,
+            stop: Box::new(stop),
+        })
+    }
+
+    fn probe(&self, pid: Pid) -> Result<Probe, AttachError> {
+        sampler::probe(pid)
+    }
+}
+
+/// The table of one report as text.
+pub fn text(report: &Report, options: &Options, width: Option<usize>, colour: bool) -> String {
+    crate::export::text::render(report, options, width, colour)
+}
+
+/// One report as a line of JSON, with its line feed.
+pub fn json(report: &Report, options: &Options) -> String {
+    let mut line = crate::export::json::render(report, options);
+    line.push('\n');
+    line
+}

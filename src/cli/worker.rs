@@ -1,0 +1,122 @@
+//! One worker that is being watched: takes the observations in, and keeps what the loops (`live`, `once`, `json`) have to
+//! know besides the report. Knows nothing of terminals and formats.
+
+use super::plan::Look;
+use super::wire::{Attached, Engine, Settings};
+use crate::model::{Ending, Nanos, Observation, Pid, Report};
+use nix::time::{ClockId, clock_gettime};
+use std::any::Any;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+pub struct Worker {
+    pub pid: Pid,
+    pub attached_at: Nanos,
+    engine: Engine,
+    observations: Receiver<Observation>,
+    seen: Seen,
+    _stop: Box<dyn Any>,
+}
+
+/// What has come so far.
+#[derive(Debug, Default)]
+struct Seen {
+    last_tick: Option<Nanos>,
+    /// What the last walk said of asyncio; None: there was no walk yet.
+    asyncio_imported: Option<bool>,
+    ending: Option<Ending>,
+}
+
+impl Worker {
+    pub fn new(attached: Attached, look: &Look) -> Worker {
+        let settings = Settings {
+            window: look.window.into(),
+            slow_threshold: look.slow_threshold.into(),
+            slow_window: look.slow_window.into(),
+        };
+        Worker {
+            pid: attached.hello.pid,
+            attached_at: attached.hello.attached_at,
+            engine: Engine::new(attached.hello, settings),
+            observations: attached.observations,
+            seen: Seen::default(),
+            _stop: attached.stop,
+        }
+    }
+
+    /// Waits for the next observation, but not longer than this, and takes in all that have come.
+    pub fn take_in(&mut self, patience: Duration) {
+        if self.seen.ending.is_some() {
+            std::thread::sleep(patience);
+            return;
+        }
+        let first = match self.observations.recv_timeout(patience) {
+            Ok(observation) => observation,
+            Err(RecvTimeoutError::Timeout) => return,
+            // The reading side always says why it ends, unless it fell over.
+            Err(RecvTimeoutError::Disconnected) => Observation::Ended(Ending::Lost("otop stopped reading".to_owned())),
+        };
+        self.take(first);
+        while let Ok(observation) = self.observations.try_recv() {
+            self.take(observation);
+        }
+    }
+
+    fn take(&mut self, observation: Observation) {
+        match &observation {
+            Observation::Batch(batch) => self.seen.last_tick = batch.ticks.last().map(|t| t.at).or(self.seen.last_tick),
+            Observation::Census(census) => self.seen.asyncio_imported = Some(census.asyncio_imported),
+            Observation::Labels(..) => {}
+            Observation::Ended(ending) => self.seen.ending = Some(ending.clone()),
+        }
+        self.engine.observe(observation);
+    }
+
+    /// The sliding window up to now.
+    pub fn report(&mut self) -> Report {
+        self.engine.report(now())
+    }
+
+    /// The window since the last call of this.
+    pub fn tumbling_report(&mut self, at: Nanos) -> Report {
+        self.engine.tumbling_report(at)
+    }
+
+    /// The loop is blocked now, and has been since before otop looked.
+    pub fn emergency(&self) -> bool {
+        self.engine.emergency()
+    }
+
+    /// There is something to show: a walk over the sessions, and samples.
+    pub fn has_figure(&self) -> bool {
+        self.seen.asyncio_imported.is_some() && self.seen.last_tick.is_some()
+    }
+
+    /// The sessions are known, whatever was measured of them.
+    pub fn has_sessions(&self) -> bool {
+        self.seen.asyncio_imported.is_some()
+    }
+
+    pub fn lacks_asyncio(&self) -> bool {
+        self.seen.asyncio_imported == Some(false)
+    }
+
+    /// All samples up to then have arrived, or nothing more will.
+    pub fn has_reached(&self, instant: Nanos) -> bool {
+        self.seen.ending.is_some() || self.seen.last_tick.is_some_and(|last| last >= instant)
+    }
+
+    /// How it ended, in a word; None: it runs.
+    pub fn ending(&self) -> Option<String> {
+        self.seen.ending.as_ref().map(|ending| match ending {
+            Ending::Exited => "exited".to_owned(),
+            Ending::Execed => "it runs another program now".to_owned(),
+            Ending::Lost(why) => why.clone(),
+        })
+    }
+}
+
+/// `CLOCK_MONOTONIC`.
+pub fn now() -> Nanos {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Nanos::ZERO, |time| Nanos::from(Duration::from(time)))
+}

@@ -1,0 +1,172 @@
+//! One report as one line of JSON, version 1. The types of `model::Report` are the contract; here it is only filtered,
+//! sorted, and made harmless for a terminal that it may be printed on.
+
+use crate::model::Report;
+use crate::view::{Options, choose_rows, is_unprintable};
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+/// The report in one line, without the line feed. Sessions are filtered and sorted as the table's are; everything else
+/// is of the whole worker.
+pub fn render(report: &Report, options: &Options) -> String {
+    let rows = choose_rows(report, &options.filter, options.sort, &BTreeSet::new());
+    let mut shown = report.clone();
+    shown.sessions = rows.shown.into_iter().cloned().collect();
+    match serde_json::to_string(&shown) {
+        Ok(line) => escape(&line),
+        // No map with odd keys and no failing serializer is in a report; a script sees at once that this is none.
+        Err(error) => serde_json::json!({ "error": error.to_string() }).to_string(),
+    }
+}
+
+/// Writes DEL, C1, bidirectional and invisible characters as `\u….`, as JSON itself does with C0. They occur only
+/// inside of strings, so the value stays the same.
+fn escape(line: &str) -> String {
+    if !line.chars().any(is_unprintable) {
+        return line.to_owned();
+    }
+    let mut escaped = String::with_capacity(line.len() + 64);
+    for c in line.chars() {
+        if !is_unprintable(c) {
+            escaped.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            // Writing into a string cannot fail.
+            let _ = write!(escaped, "\\u{unit:04x}");
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Cause, Where};
+    use crate::view::{Filter, Sort, sample};
+    use serde_json::Value;
+    use std::collections::BTreeSet;
+
+    fn keys(value: &Value) -> BTreeSet<&str> {
+        value.as_object().unwrap().keys().map(String::as_str).collect()
+    }
+
+    fn words(text: &str) -> BTreeSet<&str> {
+        text.split_whitespace().collect()
+    }
+
+    fn full() -> Value {
+        let mut report = sample::report(sample::six());
+        let mut block = sample::block_now(Some("a"), Cause::Syscall);
+        block.stack = Some(vec![Where {
+            function: None,
+            file: None,
+            line: None,
+            state: None,
+        }]);
+        report.blocks.push(block);
+        serde_json::from_str(&render(&report, &Options::default())).unwrap()
+    }
+
+    /// The contract of version 1, key by key. A change here is a change for every script out there.
+    #[test]
+    fn the_contract() {
+        let json = full();
+        assert_eq!(json["schema"], 1);
+        assert_eq!(keys(&json), words("schema worker sessions unattributed blocks quality"));
+        let worker = "name pid python loop uptime_s active_sessions max_sessions started failed last_error draining \
+                      rss_mb cpu_pct loop_pct ready tasks session_from loops cpu_history system";
+        assert_eq!(keys(&json["worker"]), words(worker));
+        let system = "cpu_pct vcpus mem_used_bytes mem_total_bytes swap_used_bytes swap_total_bytes load1 load5 \
+                      load15 net_rate_bps";
+        assert_eq!(keys(&json["worker"]["system"]), words(system));
+        assert_eq!(
+            keys(&json["worker"]["loops"][0]),
+            words("loop tid thread loop_pct ready tasks")
+        );
+        let session = "session_id agent_name tenant duration_s duration_is_lower_bound mem_mb peak_mb cpu_pct cpu_s \
+                       loop_pct status pinned tasks blocks blocked_ms worst_block_ms where";
+        assert_eq!(keys(&json["sessions"][0]), words(session));
+        assert_eq!(keys(&json["sessions"][0]["where"]), words("function file line state"));
+        assert_eq!(keys(&json["unattributed"]), words("cpu_pct cpu_s loop_pct"));
+        let block = "session_id agent_name tenant step_session_id holder_session_id holder_thread started_at \
+                     duration_ms duration_is_lower_bound ongoing cause causes_ms syscall function file line stack \
+                     waiting";
+        assert_eq!(keys(&json["blocks"][0]), words(block));
+        let causes = "cpu syscall gil gc unscheduled stolen stopped suspended unknown";
+        assert_eq!(keys(&json["blocks"][0]["causes_ms"]), words(causes));
+        assert_eq!(json["blocks"][0]["cause"], "syscall");
+        let quality = "window_s hz_asked hz_got stack_hz_asked stack_hz_got stack_mode samples torn unresolved \
+                       unreadable dropped late_p99_us otop_cpu_pct";
+        assert_eq!(keys(&json["quality"]), words(quality));
+        assert_eq!(json["sessions"][0]["status"], "slow");
+    }
+
+    #[test]
+    fn every_key_of_the_original_is_there() {
+        // worker, system and sessions as `openrtc top` serves them at its socket (captures/snapshot.json).
+        let json = full();
+        let worker = "name uptime_s active_sessions max_sessions started failed draining system cpu_history";
+        assert!(words(worker).is_subset(&keys(&json["worker"])));
+        let session = "session_id agent_name tenant duration_s mem_mb peak_mb cpu_pct status pinned";
+        assert!(words(session).is_subset(&keys(&json["sessions"][0])));
+    }
+
+    #[test]
+    fn what_is_unknown_is_null() {
+        let report = sample::report(vec![sample::unknown("x")]);
+        let json: Value = serde_json::from_str(&render(&report, &Options::default())).unwrap();
+        let session = json["sessions"][0].as_object().unwrap();
+        for key in "agent_name tenant duration_s mem_mb peak_mb cpu_pct cpu_s loop_pct tasks worst_block_ms where"
+            .split_whitespace()
+        {
+            assert!(session[key].is_null(), "{key} is {}", session[key]);
+        }
+        assert!(json["worker"]["last_error"].is_null());
+        let mut report = sample::report(Vec::new());
+        report.worker.cpu_pct = Some(f64::NAN);
+        let json: Value = serde_json::from_str(&render(&report, &Options::default())).unwrap();
+        assert!(json["worker"]["cpu_pct"].is_null());
+    }
+
+    #[test]
+    fn ids_are_raw_but_nothing_in_the_line_can_act_on_a_terminal() {
+        let hostile: Vec<&str> = sample::HOSTILE
+            .iter()
+            .copied()
+            .chain(["\u{e0041}tag", "会議 🚀"])
+            .collect();
+        let sessions = hostile.iter().map(|id| sample::session(id, id, id, 1.0)).collect();
+        let line = render(&sample::report(sessions), &Options::default());
+        assert!(!line.chars().any(is_unprintable), "{line}");
+        let json: Value = serde_json::from_str(&line).unwrap();
+        let got: BTreeSet<&str> = json["sessions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["session_id"].as_str().unwrap())
+            .collect();
+        assert_eq!(got, hostile.into_iter().collect());
+    }
+
+    #[test]
+    fn sessions_are_filtered_and_sorted_as_in_the_table() {
+        let options = Options {
+            sort: Sort::parse("cpu_pct").unwrap(),
+            filter: Filter {
+                tenant: Some("acme".to_owned()),
+                ..Filter::default()
+            },
+            ..Options::default()
+        };
+        let json: Value = serde_json::from_str(&render(&sample::report(sample::six()), &options)).unwrap();
+        let ids: Vec<_> = json["sessions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| &one["session_id"])
+            .collect();
+        assert_eq!(ids, ["AJ_000sYfnHPcRu", "AJ_003naxhwfGRC"]);
+        assert_eq!(json["worker"]["active_sessions"], 6);
+    }
+}

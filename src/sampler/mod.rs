@@ -1,0 +1,219 @@
+//! The reading threads: the sampler, which takes ticks by a schedule, and the walker, which takes walks; both hand what
+//! they saw to one bounded channel. Knows nothing of what is concluded from it.
+
+mod scheduling;
+mod ticking;
+mod walking;
+
+use crate::identity::{Rules, all_variables, likely_variables};
+use crate::model::{Hello, LoopKind, Nanos, Observation, Pid};
+use crate::process::{self, Host, Sameness};
+use crate::source::error::AttachError;
+use crate::source::{Attachment, Plan, Proved, TickReader, Walker};
+use nix::time::{ClockId, clock_gettime};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+
+/// Batches and walks that may wait to be taken; about three seconds of them. What comes on top is dropped, and counted.
+const WAITING: usize = 64;
+
+/// What to sample, and how often.
+#[derive(Clone, Debug)]
+pub struct AttachOptions {
+    /// Ticks a second.
+    pub rate_hz: f64,
+    /// The contextvar that names sessions; None: OpenRTC's.
+    pub session_from: Option<String>,
+    pub agent_from: Option<String>,
+    pub tenant_from: Option<String>,
+}
+
+/// A worker that is being watched.
+pub struct Attached {
+    pub hello: Hello,
+    pub observations: Receiver<Observation>,
+    /// Ends the threads when it is dropped.
+    pub stop: StopHandle,
+}
+
+/// Ends the reading threads.
+pub struct StopHandle {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Drop for StopHandle {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            thread.thread().unpark();
+            // A thread that panicked has said so itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What a look at a process tells about it as a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    pub python: String,
+    /// `asyncio`, `uvloop`, both, or another; None: it runs no loop, or has not imported asyncio.
+    pub loop_kind: Option<String>,
+    pub sessions: usize,
+}
+
+/// `CLOCK_MONOTONIC`
+pub fn monotonic() -> Nanos {
+    clock(ClockId::CLOCK_MONOTONIC)
+}
+
+pub(crate) fn clock(id: ClockId) -> Nanos {
+    // The clocks that are asked for exist on every Linux; there is nothing to do where one does not.
+    clock_gettime(id).map_or(Nanos::ZERO, |t| {
+        Nanos(
+            (t.tv_sec() as u64)
+                .saturating_mul(1_000_000_000)
+                .saturating_add(t.tv_nsec() as u64),
+        )
+    })
+}
+
+/// Looks once at `pid`.
+pub fn probe(pid: Pid) -> Result<Probe, AttachError> {
+    let Attachment {
+        plan, proved, lists, ..
+    } = crate::source::attach(pid)?;
+    let python = plan.version.to_string();
+    let mut walker = Walker::open(plan, proved, lists, Rules::openrtc())
+        .map_err(|e| AttachError::io(format!("/proc/{pid}/mem"), &e))?;
+    let census = walker
+        .walk(monotonic)
+        .map_err(|broken| broken.into_error(pid, &python))?;
+    let mut kinds: Vec<LoopKind> = census.loops.iter().map(|l| l.kind).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    let kinds: Vec<&str> = kinds.into_iter().map(LoopKind::name).collect();
+    let sessions = census.sessions.iter().filter(|s| s.live).count();
+    Ok(Probe {
+        python,
+        loop_kind: (!kinds.is_empty()).then(|| kinds.join("+")),
+        sessions,
+    })
+}
+
+/// Attaches to `pid` and starts to watch it.
+pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError> {
+    let attachment = crate::source::attach(pid)?;
+    let rules = rules(&attachment, options)?;
+    let hello = hello(&attachment.plan, options, &rules);
+    let memory = |e| AttachError::io(format!("/proc/{pid}/mem"), &e);
+    let Attachment {
+        plan, proved, lists, ..
+    } = attachment;
+    let reader = TickReader::open(plan.clone(), rules.clone()).map_err(memory)?;
+    let walker = Walker::open(plan.clone(), proved, lists, rules).map_err(memory)?;
+
+    let (sender, observations) = sync_channel(WAITING);
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut handle = StopHandle {
+        stop: Arc::clone(&stop),
+        threads: Vec::new(),
+    };
+    let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
+        let spawned = thread::Builder::new().name(name.to_string()).spawn(run);
+        spawned.map_err(|e| AttachError::io(format!("starting the {name} thread"), &e))
+    };
+    let to = (sender.clone(), Arc::clone(&stop), plan.clone());
+    let walking = spawn(
+        "otop-walker",
+        Box::new(move || walking::run(walker, &to.2, &to.0, &to.1)),
+    )?;
+    handle.threads.push(walking);
+    let rate = options.rate_hz;
+    let ticking = spawn(
+        "otop-sampler",
+        Box::new(move || ticking::run(reader, &plan, rate, &sender, &stop)),
+    )?;
+    handle.threads.push(ticking);
+    Ok(Attached {
+        hello,
+        observations,
+        stop: handle,
+    })
+}
+
+/// The rules that the options ask for; a contextvar that the worker does not have is refused here.
+fn rules(attachment: &Attachment, options: &AttachOptions) -> Result<Rules, AttachError> {
+    let Some(session) = &options.session_from else {
+        return Ok(Rules::openrtc());
+    };
+    let (agent, tenant) = (options.agent_from.as_deref(), options.tenant_from.as_deref());
+    let asked = [
+        ("--session-from", Some(session.as_str())),
+        ("--agent-from", agent),
+        ("--tenant-from", tenant),
+    ];
+    // Before asyncio is imported nothing is known of the program's variables: it may well make them later.
+    if attachment.proved != Proved::WithoutAsyncio {
+        let Attachment { plan, heap, lists, .. } = attachment;
+        heap.grant(16 * crate::cpython::ONE_WALK);
+        let mut names: Vec<String> = all_variables(heap, &plan.runtime)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|v| v.name)
+            .collect();
+        let missing = |names: &[String]| {
+            asked
+                .iter()
+                .any(|(_, n)| n.is_some_and(|n| !names.iter().any(|v| v == n)))
+        };
+        if missing(&names)
+            && let Some(lists) = lists
+        {
+            let likely = likely_variables(heap, &plan.runtime, lists).unwrap_or_default();
+            names.extend(likely.iter().cloned());
+            for (option, name) in asked {
+                let Some(name) = name else { continue };
+                if !names.iter().any(|known| known == name) {
+                    let likely = likely.iter().take(5).cloned().collect();
+                    return Err(AttachError::NoSuchVariable {
+                        pid: plan.pid,
+                        option,
+                        name: name.to_string(),
+                        likely,
+                    });
+                }
+            }
+        }
+    }
+    Ok(Rules::asked_for(session, agent, tenant))
+}
+
+fn hello(plan: &Plan, options: &AttachOptions, rules: &Rules) -> Hello {
+    let attached_at = monotonic();
+    Hello {
+        pid: plan.pid,
+        python: plan.version.to_string(),
+        name: process::uts_hostname(plan.pid),
+        session_from: Some(rules.name.clone()),
+        attached_at,
+        realtime_offset: i128::from(clock(ClockId::CLOCK_REALTIME).0) - i128::from(attached_at.0),
+        started_unix: process::started_unix(plan.pid).ok(),
+        vcpus: Host::vcpus(),
+        rate_hz: options.rate_hz,
+    }
+}
+
+/// Says how the worker ended, once reading it failed with `detail`.
+fn ended(plan: &Plan, detail: &str, to: &SyncSender<Observation>) {
+    use crate::model::Ending;
+    let ending = match plan.fingerprint.still_same() {
+        Sameness::Exited => Ending::Exited,
+        Sameness::Execed => Ending::Execed,
+        Sameness::Same => Ending::Lost(detail.to_string()),
+    };
+    // Nobody listens any more where this fails.
+    let _ = to.send(Observation::Ended(ending));
+}

@@ -1,0 +1,169 @@
+//! The sampler thread: when to take a tick, and when to hand on what was taken. Knows nothing of what is read.
+
+use super::{clock, ended, monotonic, scheduling};
+use crate::memory::Fault;
+use crate::model::{Batch, Gil, Nanos, Observation, Tick};
+use crate::process;
+use crate::source::{Plan, TickReader};
+use nix::time::{ClockId, ClockNanosleepFlags, clock_nanosleep};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError};
+
+/// How long a batch is collected: every hand-over wakes another thread, which costs more than a tick.
+const BATCH: Nanos = Nanos(50_000_000);
+const SURVEY_EVERY: Nanos = Nanos(100_000_000);
+/// Where threads come by the dozen, they are listed at most this often.
+const SURVEY_AT_MOST: Nanos = Nanos(5_000_000);
+const FORGET_EVERY: Nanos = Nanos(10_000_000_000);
+/// Lateness below this is the timer's own.
+const LATE: Nanos = Nanos(1_000_000);
+
+/// Takes ticks until told to stop, or the worker ends.
+pub fn run(mut reader: TickReader, plan: &Plan, rate_hz: f64, to: &SyncSender<Observation>, stop: &AtomicBool) {
+    scheduling::be_woken_in_time();
+    let mut schedule = Schedule::new(rate_hz, monotonic());
+    let mut batch = Batch::default();
+    let mut began = monotonic();
+    let (mut surveyed, mut forgot) = (Nanos::ZERO, began);
+    let mut asleep = sleep_offset();
+    let mut own_wait = own_run_delay();
+    let mut dropped = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let now = monotonic();
+        let since = now - surveyed;
+        if since >= SURVEY_EVERY || (reader.is_stale() && since >= SURVEY_AT_MOST) {
+            if let Err(fault) = reader.survey(&mut batch) {
+                return ended(plan, &fault.to_string(), to);
+            }
+            surveyed = monotonic();
+        }
+        let (planned, missed) = schedule.next(monotonic());
+        batch.missed += missed;
+        sleep_until(planned);
+        let woke = monotonic();
+        let late = woke - planned;
+        let mut tick = Tick {
+            at: woke,
+            late,
+            own_wait: Nanos::ZERO,
+            suspended: Nanos::ZERO,
+            gil: Gil::default(),
+            first: 0,
+            count: 0,
+        };
+        if late > LATE {
+            let delay = own_run_delay();
+            (tick.own_wait, own_wait) = (delay - own_wait, delay);
+            let offset = sleep_offset();
+            (tick.suspended, asleep) = (offset - asleep, offset);
+        }
+        match reader.tick(tick, monotonic, &mut batch) {
+            Ok(()) => {}
+            // A tick that took more reading than any sane one: nothing of it is known.
+            Err(Fault::Budget | Fault::Unmapped | Fault::Implausible(_)) => batch.missed += 1,
+            Err(fault) => return ended(plan, &fault.to_string(), to),
+        }
+        if woke - forgot >= FORGET_EVERY {
+            reader.forget();
+            forgot = woke;
+        }
+        if woke - began >= BATCH {
+            began = woke;
+            for (key, labels) in reader.take_new_labels() {
+                let _ = to.try_send(Observation::Labels(key, labels));
+            }
+            let mut full = std::mem::take(&mut batch);
+            full.process_cpu = process::process_cpu(plan.pid);
+            full.otop_cpu = process::otop_cpu();
+            full.dropped_batches = dropped;
+            match to.try_send(Observation::Batch(full)) {
+                Ok(()) => {}
+                Err(TrySendError::Full(Observation::Batch(lost))) => {
+                    dropped += 1;
+                    // What is said once must not be lost with the samples.
+                    batch.threads = lost.threads;
+                    batch.ended = lost.ended;
+                }
+                Err(_) => return,
+            }
+            own_wait = own_run_delay();
+        }
+    }
+}
+
+/// One tick in every period, at a random place in it, so that no habit of the worker can hide between two ticks.
+struct Schedule {
+    period: u64,
+    origin: u64,
+    /// Number of the period that the next tick is for.
+    next: u64,
+    random: u64,
+}
+
+impl Schedule {
+    fn new(rate_hz: f64, now: Nanos) -> Schedule {
+        let period = (1e9 / rate_hz) as u64;
+        Schedule {
+            period: period.max(1),
+            origin: now.0,
+            next: 0,
+            random: now.0 | 1,
+        }
+    }
+
+    /// When to take the next tick, and how many periods went by without one.
+    fn next(&mut self, now: Nanos) -> (Nanos, u32) {
+        let current = now.0.saturating_sub(self.origin) / self.period;
+        let missed = current.saturating_sub(self.next);
+        self.next = self.next.max(current);
+        // xorshift64: any noise will do.
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        let at = self.origin + self.next * self.period + self.random % self.period;
+        self.next += 1;
+        (Nanos(at), u32::try_from(missed).unwrap_or(u32::MAX))
+    }
+}
+
+fn sleep_until(at: Nanos) {
+    let at = nix::sys::time::TimeSpec::new((at.0 / 1_000_000_000) as i64, (at.0 % 1_000_000_000) as i64);
+    // A signal may cut it short: the tick is then early, by nobody's loss.
+    let _ = clock_nanosleep(ClockId::CLOCK_MONOTONIC, ClockNanosleepFlags::TIMER_ABSTIME, &at);
+}
+
+/// Grows by as much as the machine was suspended.
+fn sleep_offset() -> Nanos {
+    clock(ClockId::CLOCK_BOOTTIME) - clock(ClockId::CLOCK_MONOTONIC)
+}
+
+/// How long this thread has waited for a CPU since it began.
+fn own_run_delay() -> Nanos {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Nanos(
+        text.split_ascii_whitespace()
+            .nth(1)
+            .and_then(|w| w.parse().ok())
+            .unwrap_or(0),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_tick_in_every_period_and_every_missed_one_is_counted() {
+        let mut schedule = Schedule::new(1000.0, Nanos(5));
+        let mut now = Nanos(5);
+        for period in 0..1000u64 {
+            let (at, missed) = schedule.next(now);
+            assert_eq!(missed, 0);
+            assert_eq!((at.0 - 5) / 1_000_000, period);
+            now = at;
+        }
+        // The sampler did not get to run for ten periods.
+        let (at, missed) = schedule.next(Nanos(5 + 1_010_000_000));
+        assert_eq!((missed, (at.0 - 5) / 1_000_000), (10, 1010));
+    }
+}

@@ -1,0 +1,323 @@
+//! One walk over all tasks: which sessions live, which loops run, what the worker's own record says. A few times a
+//! second, apart from the ticks, so that its length costs them nothing. Knows nothing of channels and schedules.
+
+use super::attach::{Plan, Proved, of_fault, prove};
+use super::error::AttachError;
+use super::ticks::thread_index;
+use crate::asyncio::{DEQUE_HEAD, EventLoop, ReadyWords, Task, TaskLists, Tasks, describe, running_loop_address};
+use crate::cpython::{CONTEXT_HEAD, Heap, ONE_WALK, Refused, ThreadState};
+use crate::identity::{Pool, PoolLook, Resolved, Resolver, Rules};
+use crate::memory::{Fault, LiveMemory, Scatter};
+use crate::model::{Addr, Census, LoopFacts, Nanos, Pid, SessionFacts, SessionKey};
+use crate::process::{self, Host};
+use std::collections::HashMap;
+use std::io;
+
+/// What a walk over ten thousand sessions may read, several times over.
+const WALK_BUDGET: u64 = 8 * ONE_WALK;
+/// Walks after which all addresses are looked at anew.
+const FORGET_AFTER: u32 = 40;
+
+/// Takes walks.
+pub struct Walker {
+    plan: Plan,
+    heap: Heap,
+    proved: Proved,
+    lists: Option<TaskLists>,
+    resolver: Resolver,
+    contexts: HashMap<Addr, Resolved>,
+    loops: HashMap<Addr, EventLoop>,
+    pool: Pool,
+    /// When sessions went live, as the worker keeps it; kept here because it forgets while it tears one down.
+    started: HashMap<SessionKey, (f64, bool)>,
+    host: Host,
+    walks: u32,
+}
+
+/// Why a walk gives no census.
+#[derive(Debug)]
+pub enum Broken {
+    Fault(Fault),
+    /// Something that showed up only now is not laid out as it should be.
+    Refused(Refused),
+}
+
+impl From<Fault> for Broken {
+    fn from(fault: Fault) -> Broken {
+        Broken::Fault(fault)
+    }
+}
+
+impl Walker {
+    pub fn open(plan: Plan, proved: Proved, lists: Option<TaskLists>, rules: Rules) -> io::Result<Walker> {
+        let memory = LiveMemory::open(plan.pid)?;
+        let heap = Heap::new(Box::new(memory), plan.offsets.clone(), plan.version);
+        Ok(Walker {
+            plan,
+            heap,
+            proved,
+            lists,
+            resolver: Resolver::new(rules),
+            contexts: HashMap::new(),
+            loops: HashMap::new(),
+            pool: Pool::default(),
+            started: HashMap::new(),
+            host: Host::new(),
+            walks: 0,
+        })
+    }
+
+    /// Walks once. `now` is `CLOCK_MONOTONIC`.
+    pub fn walk(&mut self, now: impl Fn() -> Nanos) -> Result<Census, Broken> {
+        let at = now();
+        if self.proved != Proved::Whole {
+            self.proved = match prove(&mut self.heap, &self.plan.runtime, &mut self.lists)? {
+                Ok(proved) => proved,
+                Err(refused) => return Err(Broken::Refused(refused)),
+            };
+        }
+        self.walks += 1;
+        if self.walks % FORGET_AFTER == 0 {
+            self.resolver.forget_addresses();
+            self.contexts.clear();
+            self.loops.clear();
+        }
+        self.heap.grant(WALK_BUDGET);
+        let mut census = Census {
+            at,
+            took: Nanos::ZERO,
+            sessions: Vec::new(),
+            loops: Vec::new(),
+            tasks: 0,
+            asyncio_imported: self.proved != Proved::WithoutAsyncio,
+            pool: None,
+            rss_bytes: process::rss_bytes(self.plan.pid).ok().flatten(),
+            host: self.host.look(),
+            unreadable: 0,
+            stopped: process::state(self.plan.pid).is_ok_and(process::State::is_stopped),
+        };
+        let threads = match self.heap.thread_states(&self.plan.runtime) {
+            Ok(threads) => threads,
+            Err(Fault::Gone) => return Err(Fault::Gone.into()),
+            // The list changed under the read: this walk knows nothing of loops.
+            Err(_) => {
+                census.unreadable += 1;
+                Vec::new()
+            }
+        };
+        let tasks = match &self.lists {
+            Some(lists) => lists.walk(&self.heap, &self.plan.runtime, &threads)?,
+            None => Tasks::default(),
+        };
+        census.unreadable += tasks.unreadable;
+        let (by_session, unreadable) = self.sessions_of(&tasks.pending)?;
+        census.unreadable += unreadable;
+        census.tasks = tasks.pending.len() as u32;
+        census.loops = self.loops_of(&threads, &tasks.pending)?;
+        let pool = self
+            .pool
+            .look(&self.heap, &tasks.pending, &mut self.resolver, at.as_secs_f64());
+        let pool = match pool {
+            Ok(pool) => pool,
+            Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault.into()),
+            Err(_) => {
+                census.unreadable += 1;
+                None
+            }
+        };
+        census.unreadable += pool.as_ref().map_or(0, |p| p.unreadable);
+        census.sessions = self.session_facts(by_session, pool.as_ref());
+        census.pool = pool.map(|pool| pool.facts);
+        census.took = now() - at;
+        Ok(census)
+    }
+
+    /// Nothing is known of a session variable so far.
+    pub fn knows_session_variable(&self) -> bool {
+        self.resolver.knows_session_variable()
+    }
+
+    /// Tasks by session, and what could not be read. All contexts are checked against what is known of them in one
+    /// go; those that are new, or have changed, are looked up, and then checked in a second go, because a task that
+    /// ended meanwhile may have left its memory to another.
+    fn sessions_of(&mut self, tasks: &[Task]) -> Result<(HashMap<SessionKey, u32>, u32), Fault> {
+        let mut counts: HashMap<SessionKey, u32> = HashMap::new();
+        let mut unreadable = 0;
+        let mut scatter = Scatter::new();
+        let slots = push_all(&self.contexts, tasks.iter().map(|t| t.context), &mut scatter);
+        self.heap.spend(scatter.len() * 64)?;
+        scatter.read_each(self.heap.memory())?;
+        let mut kept: HashMap<Addr, Resolved> = HashMap::with_capacity(tasks.len());
+        let mut fresh: Vec<Task> = Vec::new();
+        for (task, (head, proof)) in tasks.iter().zip(slots) {
+            let vars = scatter.bytes(head).map(|b| self.heap.context_words(b).vars);
+            let known = self.contexts.get(&task.context);
+            match (vars, known, proof) {
+                (Some(vars), Some(known), Some(proof)) if known.proof.holds(&self.heap, vars, &scatter, proof) => {
+                    if let Some(session) = known.session {
+                        *counts.entry(session).or_default() += 1;
+                    }
+                    kept.insert(task.context, known.clone());
+                }
+                (Some(vars), _, _) => {
+                    // A context that is shared by several tasks is looked up once.
+                    if !kept.contains_key(&task.context) {
+                        match self.resolver.resolve(&self.heap, vars) {
+                            Ok(resolved) => drop(kept.insert(task.context, resolved)),
+                            Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
+                            Err(_) => {
+                                unreadable += 1;
+                                continue;
+                            }
+                        }
+                    }
+                    fresh.push(*task);
+                }
+                (None, _, _) => unreadable += 1,
+            }
+        }
+        let mut scatter = Scatter::new();
+        let slots = push_all(&kept, fresh.iter().map(|t| t.context), &mut scatter);
+        let own: Vec<usize> = fresh
+            .iter()
+            .map(|t| scatter.push(t.address.offset(self.heap.offsets.task_context), 8))
+            .collect();
+        self.heap.spend(scatter.len() * 64)?;
+        scatter.read_each(self.heap.memory())?;
+        for ((task, (head, proof)), own) in fresh.iter().zip(slots).zip(own) {
+            let vars = scatter.bytes(head).map(|b| self.heap.context_words(b).vars);
+            let holds = match (vars, kept.get(&task.context), proof) {
+                (Some(vars), Some(known), Some(proof)) => known.proof.holds(&self.heap, vars, &scatter, proof),
+                _ => false,
+            };
+            match kept.get(&task.context) {
+                Some(known) if holds && scatter.pointer(own, 0) == Some(task.context) => {
+                    if let Some(session) = known.session {
+                        *counts.entry(session).or_default() += 1;
+                    }
+                }
+                _ => {
+                    kept.remove(&task.context);
+                    unreadable += 1;
+                }
+            }
+        }
+        self.contexts = kept;
+        Ok((counts, unreadable))
+    }
+
+    fn loops_of(&mut self, threads: &[ThreadState], tasks: &[Task]) -> Result<Vec<LoopFacts>, Fault> {
+        let mut tasks_of: HashMap<Addr, u32> = HashMap::new();
+        for task in tasks {
+            *tasks_of.entry(task.event_loop).or_default() += 1;
+        }
+        let mut found = Vec::new();
+        let mut still = HashMap::new();
+        for thread in threads {
+            let address = match running_loop_address(&self.heap, thread) {
+                Ok(Some(address)) => address,
+                Err(Fault::Gone) => return Err(Fault::Gone),
+                _ => continue,
+            };
+            let known = self
+                .loops
+                .get(&address)
+                .copied()
+                .filter(|l| l.thread_state == thread.address);
+            let Some(event_loop) = known.or_else(|| describe(&self.heap, address, thread.address).ok()) else {
+                continue;
+            };
+            still.insert(address, event_loop);
+            let mut head = [0; DEQUE_HEAD];
+            let ready = event_loop
+                .ready
+                .filter(|&ready| self.heap.read(ready, 0, &mut head).is_ok());
+            let ready = ready
+                .and_then(|_| ReadyWords::of_deque(&self.heap, &head))
+                .map(|words| words.size as u32);
+            found.push(LoopFacts {
+                kind: event_loop.kind,
+                thread: Some(thread_index(thread)),
+                ready,
+                tasks: tasks_of.get(&address).copied().unwrap_or(0),
+            });
+        }
+        self.loops = still;
+        Ok(found)
+    }
+
+    /// A session is live while the worker's own record says so; where there is no such record, while a task carries it.
+    fn session_facts(&mut self, by_session: HashMap<SessionKey, u32>, pool: Option<&PoolLook>) -> Vec<SessionFacts> {
+        let mut sessions: HashMap<SessionKey, SessionFacts> = HashMap::new();
+        let facts = |resolver: &Resolver, key, tasks, live| {
+            let labels = resolver.labels(key)?;
+            Some(SessionFacts {
+                key,
+                labels,
+                live,
+                tasks,
+                started_unix: None,
+                errored: false,
+                pinned: false,
+                reading: None,
+            })
+        };
+        for (&key, &tasks) in &by_session {
+            if let Some(facts) = facts(&self.resolver, key, tasks, pool.is_none()) {
+                sessions.insert(key, facts);
+            }
+        }
+        if let Some(pool) = pool {
+            for held in &pool.sessions {
+                if let Some(started) = held.started_unix {
+                    let known = self.started.entry(held.key).or_insert((started, held.started_exactly));
+                    if held.started_exactly && !known.1 {
+                        *known = (started, true);
+                    }
+                }
+                let tasks = by_session.get(&held.key).copied().unwrap_or(0);
+                if let Some(mut facts) = facts(&self.resolver, held.key, tasks, true) {
+                    facts.started_unix = self.started.get(&held.key).map(|&(started, _)| started);
+                    facts.errored = held.errored;
+                    sessions.insert(held.key, facts);
+                }
+            }
+            self.started.retain(|key, _| sessions.contains_key(key));
+        }
+        self.resolver.keep_labels(|key| sessions.contains_key(&key));
+        let mut sessions: Vec<SessionFacts> = sessions.into_values().collect();
+        sessions.sort_by(|a, b| a.labels.session_id.cmp(&b.labels.session_id));
+        sessions
+    }
+}
+
+type Slots = (usize, Option<crate::identity::ProofSlots>);
+
+/// Asks for the head of each context, and for what proves the answer that is known for it.
+fn push_all(
+    known: &HashMap<Addr, Resolved>,
+    contexts: impl Iterator<Item = Addr>,
+    scatter: &mut Scatter,
+) -> Vec<Slots> {
+    contexts
+        .map(|context| {
+            let head = scatter.push(context, CONTEXT_HEAD);
+            (head, known.get(&context).map(|known| known.proof.push(scatter)))
+        })
+        .collect()
+}
+
+impl Broken {
+    /// For callers that have only one walk.
+    pub fn into_error(self, pid: Pid, version: &str) -> AttachError {
+        match self {
+            Broken::Fault(fault) => of_fault(pid, fault),
+            Broken::Refused(Refused { field, detail }) => AttachError::LayoutRefused {
+                pid,
+                version: version.to_string(),
+                field,
+                detail,
+            },
+        }
+    }
+}
