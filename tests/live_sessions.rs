@@ -5,7 +5,9 @@
 mod support;
 
 use std::collections::BTreeSet;
-use support::{Doc, FROM, Labels, Otop, Python, Target, WINDOW, any_python, near, once, one_python, pythons_of, run};
+use support::{
+    Doc, FROM, Labels, Otop, Python, Target, WINDOW, any_python, near, once, one_python, pythons, pythons_of, run,
+};
 
 const LONG: &str = "📞🎧🎤💬🔔📣📢🔈🔊📡";
 
@@ -107,6 +109,35 @@ on_every_python! {
     whole_life_on_3_15_asyncio "3.15" "asyncio"   whole_life_on_3_15_uvloop "3.15" "uvloop"
 }
 
+/// A worker in a container, seen from the host.
+#[test]
+fn in_a_container() {
+    let found: Vec<Python> = pythons().iter().filter_map(Python::in_a_container).collect();
+    if found.is_empty() {
+        support::skip("a worker in a container: no Python in a root of its own (scripts/pythons --all makes some)");
+    }
+    for (i, python) in found.iter().enumerate() {
+        let event_loop = if python.uvloop && i % 2 == 0 {
+            "uvloop"
+        } else {
+            "asyncio"
+        };
+        whole_life(python, event_loop);
+    }
+}
+
+/// Nobody has called yet, or nobody any more: a table that says so, and no error.
+#[test]
+fn a_worker_without_sessions() {
+    let Some(python) = any_python() else { return };
+    let mut target = Target::sessions(&python, "asyncio", &["--sessions", "0"]);
+    assert_eq!(once(target.pid, &[]).labels(), Labels::new());
+    assert_eq!(once(target.pid, &FROM).labels(), Labels::new());
+    target.start("first", None, None);
+    target.end("first");
+    assert_eq!(once(target.pid, &FROM).labels(), Labels::new());
+}
+
 /// Ids that the task sets itself, after it was created with none.
 #[test]
 fn ids_that_are_set_inside_the_task() {
@@ -148,9 +179,10 @@ fn control_characters_stay_in_the_worker() {
     target.start(evil, Some("\u{1b}]0;title\u{7}"), Some("a\tb"));
     let doc = once(target.pid, &FROM);
     assert_eq!(doc.labels(), target.alive(), "JSON has the id as it is");
-    let mut all = vec!["--pid".to_owned(), target.pid.to_string(), "--once".into()];
-    all.extend(FROM.map(str::to_owned));
-    let ran = run(&all.iter().map(String::as_str).collect::<Vec<_>>());
+    let pid = target.pid.to_string();
+    let mut all = vec!["--pid", &pid, "--once"];
+    all.extend(FROM);
+    let ran = run(&all);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(ran.stdout.contains("red"), "{ran:?}");
     let control = |c: char| c.is_control() && c != '\n';
@@ -235,10 +267,10 @@ fn several_loops_in_one_process() {
 fn churn_leaves_nothing_behind() {
     for minor in ["3.9", "3.13"] {
         let Some(python) = one_python(minor) else { continue };
-        let mut target = Target::sessions(&python, "asyncio", &["--sessions", "0"]);
+        let mut target = Target::sessions(&python, "asyncio", &["--sessions", "1"]);
         let mut otop = Otop::follow(target.pid, &FROM);
         otop.fresh(1);
-        let mut ever = BTreeSet::new();
+        let mut ever: BTreeSet<String> = target.alive().into_keys().collect();
         for round in 0..30 {
             let sid = format!("churn-{round}");
             target.start(&sid, Some("a"), None);

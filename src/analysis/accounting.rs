@@ -83,8 +83,8 @@ impl CpuMeter {
     }
 
     /// Books what still waits, when the thread has ended.
-    pub fn finish(&mut self, at: Nanos, tally: &mut ThreadTally) {
-        self.book(at, false, tally);
+    pub fn finish(&mut self, tally: &mut ThreadTally) {
+        self.book(0.0, tally);
     }
 
     /// The thread's time on a CPU in a gap for which no sample stands, as far as its two ends tell, nanoseconds.
@@ -142,22 +142,26 @@ impl CpuMeter {
         // The clock of a thread that went to sleep is exact: whatever looked on-CPU before was, even if it was so for
         // the instant between the reading of the state and that of the clock.
         if moved || !looks_on_cpu(moment.sample.state) {
-            self.book(moment.at, moved, tally);
+            self.book(grown.0 as f64, tally);
         }
         moved
     }
 
-    /// Books all that waits.
-    fn book(&mut self, now: Nanos, moved: bool, tally: &mut ThreadTally) {
-        // Where the kernel keeps no account of waits, or says no state, the clock alone has to tell.
+    /// Books all that waits, now that the clock has grown by `grown` nanoseconds.
+    fn book(&mut self, grown: f64, tally: &mut ThreadTally) {
         let delay_is_kept = self.run_delay.is_some_and(|delay| delay > Nanos::ZERO);
-        for sample in self.waiting.drain(..) {
+        let mut left = grown;
+        for sample in self.waiting.drain(..).rev() {
+            // Where the kernel says no state, or keeps no account of waits, the clock alone has to tell: the thread ran
+            // for as long as it says, and last.
             let clock_alone = !sample.said_runnable || !delay_is_kept;
-            let too_old = now - sample.at > CLOCK_STANDS_STILL;
-            if (clock_alone && too_old) || (!sample.said_runnable && !moved) {
-                continue;
-            }
-            tally.on_cpu.add(sample.session, sample.weight);
+            let weight = if clock_alone {
+                sample.weight.min(left)
+            } else {
+                sample.weight
+            };
+            left = (left - weight).max(0.0);
+            tally.on_cpu.add(sample.session, weight);
         }
     }
 

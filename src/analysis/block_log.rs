@@ -67,8 +67,10 @@ impl BlockLog {
 
     /// The blocks of a window that began at `start`: what was told of them after that, newest first.
     pub fn since(&self, start: Nanos) -> Vec<Block> {
-        let mut entries: Vec<&Entry> =
-            self.entries().filter(|entry| entry.block.ongoing || entry.until.max(entry.known_at) > start).collect();
+        let mut entries: Vec<&Entry> = self
+            .entries()
+            .filter(|entry| entry.block.ongoing || entry.until.max(entry.known_at) > start)
+            .collect();
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.began));
         entries.into_iter().map(|entry| entry.block.clone()).collect()
     }
@@ -115,7 +117,10 @@ fn entry(stretch: &Stretch, ongoing: bool, asked: &Asked<'_>) -> Option<Entry> {
         known_at: stretch.known_at,
         block: block(stretch, ongoing, &verdict, asked),
     };
-    for key in [verdict.culprit, stretch.owner, verdict.holder_session].into_iter().flatten() {
+    for key in [verdict.culprit, stretch.owner, verdict.holder_session]
+        .into_iter()
+        .flatten()
+    {
         if let Some(labels) = (asked.labels)(key) {
             entry.name(key, &labels);
         }

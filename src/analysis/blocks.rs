@@ -57,7 +57,10 @@ impl BlockMachine {
             // Says nothing of its step. If the next one that does is in the same, this was in it too.
             return self.lost_sight(moment.at);
         }
-        let moment = Moment { before: self.before, ..*moment };
+        let moment = Moment {
+            before: self.before,
+            ..*moment
+        };
         let now = stuck_in(&moment);
         let mut ended = None;
         if let (Some(stretch), Some(before)) = (&mut self.stretch, &self.before) {
@@ -83,7 +86,11 @@ impl BlockMachine {
         {
             self.stretch = Some(begin(stuck_in, &moment));
         }
-        self.before = Some(Before { at: moment.at, sample: *moment.sample, suspended: moment.suspended });
+        self.before = Some(Before {
+            at: moment.at,
+            sample: *moment.sample,
+            suspended: moment.suspended,
+        });
         ended
     }
 
@@ -100,7 +107,10 @@ impl BlockMachine {
 
     /// Ends what is going on if it has not been seen for long.
     pub fn lost_sight(&mut self, now: Nanos) -> Option<Stretch> {
-        let lost = self.stretch.as_ref().is_some_and(|stretch| now - stretch.known_at > LOST_SIGHT);
+        let lost = self
+            .stretch
+            .as_ref()
+            .is_some_and(|stretch| now - stretch.known_at > LOST_SIGHT);
         if lost { self.stretch.take() } else { None }
     }
 }
@@ -127,8 +137,7 @@ fn proves_no_progress(before: &Before, moment: &Moment<'_>) -> bool {
         (Some(now), Some(then)) => now - then,
         _ => Nanos::ZERO,
     };
-    let wanted =
-        grown(moment.sample.cpu, before.sample.cpu) + grown(moment.sample.run_delay, before.sample.run_delay);
+    let wanted = grown(moment.sample.cpu, before.sample.cpu) + grown(moment.sample.run_delay, before.sample.run_delay);
     wanted.0 as f64 >= moment.gap().0 as f64 / 2.0
 }
 
@@ -139,7 +148,11 @@ fn half_gap(moment: &Moment<'_>) -> Nanos {
 }
 
 fn begin(stuck_in: StuckIn, moment: &Moment<'_>) -> Stretch {
-    let lead = if moment.before.is_some() { half_gap(moment) } else { Nanos::ZERO };
+    let lead = if moment.before.is_some() {
+        half_gap(moment)
+    } else {
+        Nanos::ZERO
+    };
     Stretch {
         stuck_in,
         began: moment.at - lead,

@@ -23,8 +23,14 @@ impl ClockWatch {
     /// Begins with the first sample of the stretch. What the clock showed just before it, where that is known, is where
     /// the count begins; not so for the wait: one that was over by the first sample belongs to what was before.
     pub fn new(at: Nanos, before: Option<&Sample>, sample: &Sample) -> ClockWatch {
-        let mut watch = ClockWatch { still_since: at, asked_at: at, ..ClockWatch::default() };
-        watch.cpu = before.and_then(|before| before.cpu).map(|from| Grown { from, to: from });
+        let mut watch = ClockWatch {
+            still_since: at,
+            asked_at: at,
+            ..ClockWatch::default()
+        };
+        watch.cpu = before
+            .and_then(|before| before.cpu)
+            .map(|from| Grown { from, to: from });
         watch.see(at, sample);
         watch
     }
@@ -59,7 +65,11 @@ impl ClockWatch {
     /// Waiting for a CPU now, as far as can be told, nanoseconds.
     pub fn waits_now(&self) -> f64 {
         let still = self.asked_at - self.still_since;
-        if still > CLOCK_STANDS_STILL { still.0 as f64 } else { 0.0 }
+        if still > CLOCK_STANDS_STILL {
+            still.0 as f64
+        } else {
+            0.0
+        }
     }
 }
 

@@ -89,12 +89,20 @@ mod tests {
     const MS: f64 = 1e6;
 
     fn parts(cpu: f64, syscall: f64, kept: f64, yielded: f64) -> Parts {
-        let keeper =
-            (kept > 0.0).then_some(Kept { holder: Some(ThreadIndex(7)), session: Some(HOLDER), waited: kept * MS });
+        let keeper = (kept > 0.0).then_some(Kept {
+            holder: Some(ThreadIndex(7)),
+            session: Some(HOLDER),
+            waited: kept * MS,
+        });
         Parts {
             cpu: cpu * MS,
             syscall: syscall * MS,
-            gil: GilSums { keeper, kept: kept * MS, yielded: yielded * MS, unscheduled: 0.0 },
+            gil: GilSums {
+                keeper,
+                kept: kept * MS,
+                yielded: yielded * MS,
+                unscheduled: 0.0,
+            },
             longest_syscall: Some(45),
             ..Parts::default()
         }
@@ -109,22 +117,77 @@ mod tests {
         };
         let table = [
             ("its own CPU", parts(60.0, 0.0, 0.0, 0.0), Cause::Cpu, Some(STEP)),
-            ("its own system call", parts(20.0, 60.0, 0.0, 0.0), Cause::Syscall, Some(STEP)),
-            ("one that keeps the GIL", parts(20.0, 10.0, 60.0, 0.0), Cause::Gil, Some(HOLDER)),
-            ("one that yields, own time short", parts(49.0, 0.0, 0.0, 60.0), Cause::Gil, None),
-            ("one that yields, own time long", parts(40.0, 11.0, 0.0, 60.0), Cause::Gil, Some(STEP)),
+            (
+                "its own system call",
+                parts(20.0, 60.0, 0.0, 0.0),
+                Cause::Syscall,
+                Some(STEP),
+            ),
+            (
+                "one that keeps the GIL",
+                parts(20.0, 10.0, 60.0, 0.0),
+                Cause::Gil,
+                Some(HOLDER),
+            ),
+            (
+                "one that yields, own time short",
+                parts(49.0, 0.0, 0.0, 60.0),
+                Cause::Gil,
+                None,
+            ),
+            (
+                "one that yields, own time long",
+                parts(40.0, 11.0, 0.0, 60.0),
+                Cause::Gil,
+                Some(STEP),
+            ),
             ("mostly yielded", parts(10.0, 0.0, 20.0, 40.0), Cause::Gil, None),
             ("not known", with(|p| p.unknown = 60.0 * MS), Cause::Unknown, Some(STEP)),
-            ("unscheduled", with(|p| p.unscheduled = 60.0 * MS), Cause::Unscheduled, None),
+            (
+                "unscheduled",
+                with(|p| p.unscheduled = 60.0 * MS),
+                Cause::Unscheduled,
+                None,
+            ),
             ("stolen", with(|p| p.stolen = 60.0 * MS), Cause::Stolen, None),
             ("stopped", with(|p| p.stopped = 60.0 * MS), Cause::Stopped, None),
             ("suspended", with(|p| p.suspended = 60.0 * MS), Cause::Suspended, None),
-            ("mostly unscheduled", with(|p| (p.cpu, p.unscheduled) = (51.0 * MS, 60.0 * MS)), Cause::Unscheduled, None),
-            ("short without it", with(|p| (p.cpu, p.unscheduled) = (40.0 * MS, 20.0 * MS)), Cause::Cpu, None),
-            ("short without theft", with(|p| (p.cpu, p.stolen) = (40.0 * MS, 20.0 * MS)), Cause::Cpu, None),
-            ("short without a stop", with(|p| (p.cpu, p.stopped) = (40.0 * MS, 20.0 * MS)), Cause::Cpu, None),
-            ("short without sleep", with(|p| (p.cpu, p.suspended) = (40.0 * MS, 20.0 * MS)), Cause::Cpu, None),
-            ("exactly the threshold", with(|p| p.cpu = 50.0 * MS), Cause::Cpu, Some(STEP)),
+            (
+                "mostly unscheduled",
+                with(|p| (p.cpu, p.unscheduled) = (51.0 * MS, 60.0 * MS)),
+                Cause::Unscheduled,
+                None,
+            ),
+            (
+                "short without it",
+                with(|p| (p.cpu, p.unscheduled) = (40.0 * MS, 20.0 * MS)),
+                Cause::Cpu,
+                None,
+            ),
+            (
+                "short without theft",
+                with(|p| (p.cpu, p.stolen) = (40.0 * MS, 20.0 * MS)),
+                Cause::Cpu,
+                None,
+            ),
+            (
+                "short without a stop",
+                with(|p| (p.cpu, p.stopped) = (40.0 * MS, 20.0 * MS)),
+                Cause::Cpu,
+                None,
+            ),
+            (
+                "short without sleep",
+                with(|p| (p.cpu, p.suspended) = (40.0 * MS, 20.0 * MS)),
+                Cause::Cpu,
+                None,
+            ),
+            (
+                "exactly the threshold",
+                with(|p| p.cpu = 50.0 * MS),
+                Cause::Cpu,
+                Some(STEP),
+            ),
         ];
         for (name, parts, cause, culprit) in table {
             let verdict = judge(&parts, Some(STEP), Nanos::from_millis(50));
@@ -136,13 +199,19 @@ mod tests {
     #[test]
     fn a_holder_is_named_only_where_the_gil_is_the_cause() {
         let named = judge(&parts(20.0, 0.0, 60.0, 0.0), Some(STEP), Nanos::from_millis(50));
-        assert_eq!((named.holder, named.holder_session), (Some(ThreadIndex(7)), Some(HOLDER)));
+        assert_eq!(
+            (named.holder, named.holder_session),
+            (Some(ThreadIndex(7)), Some(HOLDER))
+        );
         let not = judge(&parts(60.0, 0.0, 20.0, 0.0), Some(STEP), Nanos::from_millis(50));
         assert_eq!((not.holder, not.holder_session), (None, None));
     }
 
     #[test]
     fn nobodys_step_blames_nobody() {
-        assert_eq!(judge(&parts(60.0, 0.0, 0.0, 0.0), None, Nanos::from_millis(50)).culprit, None);
+        assert_eq!(
+            judge(&parts(60.0, 0.0, 0.0, 0.0), None, Nanos::from_millis(50)).culprit,
+            None
+        );
     }
 }

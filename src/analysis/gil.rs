@@ -108,7 +108,11 @@ impl GilWaits {
         self.unscheduled += unscheduled;
         let waited = hold.waited - unscheduled;
         if waited > YIELDS_WITHIN {
-            self.keep(Kept { holder: hold.holder, session: hold.session, waited });
+            self.keep(Kept {
+                holder: hold.holder,
+                session: hold.session,
+                waited,
+            });
         } else {
             self.yielded += waited;
         }
@@ -122,13 +126,21 @@ impl GilWaits {
             let waited = hold.waited - unscheduled;
             all.unscheduled += unscheduled;
             if waited > YIELDS_WITHIN {
-                all.keep(Kept { holder: hold.holder, session: hold.session, waited });
+                all.keep(Kept {
+                    holder: hold.holder,
+                    session: hold.session,
+                    waited,
+                });
             } else {
                 all.yielded += waited;
             }
         }
         GilSums {
-            keeper: all.kept.iter().copied().max_by(|one, other| one.waited.total_cmp(&other.waited)),
+            keeper: all
+                .kept
+                .iter()
+                .copied()
+                .max_by(|one, other| one.waited.total_cmp(&other.waited)),
             kept: all.kept.iter().map(|kept| kept.waited).sum(),
             yielded: all.yielded,
             unscheduled: all.unscheduled,
@@ -136,7 +148,10 @@ impl GilWaits {
     }
 
     fn keep(&mut self, kept: Kept) {
-        let known = self.kept.iter().position(|known| known.holder == kept.holder && known.session == kept.session);
+        let known = self
+            .kept
+            .iter()
+            .position(|known| known.holder == kept.holder && known.session == kept.session);
         match known {
             Some(known) => self.kept[known].waited += kept.waited,
             None if self.kept.len() < MOST_HOLDERS => self.kept.push(kept),
@@ -153,4 +168,3 @@ impl Hold {
         (clocks.waited() + now).min(self.waited)
     }
 }
-

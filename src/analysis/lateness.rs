@@ -78,7 +78,10 @@ mod tests {
     fn a_bucket_is_within_three_percent_of_its_values() {
         for value in (0..64).flat_map(|bit| [1u64 << bit, (1u64 << bit) + (1u64 << bit) / 3, u64::MAX >> (63 - bit)]) {
             let back = middle(bucket(value));
-            assert!((back - value as f64).abs() <= value as f64 * 0.032, "{value} came back as {back}");
+            assert!(
+                (back - value as f64).abs() <= value as f64 * 0.032,
+                "{value} came back as {back}"
+            );
         }
     }
 

@@ -26,11 +26,7 @@ mod windows;
 mod worker;
 
 #[cfg(test)]
-mod properties;
-#[cfg(test)]
-mod scenarios;
-#[cfg(test)]
-mod stage;
+mod tests;
 
 use crate::model::{Batch, Block, Census, Ending, Hello, Nanos, Observation, Owner, Report, State, ThreadIndex};
 use block_log::{Asked, BlockLog};
@@ -173,7 +169,7 @@ impl Engine {
         }
         self.blocks_ended(ended);
         for index in &batch.ended {
-            self.thread_ended(*index, now);
+            self.thread_ended(*index);
         }
         self.book(batch);
         self.blocks_go_on();
@@ -219,7 +215,11 @@ impl Engine {
                 loop_time::observe(&moment, clock_moved, &mut thread.tally);
                 ended.extend(thread.blocks.observe(&moment).map(|stretch| (sample.thread, stretch)));
             }
-            thread.before = Some(Before { at, sample: *sample, suspended: self.suspended });
+            thread.before = Some(Before {
+                at,
+                sample: *sample,
+                suspended: self.suspended,
+            });
         }
     }
 
@@ -229,7 +229,9 @@ impl Engine {
         self.dropped_batches = self.dropped_batches.max(batch.dropped_batches);
         // How many ticks were in a batch that nobody took is not known: as many as in the others.
         let ticks_per_batch = self.ticks.checked_div(self.batches).unwrap_or(batch.ticks.len() as u64);
-        let dropped = new_drops.saturating_mul(ticks_per_batch).saturating_add(u64::from(batch.missed));
+        let dropped = new_drops
+            .saturating_mul(ticks_per_batch)
+            .saturating_add(u64::from(batch.missed));
         self.booked.dropped = self.booked.dropped.saturating_add(dropped);
         self.batches += 1;
         if self.booked.span.is_none() {
@@ -251,9 +253,11 @@ impl Engine {
         self.close_epoch(false);
     }
 
-    fn thread_ended(&mut self, index: ThreadIndex, now: Nanos) {
-        let Some(mut thread) = self.threads.remove(index) else { return };
-        thread.meter.finish(now, &mut thread.tally);
+    fn thread_ended(&mut self, index: ThreadIndex) {
+        let Some(mut thread) = self.threads.remove(index) else {
+            return;
+        };
+        thread.meter.finish(&mut thread.tally);
         self.booked.threads.entry(index).or_default().merge(&thread.tally);
         self.to_divide.push(index);
         let stretch = thread.blocks.finish();
@@ -261,7 +265,11 @@ impl Engine {
     }
 
     fn census(&mut self, mut census: Census) {
-        for facts in census.sessions.iter().filter(|facts| !self.sessions.is_named(facts.key)) {
+        for facts in census
+            .sessions
+            .iter()
+            .filter(|facts| !self.sessions.is_named(facts.key))
+        {
             self.log.name(facts.key, &facts.labels);
         }
         if self.sessions.census(&census) {
@@ -271,7 +279,7 @@ impl Engine {
         self.booked.unreadable = self.booked.unreadable.saturating_add(u64::from(census.unreadable));
         census.sessions = Vec::new();
         for index in self.threads.forgotten(self.last_tick.unwrap_or_default()) {
-            self.thread_ended(index, census.at);
+            self.thread_ended(index);
         }
         self.census = Some(census);
     }
@@ -333,7 +341,11 @@ impl Engine {
 
 /// `CLOCK_REALTIME` seconds of an instant by which the machine had been suspended for `suspended` since the attach.
 fn wall_clock(hello: &Hello, at: Nanos, suspended: Nanos) -> f64 {
-    hello.realtime_offset.saturating_add(i128::from(at.0)).saturating_add(i128::from(suspended.0)) as f64 / 1e9
+    hello
+        .realtime_offset
+        .saturating_add(i128::from(at.0))
+        .saturating_add(i128::from(suspended.0)) as f64
+        / 1e9
 }
 
 /// Percent; 0 of nothing.
@@ -342,6 +354,18 @@ fn percent(part: f64, whole: f64) -> f64 {
 }
 
 fn period(rate_hz: f64) -> Nanos {
-    let rate = if rate_hz.is_finite() && rate_hz > 0.0 { rate_hz } else { 1_000.0 };
+    let rate = if rate_hz.is_finite() && rate_hz > 0.0 {
+        rate_hz
+    } else {
+        1_000.0
+    };
     Nanos((1e9 / rate.clamp(0.01, 1e6)) as u64)
+}
+
+#[cfg(test)]
+impl Engine {
+    /// Number of entries that it holds, blocks aside, for the tests of its bounds.
+    fn entries(&self) -> usize {
+        self.threads.entries() + self.sessions.entries() + self.windows.entries() + self.booked.entries()
+    }
 }

@@ -37,7 +37,11 @@ impl Moment<'_> {
     /// row may lie two periods apart though none is missing; only what is longer is a gap.
     pub fn excess(&self) -> f64 {
         let gap = self.gap();
-        if gap.0 > self.period.0.saturating_mul(2) { (gap - self.period).0 as f64 } else { 0.0 }
+        if gap.0 > self.period.0.saturating_mul(2) {
+            (gap - self.period).0 as f64
+        } else {
+            0.0
+        }
     }
 
     /// The thread was in one and the same step, of the same owner, over the whole gap.

@@ -43,7 +43,10 @@ pub(super) fn assemble(engine: &Engine, now: Nanos, window: &Tally) -> Report {
         now,
         length,
         loop_seen: window.threads.values().any(|thread| thread.observed > 0.0),
-        draining: census.and_then(|census| census.pool.as_ref()).and_then(|pool| pool.draining).unwrap_or(false),
+        draining: census
+            .and_then(|census| census.pool.as_ref())
+            .and_then(|pool| pool.draining)
+            .unwrap_or(false),
         memory_share: engine.sessions.memory_share(census.and_then(|census| census.rss_bytes)),
         cpu: window.cpu(),
         open_cpu: engine.windows.open_epoch().cpu(),
@@ -94,7 +97,10 @@ impl Context<'_> {
             tenant: facts.labels.tenant.clone(),
             duration_s: Some(duration),
             duration_is_lower_bound,
-            mem_mb: self.memory_share.filter(|_| status != Status::Errored).map(|bytes| bytes / MIB),
+            mem_mb: self
+                .memory_share
+                .filter(|_| status != Status::Errored)
+                .map(|bytes| bytes / MIB),
             peak_mb: session.peak.map(|bytes| bytes / MIB),
             cpu_pct: self.length.map(|length| percent(self.cpu_of(key), length)),
             cpu_s: self.engine.last_tick.map(|_| self.cpu_since_attach(key, session) / 1e9),
@@ -138,7 +144,9 @@ impl Context<'_> {
     }
 
     fn of_loop(&self, nanos: f64) -> Option<f64> {
-        self.length.filter(|_| self.loop_seen).map(|length| percent(nanos, length))
+        self.length
+            .filter(|_| self.loop_seen)
+            .map(|length| percent(nanos, length))
     }
 }
 
@@ -160,13 +168,20 @@ fn quality(engine: &Engine, window: &Tally) -> Quality {
     Quality {
         window_s: length / 1e9,
         hz_asked: engine.hello.rate_hz,
-        hz_got: if length > 0.0 { window.ticks as f64 / (length / 1e9) } else { 0.0 },
+        hz_got: if length > 0.0 {
+            window.ticks as f64 / (length / 1e9)
+        } else {
+            0.0
+        },
         samples: window.kept,
         torn: window.torn,
         unreadable: window.unreadable,
         dropped: window.dropped,
         late_p99_us: window.late.p99_us(),
-        otop_cpu_pct: window.otop_cpu.filter(|_| length > 0.0).map(|nanos| percent(nanos, length)),
+        otop_cpu_pct: window
+            .otop_cpu
+            .filter(|_| length > 0.0)
+            .map(|nanos| percent(nanos, length)),
         ..Quality::default()
     }
 }

@@ -98,10 +98,18 @@ impl Sessions {
             session.labels = Some(Arc::clone(&facts.labels));
             session.facts = Some(facts.clone());
             // A session that goes on in spite of a failure is live, not errored.
-            session.errored_since = if facts.live { None } else { session.errored_since.or(Some(at)) };
+            session.errored_since = if facts.live {
+                None
+            } else {
+                session.errored_since.or(Some(at))
+            };
         }
-        let seen: std::collections::BTreeSet<SessionKey> =
-            census.sessions.iter().filter(|facts| facts.live || facts.errored).map(|facts| facts.key).collect();
+        let seen: std::collections::BTreeSet<SessionKey> = census
+            .sessions
+            .iter()
+            .filter(|facts| facts.live || facts.errored)
+            .map(|facts| facts.key)
+            .collect();
         let before = self.by_key.len();
         self.by_key.retain(|key, session| {
             seen.contains(key)
@@ -124,7 +132,9 @@ impl Sessions {
 
     /// Bytes of the worker's memory for each live session.
     pub fn memory_share(&self, rss_bytes: Option<u64>) -> Option<f64> {
-        rss_bytes.filter(|_| self.live > 0).map(|rss| rss as f64 / self.live as f64)
+        rss_bytes
+            .filter(|_| self.live > 0)
+            .map(|rss| rss as f64 / self.live as f64)
     }
 
     /// Adds the on-CPU time of an epoch.

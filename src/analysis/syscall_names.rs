@@ -106,9 +106,13 @@ mod tests {
     #[test]
     fn names_by_number() {
         assert!(NAMES.is_sorted_by_key(|(number, _)| *number));
-        for (number, expected) in
-            [(0, "read"), (45, "recvfrom"), (230, "clock_nanosleep"), (441, "epoll_pwait2"), (-1, "syscall -1")]
-        {
+        for (number, expected) in [
+            (0, "read"),
+            (45, "recvfrom"),
+            (230, "clock_nanosleep"),
+            (441, "epoll_pwait2"),
+            (-1, "syscall -1"),
+        ] {
             assert_eq!(name(number), expected);
         }
     }

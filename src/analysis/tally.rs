@@ -197,8 +197,11 @@ impl Tally {
     /// Number of entries that it holds, for the tests of its bounds.
     #[cfg(test)]
     pub fn entries(&self) -> usize {
-        let of_threads: usize =
-            self.threads.values().map(|t| 1 + t.on_cpu.sessions.len() + t.held.sessions.len()).sum();
+        let of_threads: usize = self
+            .threads
+            .values()
+            .map(|t| 1 + t.on_cpu.sessions.len() + t.held.sessions.len())
+            .sum();
         of_threads + self.ended_cpu.sessions.len() + self.ended_held.sessions.len() + self.late.entries()
     }
 }

@@ -68,9 +68,7 @@ impl Threads {
     /// Those that nobody will announce the end of.
     pub fn forgotten(&self, now: Nanos) -> Vec<ThreadIndex> {
         self.iter()
-            .filter(|(_, thread)| {
-                thread.facts.is_none() && thread.before.is_none_or(|before| now - before.at > FORGET)
-            })
+            .filter(|(_, thread)| thread.facts.is_none() && thread.before.is_none_or(|before| now - before.at > FORGET))
             .map(|(index, _)| index)
             .collect()
     }

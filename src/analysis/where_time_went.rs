@@ -104,7 +104,11 @@ impl WhereTimeWent {
         let gil = self.gil.sums();
         let mut parts = Parts {
             syscall: self.syscalls.iter().map(|(_, nanos)| nanos).sum(),
-            longest_syscall: self.syscalls.iter().max_by(|one, other| one.1.total_cmp(&other.1)).map(|(nr, _)| *nr),
+            longest_syscall: self
+                .syscalls
+                .iter()
+                .max_by(|one, other| one.1.total_cmp(&other.1))
+                .map(|(nr, _)| *nr),
             unscheduled: gil.unscheduled,
             stolen: self.stolen,
             stopped: self.stopped,
@@ -167,7 +171,10 @@ fn stolen_in(before: &Sample, moment: &Moment<'_>) -> f64 {
     let accounted =
         grown(moment.sample.cpu, before.cpu) + grown(moment.sample.run_delay, before.run_delay) + moment.period;
     let late = moment.tick.late - moment.tick.own_wait;
-    let ends = [before.state, moment.sample.state].iter().filter(|state| may_have_run(**state)).count() as f64;
+    let ends = [before.state, moment.sample.state]
+        .iter()
+        .filter(|state| may_have_run(**state))
+        .count() as f64;
     (late.min(moment.gap() - accounted).0 as f64).min(moment.gap().0 as f64 * ends / 2.0)
 }
 

@@ -63,14 +63,22 @@ impl Windows {
             _ => self.slices.push_back(batch),
         }
         let newest = self.newest();
-        while self.slices.len() > 1 && self.slices.front().is_some_and(|slice| !reaches(slice, newest, self.length)) {
+        while self.slices.len() > 1
+            && self
+                .slices
+                .front()
+                .is_some_and(|slice| !reaches(slice, newest, self.length))
+        {
             self.slices.pop_front();
         }
     }
 
     /// When the last tick was; zero before the first.
     pub fn newest(&self) -> Nanos {
-        self.slices.back().and_then(|slice| slice.span).map_or(Nanos::ZERO, |(_, end)| end)
+        self.slices
+            .back()
+            .and_then(|slice| slice.span)
+            .map_or(Nanos::ZERO, |(_, end)| end)
     }
 
     /// The last `length` before `now`, in whole slices.
@@ -131,7 +139,9 @@ impl Windows {
 
 /// Most of the slice lies in the window that ends at `now`.
 fn reaches(slice: &Tally, now: Nanos, window: Nanos) -> bool {
-    slice.span.is_some_and(|(start, end)| start + Nanos((end - start).0 / 2) + window > now)
+    slice
+        .span
+        .is_some_and(|(start, end)| start + Nanos((end - start).0 / 2) + window > now)
 }
 
 /// Makes one total of two clocks that are read at different instants: the worker's, and the sum of its threads'. The
@@ -195,7 +205,13 @@ mod tests {
         let mut total = TotalCpu::default();
         total.grow(0.0, Some(Nanos(0)));
         // (threads, worker's clock) → total
-        let steps = [(10.0, 6, 10.0), (10.0, 20, 10.0), (0.0, 20, 0.0), (5.0, 40, 20.0), (0.0, 41, 1.0)];
+        let steps = [
+            (10.0, 6, 10.0),
+            (10.0, 20, 10.0),
+            (0.0, 20, 0.0),
+            (5.0, 40, 20.0),
+            (0.0, 41, 1.0),
+        ];
         let mut sum = 0.0;
         for (threads, clock, expected) in steps {
             let grown = total.grow(threads, Some(Nanos(clock)));
@@ -211,7 +227,11 @@ mod tests {
         assert_eq!(total.grow(7.0, None), 7.0);
         assert_eq!(total.grow(7.0, Some(Nanos(1_000))), 7.0);
         assert_eq!(total.grow(7.0, Some(Nanos(1_010))), 10.0);
-        assert_eq!(total.grow(0.0, Some(Nanos(900))), 0.0, "a clock that runs backwards adds nothing");
+        assert_eq!(
+            total.grow(0.0, Some(Nanos(900))),
+            0.0,
+            "a clock that runs backwards adds nothing"
+        );
     }
 
     #[test]
@@ -221,6 +241,10 @@ mod tests {
             history.add(Nanos(i * SECOND / 20), Nanos((i + 1) * SECOND / 20 - 1), 5e6);
         }
         assert_eq!(history.values.len(), 60);
-        assert!(history.values.iter().all(|value| (value - 10.0).abs() < 0.01), "{:?}", history.values);
+        assert!(
+            history.values.iter().all(|value| (value - 10.0).abs() < 0.01),
+            "{:?}",
+            history.values
+        );
     }
 }

@@ -25,9 +25,15 @@ pub(super) fn report(engine: &Engine, now: Nanos, window: &Tally) -> WorkerRepor
         failed: pool.failed,
         last_error: pool.last_error,
         draining: pool.draining,
-        rss_mb: census.and_then(|census| census.rss_bytes).map(|bytes| bytes as f64 / 1_048_576.0),
+        rss_mb: census
+            .and_then(|census| census.rss_bytes)
+            .map(|bytes| bytes as f64 / 1_048_576.0),
         cpu_pct: length.map(|length| percent(window.total_cpu, length)),
-        loop_pct: window.threads.keys().filter_map(|thread| busy_pct(window, *thread)).max_by(f64::total_cmp),
+        loop_pct: window
+            .threads
+            .keys()
+            .filter_map(|thread| busy_pct(window, *thread))
+            .max_by(f64::total_cmp),
         ready: ready(loops),
         tasks: census.map(|census| u64::from(census.tasks)),
         session_from: hello.session_from.clone(),
@@ -40,7 +46,10 @@ pub(super) fn report(engine: &Engine, now: Nanos, window: &Tally) -> WorkerRepor
 }
 
 fn loop_report(engine: &Engine, facts: &LoopFacts, window: &Tally) -> LoopReport {
-    let thread = facts.thread.and_then(|index| engine.threads.get(index)).and_then(|thread| thread.facts.as_ref());
+    let thread = facts
+        .thread
+        .and_then(|index| engine.threads.get(index))
+        .and_then(|thread| thread.facts.as_ref());
     LoopReport {
         kind: kind(facts.kind).to_owned(),
         tid: thread.map(|thread| thread.tid.0),
@@ -71,7 +80,11 @@ fn kinds(loops: &[LoopFacts]) -> Option<String> {
 
 /// Handles ready in all loops; None: no loop's can be read.
 fn ready(loops: &[LoopFacts]) -> Option<u64> {
-    loops.iter().filter_map(|facts| facts.ready).map(u64::from).reduce(|one, other| one + other)
+    loops
+        .iter()
+        .filter_map(|facts| facts.ready)
+        .map(u64::from)
+        .reduce(|one, other| one + other)
 }
 
 /// The pool's, which is older than its census; else the process's.

@@ -2,10 +2,11 @@
 //! leaves, how its cells read and how it sorts. Knows nothing of rows as a whole, nor of who draws them.
 
 use super::UnknownName;
+use super::cells;
 use super::format;
-use super::line::{Piece, Tone};
+use super::line::Piece;
 use super::rows::Sums;
-use crate::model::{SessionReport, Status};
+use crate::model::SessionReport;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
@@ -82,15 +83,6 @@ fn text(value: Option<&str>) -> Value<'_> {
     value.map_or(Value::Unknown, Value::Text)
 }
 
-fn label(value: Option<&str>) -> Piece {
-    match value {
-        None => Piece::dim(format::UNKNOWN),
-        // A blank label would look like a cell that was forgotten.
-        Some(blank) if blank.trim().is_empty() => Piece::plain(format!("{blank:?}")),
-        Some(name) => Piece::plain(name),
-    }
-}
-
 /// The columns in their order: the original's nine, then otop's own.
 pub static COLUMNS: &[Column] = &[
     Column {
@@ -104,7 +96,7 @@ pub static COLUMNS: &[Column] = &[
         max: usize::MAX,
         leaves: 0,
         help: "id of the call, request or agent run",
-        cell: |session, _| label(Some(&session.session_id)),
+        cell: |session, _| cells::label(Some(&session.session_id)),
         sum: |sums| Some(format!("hidden ({})", sums.sessions)),
         value: |session| Value::Text(&session.session_id),
     },
@@ -119,7 +111,7 @@ pub static COLUMNS: &[Column] = &[
         max: 32,
         leaves: 3,
         help: "which agent runs it",
-        cell: |session, _| label(session.agent_name.as_deref()),
+        cell: |session, _| cells::label(session.agent_name.as_deref()),
         sum: |_| None,
         value: |session| text(session.agent_name.as_deref()),
     },
@@ -134,7 +126,7 @@ pub static COLUMNS: &[Column] = &[
         max: 32,
         leaves: 4,
         help: "for whom",
-        cell: |session, _| label(session.tenant.as_deref()),
+        cell: |session, _| cells::label(session.tenant.as_deref()),
         sum: |_| None,
         value: |session| text(session.tenant.as_deref()),
     },
@@ -209,7 +201,7 @@ pub static COLUMNS: &[Column] = &[
         max: 6,
         leaves: 2,
         help: "ACTIVE, SLOW (blocked the loop), DRAINING, ERRORED",
-        cell: |session, _| status(session.status),
+        cell: |session, _| cells::status(session.status),
         sum: |_| None,
         value: |session| Value::Number(f64::from(session.status as u8)),
     },
@@ -254,8 +246,8 @@ pub static COLUMNS: &[Column] = &[
         max: 7,
         leaves: 10,
         help: "blocks of the loop it is the culprit of, and their total",
-        cell: |session, _| blocked(session.blocks, session.blocked_ms),
-        sum: |sums| Some(blocked(sums.blocks, sums.blocked_ms).text().to_owned()),
+        cell: |session, _| cells::blocked(session.blocks, session.blocked_ms),
+        sum: |sums| Some(cells::blocked(sums.blocks, sums.blocked_ms).text().to_owned()),
         value: |session| number(Some(session.blocked_ms)),
     },
     Column {
@@ -269,8 +261,8 @@ pub static COLUMNS: &[Column] = &[
         max: 5,
         leaves: 11,
         help: "the longest of its blocks",
-        cell: |session, _| worst(session.worst_block_ms),
-        sum: |sums| Some(worst(sums.worst_block_ms).text().to_owned()),
+        cell: |session, _| cells::worst(session.worst_block_ms),
+        sum: |sums| Some(cells::worst(sums.worst_block_ms).text().to_owned()),
         value: |session| number(session.worst_block_ms),
     },
     Column {
@@ -304,32 +296,6 @@ pub static COLUMNS: &[Column] = &[
         value: |session| text(session.place.as_ref().and_then(|place| place.file.as_deref())),
     },
 ];
-
-fn status(status: Status) -> Piece {
-    match status {
-        Status::Active => Piece::new("ACTIVE", Tone::Active),
-        Status::Slow => Piece::new("SLOW", Tone::Slow),
-        Status::Draining => Piece::new("DRAINING", Tone::Draining),
-        Status::Errored => Piece::new("ERRORED", Tone::Errored),
-    }
-}
-
-fn blocked(blocks: u64, milliseconds: f64) -> Piece {
-    match blocks {
-        0 => Piece::dim("0"),
-        _ => Piece::new(
-            format!("{blocks} / {}", format::short_stretch(milliseconds)),
-            Tone::Slow,
-        ),
-    }
-}
-
-fn worst(milliseconds: Option<f64>) -> Piece {
-    match milliseconds {
-        None => Piece::dim(format::UNKNOWN),
-        Some(ms) => Piece::new(format::short_stretch(ms), Tone::Slow),
-    }
-}
 
 /// The column with this key; its sort name and its heading are understood too.
 pub fn by_key(name: &str) -> Option<&'static Column> {

@@ -2,12 +2,15 @@
 //! Pure: no clock, no terminal, no process; the same report and state give the same picture, for the live table
 //! (`tui`) and for text (`export`) alike.
 //!
-//! Read in this order: `columns` (what a column is), `rows` (which sessions, in which order), `table` and `widths`
-//! (cells), `header` and `alarm` (what stands above), `keys` and `state` (what the user does), `screen` (all of it in
-//! a terminal of a given size). `line` and `printable` carry every string; nothing of the worker's gets round them.
+//! Read in this order: `columns` and `cells` (what a column is), `filter`, `sort` and `rows` (which sessions, in which
+//! order), `widths` and `table` (what fits), `header` and `alarm` (what stands above), `keys` and `state` (what the
+//! user does), `screen` (all of it in a terminal of a given size). `line` and `printable` carry every string; nothing
+//! of the worker's gets round them.
 
 mod alarm;
+mod cells;
 mod columns;
+mod filter;
 mod format;
 mod header;
 mod keys;
@@ -17,6 +20,7 @@ mod rows;
 #[cfg(test)]
 pub(crate) mod sample;
 mod screen;
+mod sort;
 mod state;
 mod table;
 #[cfg(test)]
@@ -24,12 +28,14 @@ mod tests;
 mod widths;
 
 pub use columns::{COLUMNS, Column, choose as choose_columns};
+pub use filter::{Filter, parse_status};
 pub use header::{Chart, HeaderLine, lines as header_lines, title};
 pub use keys::{Action, Binding, Key, Step, TABLE_KEYS, TEXT_KEYS, action_for};
 pub use line::{Line, Piece, Tone};
 pub use printable::{is_unprintable, printable, width};
-pub use rows::{Filter, Rows, Sort, choose as choose_rows, parse_status};
+pub use rows::{Rows, choose as choose_rows};
 pub use screen::{GAP, Help, Picture, caption, nothing, picture};
+pub use sort::Sort;
 pub use state::{Effect, Options, ViewState};
 pub use table::{Row, Table, Wanted};
 pub use widths::{Placed, Room};

@@ -1,166 +1,10 @@
 //! Which sessions the table shows, in which order, and what the rest adds up to. Pinned rows first, then the sort,
 //! ties to blocked time, CPU and id, so that the order is total. Knows nothing of cells and widths.
 
-use super::UnknownName;
-use super::columns::{COLUMNS, Column, Value};
-use crate::model::{Report, SessionKey, SessionReport, Status};
-use std::cmp::Ordering;
+use super::filter::Filter;
+use super::sort::Sort;
+use crate::model::{Report, SessionKey, SessionReport};
 use std::collections::BTreeSet;
-
-/// The sort keys that the original has, in the order in which its `s` goes through them.
-const ORIGINAL_SORTS: [&str; 5] = ["mem_mb", "cpu_pct", "duration_s", "agent_name", "session_id"];
-
-/// By which column the rows are sorted, and in which direction.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Sort {
-    column: &'static Column,
-    descending: bool,
-}
-
-impl Default for Sort {
-    fn default() -> Sort {
-        COLUMNS
-            .iter()
-            .find(|column| column.sort_name == Some(ORIGINAL_SORTS[0]))
-            .map_or(
-                Sort {
-                    column: &COLUMNS[0],
-                    descending: false,
-                },
-                Sort::by,
-            )
-    }
-}
-
-impl Sort {
-    /// By this column, in its own direction.
-    pub fn by(column: &'static Column) -> Sort {
-        Sort {
-            column,
-            descending: column.descends,
-        }
-    }
-
-    /// The sort that `--sort` names.
-    pub fn parse(name: &str) -> Result<Sort, UnknownName> {
-        COLUMNS
-            .iter()
-            .find(|column| column.sort_name == Some(name))
-            .map(Sort::by)
-            .ok_or_else(|| UnknownName::new("sort key", name, Sort::names()))
-    }
-
-    /// Every name that `--sort` takes: the original's first.
-    pub fn names() -> Vec<&'static str> {
-        let own = COLUMNS
-            .iter()
-            .filter_map(|column| column.sort_name)
-            .filter(|name| !ORIGINAL_SORTS.contains(name));
-        ORIGINAL_SORTS.into_iter().chain(own).collect()
-    }
-
-    pub fn name(self) -> &'static str {
-        self.column.sort_name.unwrap_or(self.column.key)
-    }
-
-    pub fn column(self) -> &'static Column {
-        self.column
-    }
-
-    pub fn is_descending(self) -> bool {
-        self.descending
-    }
-
-    pub fn flipped(self) -> Sort {
-        Sort {
-            descending: !self.descending,
-            ..self
-        }
-    }
-
-    /// The next of all sorts, in its own direction.
-    pub fn next(self) -> Sort {
-        let names = Sort::names();
-        let place = names.iter().position(|name| *name == self.name()).unwrap_or(0);
-        Sort::parse(names[(place + 1) % names.len()]).unwrap_or_default()
-    }
-
-    fn compare(self, a: &SessionReport, b: &SessionReport) -> Ordering {
-        let (a, b) = ((self.column.value)(a), (self.column.value)(b));
-        let order = match (a, b) {
-            (Value::Number(a), Value::Number(b)) => a.total_cmp(&b),
-            (Value::Text(a), Value::Text(b)) => a.cmp(b),
-            // What is not known is last, whichever way the rest runs.
-            (Value::Unknown, Value::Unknown) => return Ordering::Equal,
-            (Value::Unknown, _) => return Ordering::Greater,
-            (_, Value::Unknown) => return Ordering::Less,
-            (Value::Number(_), Value::Text(_)) => Ordering::Less,
-            (Value::Text(_), Value::Number(_)) => Ordering::Greater,
-        };
-        if self.descending { order.reverse() } else { order }
-    }
-}
-
-/// Which sessions are shown.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// None: all.
-    pub status: Option<Status>,
-    pub agent: Option<String>,
-    pub tenant: Option<String>,
-    /// Part of the id, the agent or the tenant, in any case of letters.
-    pub text: String,
-}
-
-const STATUSES: [(&str, Option<Status>); 5] = [
-    ("all", None),
-    ("active", Some(Status::Active)),
-    ("slow", Some(Status::Slow)),
-    ("draining", Some(Status::Draining)),
-    ("errored", Some(Status::Errored)),
-];
-
-/// The status that `--status` names; None: all.
-pub fn parse_status(name: &str) -> Result<Option<Status>, UnknownName> {
-    STATUSES
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, status)| *status)
-        .ok_or_else(|| UnknownName::new("status", name, STATUSES.iter().map(|(known, _)| *known).collect()))
-}
-
-impl Filter {
-    pub fn status_name(&self) -> &'static str {
-        STATUSES
-            .iter()
-            .find(|(_, status)| *status == self.status)
-            .map_or("all", |(name, _)| name)
-    }
-
-    pub(super) fn next_status(&mut self) {
-        let place = STATUSES
-            .iter()
-            .position(|(_, status)| *status == self.status)
-            .unwrap_or(0);
-        self.status = STATUSES[(place + 1) % STATUSES.len()].1;
-    }
-
-    pub fn shows(&self, session: &SessionReport) -> bool {
-        let exactly = |wanted: &Option<String>, got: &Option<String>| wanted.is_none() || wanted == got;
-        let contains = |text: Option<&str>| text.is_some_and(|text| contains_any_case(text, &self.text));
-        self.status.is_none_or(|status| status == session.status)
-            && exactly(&self.agent, &session.agent_name)
-            && exactly(&self.tenant, &session.tenant)
-            && (self.text.is_empty()
-                || contains(Some(&session.session_id))
-                || contains(session.agent_name.as_deref())
-                || contains(session.tenant.as_deref()))
-    }
-}
-
-fn contains_any_case(text: &str, part: &str) -> bool {
-    text.to_lowercase().contains(&part.to_lowercase())
-}
 
 /// What several sessions add up to. A sum of nothing that is known is not known.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -241,6 +85,8 @@ pub fn is_pinned(session: &SessionReport, pins: &BTreeSet<SessionKey>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Status;
+    use crate::view::filter::STATUSES;
     use crate::view::sample;
     use proptest::prelude::*;
 
@@ -305,84 +151,6 @@ mod tests {
                 "{name}"
             );
         }
-    }
-
-    #[test]
-    fn filters_match_exactly_but_text_matches_parts() {
-        let report = sample::report(sample::six());
-        let count = |filter: Filter| choose(&report, &filter, Sort::default(), &BTreeSet::new()).shown.len();
-        assert_eq!(
-            count(Filter {
-                agent: Some("dental".into()),
-                ..Filter::default()
-            }),
-            2
-        );
-        assert_eq!(
-            count(Filter {
-                agent: Some("Dental".into()),
-                ..Filter::default()
-            }),
-            0
-        );
-        assert_eq!(
-            count(Filter {
-                tenant: Some("acme".into()),
-                ..Filter::default()
-            }),
-            2
-        );
-        assert_eq!(
-            count(Filter {
-                tenant: Some("acm".into()),
-                ..Filter::default()
-            }),
-            0
-        );
-        assert_eq!(
-            count(Filter {
-                status: Some(Status::Slow),
-                ..Filter::default()
-            }),
-            1
-        );
-        assert_eq!(
-            count(Filter {
-                text: "DENT".into(),
-                ..Filter::default()
-            }),
-            2
-        );
-        assert_eq!(
-            count(Filter {
-                text: "004HUV".into(),
-                ..Filter::default()
-            }),
-            1
-        );
-        assert_eq!(
-            count(Filter {
-                text: "nobody".into(),
-                ..Filter::default()
-            }),
-            0
-        );
-    }
-
-    #[test]
-    fn the_original_sort_names_come_first_and_others_are_refused() {
-        assert_eq!(Sort::names()[..5], ORIGINAL_SORTS);
-        let error = Sort::parse("bogus").unwrap_err().to_string();
-        assert!(
-            error.contains("one of mem_mb, cpu_pct, duration_s, agent_name, session_id, "),
-            "{error}"
-        );
-        assert_eq!(Sort::default().name(), "mem_mb");
-        let mut sort = Sort::default();
-        for _ in Sort::names() {
-            sort = sort.next();
-        }
-        assert_eq!(sort.name(), "mem_mb", "s goes round");
     }
 
     fn any_session() -> impl Strategy<Value = SessionReport> {

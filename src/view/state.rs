@@ -2,10 +2,12 @@
 //! report; what has to happen outside of it comes back as an `Effect`. Knows nothing of keys, screens and clocks.
 
 use super::columns::{COLUMNS, Column};
+use super::filter::Filter;
 use super::keys::{Action, Step};
 use super::printable;
-use super::rows::{self, Filter, Rows, Sort};
+use super::rows::{self, Rows};
 use super::screen::Picture;
+use super::sort::Sort;
 use crate::model::{Nanos, Report, SessionKey};
 use std::collections::BTreeSet;
 

@@ -5,11 +5,15 @@ use super::columns::{Align, Column, Context};
 use super::format;
 use super::line::{Piece, Tone};
 use super::printable::{self, Keep};
-use super::rows::{Rows, Sort, is_pinned};
+use super::rows::{Rows, is_pinned};
+use super::sort::Sort;
 use super::widths::{Candidate, Placed, Room, place};
 use crate::model::{Report, SessionKey, SessionReport};
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
+
+/// Rows whose labels are measured besides those that are seen; to measure ten thousand would take longer than to draw.
+const MEASURED: usize = 500;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
@@ -49,7 +53,7 @@ impl Table {
             Candidate { column, content }
         };
         let columns = place(wanted.columns.iter().enumerate().map(candidate).collect(), room);
-        let keeps: Vec<Keep> = columns.iter().map(|placed| keep(placed, rows)).collect();
+        let keeps: Vec<Keep> = columns.iter().map(|placed| keep(placed, rows, window)).collect();
         let kept = |row: &[Piece]| -> Vec<Piece> {
             let at = |placed: &Placed| wanted.columns.iter().position(|column| *column == placed.column);
             columns
@@ -89,40 +93,47 @@ impl Table {
     }
 }
 
-/// Cells that the widest cell takes. Labels are measured in all rows, so that scrolling does not move the columns;
-/// numbers in the rows that are seen, because formatting those of ten thousand sessions would cost more than it is
-/// worth.
+/// Cells that the widest cell takes. Labels are measured in more rows than are seen, so that scrolling does not move
+/// the columns; numbers hardly differ, and are measured in the rows that are seen.
 fn content_width(column: &Column, rows: &Rows, window: &[&SessionReport]) -> usize {
     let everything = Context {
         is_pinned: true,
         room: usize::MAX,
     };
     let wide = |session: &&SessionReport| (column.cell)(session, everything).width();
+    let seen = window.iter().map(wide).max().unwrap_or(0);
     match column.max > column.min {
-        true => rows.shown.iter().map(wide).max().unwrap_or(0),
-        false => window.iter().map(wide).max().unwrap_or(0),
+        true => rows.shown.iter().take(MEASURED).map(wide).max().unwrap_or(0).max(seen),
+        false => seen,
     }
 }
 
 /// Which part of the ids to keep where they have to be cut: the one that keeps most of them apart.
-fn keep(placed: &Placed, rows: &Rows) -> Keep {
+fn keep(placed: &Placed, rows: &Rows, window: &[&SessionReport]) -> Keep {
     if placed.column.key != "session" {
         return Keep::Start;
     }
     let ids: Vec<String> = rows
         .shown
         .iter()
+        .take(MEASURED)
+        .chain(window)
         .map(|session| printable::printable(&session.session_id))
         .filter(|id| printable::width(id) > placed.width)
         .collect();
+    let all = ids.iter().collect::<HashSet<_>>().len();
     let distinct = |keep| {
         let cuts: HashSet<String> = ids.iter().map(|id| printable::fit(id, placed.width, keep)).collect();
         cuts.len()
     };
     let mut best = (Keep::Start, distinct(Keep::Start));
     for other in [Keep::Ends, Keep::End] {
-        if best.1 < ids.len() && distinct(other) > best.1 {
-            best = (other, distinct(other));
+        if best.1 == all {
+            break;
+        }
+        let kept = distinct(other);
+        if kept > best.1 {
+            best = (other, kept);
         }
     }
     best.0

@@ -31,9 +31,38 @@ pub struct Python {
     root: Option<PathBuf>,
     pub uvloop: bool,
     pythonpath: Option<String>,
+    contained: bool,
 }
 
 impl Python {
+    /// The same Python in mount and PID namespaces of its own, as a container has it: on the host its files have other
+    /// paths, or none, and its process another number. None: it is not one that lies in a root of its own.
+    pub fn in_a_container(&self) -> Option<Python> {
+        // On a file system that only the container has, so that no path of it exists on the host.
+        const INSIDE: &str = "mount -t tmpfs none /mnt && mkdir /mnt/root && mount --bind \"$0\" /mnt/root \\
+            && mount -t proc proc /mnt/root/proc && exec chroot /mnt/root \"$@\"";
+        let root = self.root.as_ref()?.to_str()?;
+        let mut command: Vec<String> = [
+            "unshare",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "sh",
+            "-c",
+            INSIDE,
+            root,
+        ]
+        .map(str::to_owned)
+        .into();
+        command.extend(self.command.iter().skip(2).cloned()); // without "chroot ROOT"
+        Some(Python {
+            command,
+            contained: true,
+            ..self.clone()
+        })
+    }
+
     /// (3, 12) of "3.12", so that versions compare as numbers.
     pub fn version(&self) -> (u32, u32) {
         let mut parts = self
@@ -84,6 +113,7 @@ fn read_pythons(variable: &str, file: &str) -> Vec<Python> {
             root: word(&entry["root"]).map(PathBuf::from),
             uvloop: entry["uvloop"] == true,
             pythonpath: word(&entry["pythonpath"]),
+            contained: false,
         })
         .filter(|python| python.root.is_none() || nix::unistd::geteuid().is_root()) // chroot
         .collect()
@@ -102,6 +132,7 @@ fn python_of_the_path() -> Option<Python> {
         root: None,
         uvloop: false,
         pythonpath: None,
+        contained: false,
     })
 }
 
@@ -235,6 +266,15 @@ fn place(python: &Python, script: &str) -> PathBuf {
     Path::new("/otop-targets").join(script)
 }
 
+/// The one child of a process, by its number on the host.
+fn only_child(pid: i32) -> i32 {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("a process of ours");
+    children
+        .trim()
+        .parse()
+        .unwrap_or_else(|_| panic!("one child of {pid}, not {children:?}"))
+}
+
 impl Target {
     /// Starts it and waits until it says that it is ready.
     pub fn launch(python: &Python, script: &str, args: &[&str]) -> Target {
@@ -261,8 +301,13 @@ impl Target {
             what: format!("{script} {} on {}", args.join(" "), python.label),
         };
         let ready = target.until("ready", |_| true);
-        // chroot becomes the Python by exec; were that ever not so, otop would look at the wrong process.
-        assert_eq!(ready["pid"], target.pid, "{}", target.what);
+        if python.contained {
+            assert_eq!(ready["pid"], 1, "{}: the first process of its namespace", target.what);
+            target.pid = only_child(target.pid);
+        } else {
+            // chroot becomes the Python by exec; were that ever not so, otop would look at the wrong process.
+            assert_eq!(ready["pid"], target.pid, "{}", target.what);
+        }
         target
     }
 
@@ -512,6 +557,21 @@ impl Blame {
                 (None, true) => {}
             }
         }
+    }
+
+    /// Who is blamed for a block of at least that long that is over, and how often.
+    pub fn of_at_least(&self, ms: f64) -> BTreeMap<String, usize> {
+        let long = |blocks: &[Value]| {
+            blocks
+                .iter()
+                .filter(|block| block["duration_ms"].as_f64() >= Some(ms))
+                .count()
+        };
+        self.blocks
+            .iter()
+            .map(|(sid, blocks)| (sid.clone(), long(blocks)))
+            .filter(|(_, count)| *count > 0)
+            .collect()
     }
 
     /// Whom anything was ever said of.

@@ -2,7 +2,7 @@
 //! as the kernel's do (a running thread's is a scheduler tick old, a wait shows when it is over), and a sampler that
 //! looks at them. What the engine concludes can then be held against what was played.
 
-use super::{Engine, Settings};
+use super::super::{Engine, Settings};
 use crate::model::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -91,7 +91,11 @@ pub fn of(id: &str) -> Owner {
 pub fn facts(id: &str) -> SessionFacts {
     SessionFacts {
         key: key(id),
-        labels: Arc::new(Labels { session_id: id.to_owned(), agent: Some(format!("{id}-agent")), tenant: None }),
+        labels: Arc::new(Labels {
+            session_id: id.to_owned(),
+            agent: Some(format!("{id}-agent")),
+            tenant: None,
+        }),
         live: true,
         tasks: 3,
         started_unix: None,
@@ -156,7 +160,12 @@ impl Stage {
             },
         );
         let tid = Tid(1234 + index as i32);
-        self.batch.threads.push(ThreadFacts { index: ThreadIndex(index), tid, name: name.to_owned(), is_loop });
+        self.batch.threads.push(ThreadFacts {
+            index: ThreadIndex(index),
+            tid,
+            name: name.to_owned(),
+            is_loop,
+        });
     }
 
     pub fn end_thread(&mut self, index: u32) {
@@ -218,8 +227,15 @@ impl Stage {
             self.pass(tick);
             self.tick();
             let planned = (tick - ATTACHED_AT) / self.period + 1;
-            self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let off = if self.jitter == 0 { self.period / 2 } else { (self.random >> 33) % self.jitter };
+            self.random = self
+                .random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let off = if self.jitter == 0 {
+                self.period / 2
+            } else {
+                (self.random >> 33) % self.jitter
+            };
             self.next_tick = (ATTACHED_AT + planned * self.period + off).max(tick + 1);
         }
         self.pass(until);
@@ -244,7 +260,11 @@ impl Stage {
             match actor.doing {
                 Doing::Run => {
                     actor.cpu += passed;
-                    let owner = if let Owner::Session(key) = actor.owner { Some(key) } else { None };
+                    let owner = if let Owner::Session(key) = actor.owner {
+                        Some(key)
+                    } else {
+                        None
+                    };
                     *self.truth.entry(owner).or_default() += passed;
                     let ticked = until / SCHEDULER_TICK * SCHEDULER_TICK;
                     if ticked > self.now {
@@ -320,7 +340,10 @@ impl Stage {
             }],
             tasks: 7,
             asyncio_imported: true,
-            pool: self.draining.map(|draining| PoolFacts { draining: Some(draining), ..PoolFacts::default() }),
+            pool: self.draining.map(|draining| PoolFacts {
+                draining: Some(draining),
+                ..PoolFacts::default()
+            }),
             rss_bytes: self.rss,
             host: HostFacts::default(),
             unreadable: 0,
@@ -352,7 +375,11 @@ impl Stage {
 
 /// The row of a session.
 pub fn row<'a>(report: &'a Report, id: &str) -> &'a SessionReport {
-    report.sessions.iter().find(|row| row.session_id == id).unwrap_or_else(|| panic!("no row {id}"))
+    report
+        .sessions
+        .iter()
+        .find(|row| row.session_id == id)
+        .unwrap_or_else(|| panic!("no row {id}"))
 }
 
 /// Rows and unattributed add up to the worker, in the window.
@@ -360,6 +387,14 @@ pub fn assert_adds_up(report: &Report) {
     let Some(total) = report.worker.cpu_pct else { return };
     let rows: f64 = report.sessions.iter().map(|row| row.cpu_pct.unwrap()).sum();
     let sum = rows + report.unattributed.cpu_pct.unwrap();
-    assert!((sum - total).abs() <= 1e-6 * total.max(1.0), "{rows} of sessions, {sum} in all, of {total}");
-    assert!(report.sessions.iter().all(|row| row.cpu_pct.unwrap() >= 0.0 && row.cpu_s.unwrap() >= 0.0));
+    assert!(
+        (sum - total).abs() <= 1e-6 * total.max(1.0),
+        "{rows} of sessions, {sum} in all, of {total}"
+    );
+    assert!(
+        report
+            .sessions
+            .iter()
+            .all(|row| row.cpu_pct.unwrap() >= 0.0 && row.cpu_s.unwrap() >= 0.0)
+    );
 }

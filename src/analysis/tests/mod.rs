@@ -1,0 +1,7 @@
+//! Scenarios played on a `stage`, and every figure that comes of them; and what must hold for any observations at all.
+
+mod blocks;
+mod cpu;
+mod properties;
+mod rows;
+mod stage;
