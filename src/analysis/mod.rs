@@ -28,7 +28,9 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
-use crate::model::{Batch, Block, Census, Ending, Hello, Nanos, Observation, Owner, Report, State, ThreadIndex};
+use crate::model::{
+    Batch, Block, CausesMs, Census, Ending, Hello, Nanos, Observation, Owner, Report, State, ThreadIndex,
+};
 use block_log::{Asked, BlockLog};
 use blocks::Stretch;
 use moment::{Before, Moment};
@@ -142,9 +144,13 @@ impl Engine {
         reporting::assemble(self, self.instant(now), &window)
     }
 
-    /// A block that began before the attach goes on, and has passed the threshold.
+    /// A block that began before the attach goes on, and has passed the threshold also without what the machine did.
     pub fn emergency(&self) -> bool {
-        self.log.going_on().any(|entry| entry.block.duration_is_lower_bound)
+        let threshold = self.settings.slow_threshold.as_millis_f64();
+        let own = |c: &CausesMs| c.cpu + c.syscall + c.gil + c.gc + c.unknown;
+        self.log
+            .going_on()
+            .any(|entry| entry.block.duration_is_lower_bound && own(&entry.block.causes_ms) >= threshold)
     }
 
     /// Blocks, newest first: those that go on, then the last thousand that ended.
