@@ -6,7 +6,7 @@ use super::signals::Signals;
 use super::socket::Socket;
 use super::wire::{self, AttachOptions, Reading};
 use super::worker::Worker;
-use super::{find, json, live, once, output, snapshot};
+use super::{find, json, live, once, output};
 use crate::demo::Demo;
 use crate::model::{Pid, Report};
 use crate::process;
@@ -66,7 +66,12 @@ fn worker(pid: Pid, plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
 }
 
 fn socket(path: &Path, look: &Look) -> anyhow::Result<()> {
-    let mut socket = Socket::open(path, look.refresh);
+    let period = if look.shape == Shape::Json {
+        look.window
+    } else {
+        look.refresh
+    };
+    let mut socket = Socket::open(path, period);
     if look.shape == Shape::Live {
         return Ok(live::watch(&mut socket, look, &Signals::listen()?)?);
     }
@@ -82,10 +87,9 @@ fn socket(path: &Path, look: &Look) -> anyhow::Result<()> {
         }
         let Some(answer) = socket.next() else { continue };
         let text = shown(&answer?, look);
-        match look.shape {
-            Shape::Once => return Ok(output::write(&text)?),
-            Shape::OnceJson => return Ok(output::write(&snapshot::without_inventions(&text))?),
-            _ => output::write(&snapshot::without_inventions(&text))?,
+        output::write(&text)?;
+        if look.shape != Shape::Json {
+            return Ok(());
         }
     }
 }
