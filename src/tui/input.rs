@@ -22,6 +22,10 @@ pub enum Input {
     Gone,
 }
 
+/// How long crossterm may look for more after it was found that there is something. Its `use-dev-tty` source, which
+/// unlike the other one does not lose what is left of a paste of more than 1,024 bytes, sees nothing at all in no time.
+const LOOK: Duration = Duration::from_millis(1);
+
 /// Starts the input thread. It ends when `deliver` says false, or with the terminal.
 pub fn events(deliver: impl FnMut(Input) -> bool + Send + 'static) -> io::Result<JoinHandle<()>> {
     let tty = tty()?;
@@ -42,8 +46,8 @@ fn tty() -> io::Result<OwnedFd> {
     }
 }
 
-/// crossterm is asked only when there is something to read: its own wait never returns from a terminal that hung up,
-/// and turns in a circle at full speed.
+/// crossterm is asked only when there is something to read: its own wait does not say that a terminal hung up, and
+/// turns in a circle at full speed.
 fn follow(tty: &OwnedFd, mut resized: UnixStream, mut deliver: impl FnMut(Input) -> bool) {
     loop {
         let mut ready = [
@@ -76,9 +80,9 @@ fn follow(tty: &OwnedFd, mut resized: UnixStream, mut deliver: impl FnMut(Input)
     deliver(Input::Gone);
 }
 
-/// Delivers everything that can be read without waiting; false: nobody wants any more.
+/// Delivers everything that can be read; false: nobody wants any more.
 fn read_all(deliver: &mut impl FnMut(Input) -> bool) -> io::Result<bool> {
-    while event::poll(Duration::ZERO)? {
+    while event::poll(LOOK)? {
         let input = match event::read()? {
             Event::Key(key) => key_of(key).map(Input::Key),
             Event::Resize(..) => Some(Input::Resize),

@@ -147,6 +147,26 @@ mod tests {
     }
 
     #[test]
+    fn every_character_that_acts_or_hides_is_known() {
+        let ranges = [
+            0..=0x1f,
+            0x7f..=0x9f,
+            0x200b..=0x200f,
+            0x2028..=0x202e,
+            0x2060..=0x206f,
+            0xe0000..=0xe007f,
+        ];
+        for code in ranges.into_iter().flatten().chain([0xad, 0x61c, 0xfeff]) {
+            assert!(char::from_u32(code).is_some_and(is_unprintable), "{code:x}");
+        }
+        assert!(
+            !"aé会🚀\u{301}\u{a0}\u{2010}\u{2027}\u{2030}"
+                .chars()
+                .any(is_unprintable)
+        );
+    }
+
+    #[test]
     fn languages_are_left_alone() {
         for text in [
             "plain",

@@ -62,7 +62,12 @@ fn a_session_that_ends_leaves_the_selection_to_its_neighbour_and_the_user_is_tol
         "{:?}",
         view.message()
     );
-    assert_ne!(selected_id(&view, &report).unwrap(), first);
+    let neighbour = view.rows(&report).shown[1].session_id.clone();
+    assert_eq!(
+        selected_id(&view, &report).unwrap(),
+        neighbour,
+        "the one that took its place"
+    );
 }
 
 #[test]
@@ -132,7 +137,23 @@ fn a_frozen_picture_stays_while_reports_go_on() {
     assert_eq!(picture.table.rows.len(), 6);
     assert!(picture.title.text().contains("FROZEN 12 s"), "{}", picture.title.text());
     let _ = view.update(Action::Freeze, &report, NOW);
-    assert_eq!(look(&mut view, &report, 80, 24).table.rows.len(), 0);
+    let thawed = look(&mut view, &report, 80, 24);
+    assert_eq!(thawed.table.rows.len(), 0);
+    assert!(!thawed.title.text().contains("FROZEN"));
+}
+
+#[test]
+fn the_help_scrolls_as_far_as_it_has_lines() {
+    let report = six();
+    let mut view = ViewState::default();
+    let _ = act(&mut view, &report, &[Action::Help, Action::Select(Step::Last)]);
+    let first = |picture: &Picture| picture.help.as_ref().map(|help| help.first);
+    let last = first(&look(&mut view, &report, 80, 24)).unwrap();
+    assert!(last > 0);
+    let _ = act(&mut view, &report, &[Action::Select(Step::Up)]);
+    assert_eq!(first(&look(&mut view, &report, 80, 24)), Some(last - 1));
+    let _ = act(&mut view, &report, &[Action::Close]);
+    assert_eq!(first(&look(&mut view, &report, 80, 24)), None);
 }
 
 #[test]
