@@ -177,8 +177,8 @@ impl Engine {
         for index in &batch.ended {
             self.thread_ended(*index);
         }
-        self.book(batch);
         self.blocks_go_on();
+        self.book(batch);
     }
 
     fn tick(&mut self, batch: &Batch, tick: &crate::model::Tick, ended: &mut Vec<(ThreadIndex, Stretch)>) {
@@ -263,7 +263,6 @@ impl Engine {
         let Some(mut thread) = self.threads.remove(index) else {
             return;
         };
-        thread.meter.finish(&mut thread.tally);
         self.booked.threads.entry(index).or_default().merge(&thread.tally);
         self.to_divide.push(index);
         let stretch = thread.blocks.finish();
@@ -304,6 +303,7 @@ impl Engine {
         let (sessions, hello, threads) = (&mut self.sessions, &self.hello, &self.threads);
         for (index, stretch) in ended {
             let asked = Asked {
+                slice: self.windows.next_slice(),
                 threshold: self.settings.slow_threshold,
                 wall_clock: &|at, suspended| wall_clock(hello, at, suspended),
                 labels: &|key| sessions.labels(key),
@@ -318,6 +318,7 @@ impl Engine {
     fn blocks_go_on(&mut self) {
         let (sessions, hello, threads) = (&self.sessions, &self.hello, &self.threads);
         let asked = Asked {
+            slice: self.windows.next_slice(),
             threshold: self.settings.slow_threshold,
             wall_clock: &|at, suspended| wall_clock(hello, at, suspended),
             labels: &|key| sessions.labels(key),
