@@ -4,7 +4,7 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use support::{Doc, FROM, Otop, Python, Target, any_python, once, one_python, pythons_of};
+use support::{Doc, FROM, Otop, Python, Target, WINDOW, any_python, once, one_python, pythons_of};
 
 /// Blocks one session from each place in turn; every block has its session and no session another's.
 fn every_place(python: &Python, event_loop: &str) {
@@ -39,20 +39,18 @@ fn every_place(python: &Python, event_loop: &str) {
     target.end("warm");
     let mut otop = Otop::follow(target.pid, &FROM);
     otop.fresh(1);
-    let mut wanted = BTreeMap::new();
+    let mut tries = BTreeMap::new();
     for (i, (place, kind)) in places.iter().enumerate() {
         let sid = format!("call-{i:04}");
-        target.block(&sid, 300, kind, place);
-        wanted.insert(sid, format!("{kind} in {place}"));
+        tries.insert(sid.clone(), block_undisturbed(&mut target, &sid, 300, kind, place));
     }
+    let all: usize = tries.values().sum();
     otop.until("all blocks are reported", |_, blame| {
-        blame
-            .blocks
-            .values()
-            .chain([&blame.nobody])
-            .map(Vec::len)
-            .sum::<usize>()
-            >= wanted.len()
+        let long = blame
+            .nobody
+            .iter()
+            .filter(|block| block["duration_ms"].as_f64() >= Some(200.0));
+        blame.of_at_least(200.0).values().sum::<usize>() + long.count() >= all
     });
     otop.settled();
     let found: BTreeMap<&String, usize> = otop
@@ -61,18 +59,36 @@ fn every_place(python: &Python, event_loop: &str) {
         .iter()
         .map(|(sid, blocks)| (sid, blocks.len()))
         .collect();
-    for (sid, what) in &wanted {
-        assert_eq!(
-            found.get(sid),
-            Some(&1),
-            "{}: {what}; found {found:?}; {:?}",
+    for ((sid, tries), what) in tries.iter().zip(&places) {
+        let times = found.get(sid).copied().unwrap_or(0);
+        // Only the last try was undisturbed: of those before it, nobody may be to blame but the machine.
+        assert!(
+            (1..=*tries).contains(&times),
+            "{}: {what:?} {tries} times: {found:?}; {:?}",
             target.what,
             otop.blame.nobody
         );
-        assert!(otop.blame.slow.contains(sid), "{}: {what}: never slow", target.what);
+        assert!(otop.blame.slow.contains(sid), "{}: {what:?}: never slow", target.what);
     }
-    let wanted: BTreeSet<String> = wanted.into_keys().collect();
+    let wanted: BTreeSet<String> = tries.into_keys().collect();
     assert_eq!(otop.blame.anybody(), wanted, "{}: an innocent is blamed", target.what);
+}
+
+/// Blocks until it was done without the machine's help: where others want the same CPU most of a block can be theirs,
+/// and then nobody in the worker is to blame. The target's own clocks tell. Returns how often it blocked.
+fn block_undisturbed(target: &mut Target, sid: &str, ms: u32, kind: &str, place: &str) -> usize {
+    for tries in 1..=8 {
+        let block = target.block(sid, ms, kind, place);
+        let [wall, cpu] = ["ms", "cpu_ms"].map(|key| block[key].as_f64().expect("milliseconds"));
+        let own = if kind == "sleep" { f64::from(ms) } else { cpu };
+        if own > wall * 0.75 {
+            return tries;
+        }
+    }
+    panic!(
+        "{}: no {ms} ms of CPU are to be had here at a stretch: too busy a machine to judge",
+        target.what
+    );
 }
 
 macro_rules! on_every_minor {
@@ -101,37 +117,46 @@ on_every_minor! {
     every_place_on_3_15 "3.15" "asyncio"
 }
 
+/// Nanoseconds that a thread has waited for a CPU: the kernel's own word on who is to blame.
+fn waited(target: &Target, thread: &serde_json::Value) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/task/{thread}/schedstat", target.pid)).expect("it lives");
+    stat.split_whitespace()
+        .nth(1)
+        .and_then(|number| number.parse().ok())
+        .expect("schedstat has three numbers")
+}
+
 /// The emergency itself: the loop has been stuck for a while when otop comes, and stays so.
 fn in_the_middle(python: &Python, event_loop: &str, kind: &str, place: &str) {
     let mut target = Target::sessions(python, event_loop, &["--sessions", "5", "--distractors", "40"]);
     let alive = target.alive();
-    target.begin_block("call-0003", 9000, kind, place);
-    let doc = once(target.pid, &FROM);
-    assert_eq!(doc.labels(), alive, "{}", target.what);
+    let begun = target.begin_block("call-0003", 9000, kind, place);
+    let what = format!("{} {kind} in {place}", target.what);
+    let mut args = FROM.to_vec();
+    args.extend(["--window", WINDOW]);
+    // Where the machine itself kept the blocker from running, it is to blame: then another look, within the same block.
+    let doc = (0..6).find_map(|_| {
+        let before = waited(&target, &begun["thread"]);
+        let doc = once(target.pid, &args);
+        assert_eq!(doc.labels(), alive, "{what}");
+        let share = (waited(&target, &begun["thread"]) - before) / 1e9 / doc.number("/quality/window_s");
+        (share < 0.3).then_some(doc)
+    });
+    let doc = doc.unwrap_or_else(|| panic!("{what}: too busy a machine to judge"));
     let ongoing: Vec<_> = doc.blocks().iter().filter(|block| block["ongoing"] == true).collect();
-    assert_eq!(
-        ongoing.len(),
-        1,
-        "{} {kind} in {place}: {:?}",
-        target.what,
-        doc.blocks()
-    );
+    assert_eq!(ongoing.len(), 1, "{what}: {:?}", doc.blocks());
     let block = ongoing[0];
-    assert_eq!(
-        block["session_id"], "call-0003",
-        "{} {kind} in {place}: {block}",
-        target.what
-    );
+    assert_eq!(block["session_id"], "call-0003", "{what}: {block}");
     assert!(block["started_at"].is_null(), "it began before otop looked: {block}");
     assert_eq!(block["duration_is_lower_bound"], true, "{block}");
-    assert_eq!(doc.row("call-0003")["status"], "slow", "{}", target.what);
+    assert_eq!(doc.row("call-0003")["status"], "slow", "{what}");
     let slow: Vec<_> = doc.rows().iter().filter(|row| row["status"] == "slow").collect();
-    assert_eq!(slow.len(), 1, "{}: {slow:?}", target.what);
+    assert_eq!(slow.len(), 1, "{what}: {slow:?}");
     if kind == "sleep" {
         // Its thread for commands still answers, and what it said before this answer has been read: no end among it.
         target.cpu();
         let over = target.said.iter().any(|event| event["ev"] == "block_end");
-        assert!(!over, "{}: otop came too late to have been in the middle", target.what);
+        assert!(!over, "{what}: otop came too late to have been in the middle");
     }
 }
 
