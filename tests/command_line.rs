@@ -58,6 +58,7 @@ fn usage_errors_are_claps_with_what_would_be_right() {
             "a path from a contextvar is not supported yet",
         ),
         (&["--session-from", ""], "a contextvar's name is needed"),
+        (&["--agent-from", "agent"], "--session-from <NAME>"),
         (&["--socket", "x", "--pid", "1"], "cannot be used with"),
         (&["--socket", "x", "--session-from", "y"], "cannot be used with"),
         (&["--statsu", "slow"], "tip: a similar argument exists: '--status'"),

@@ -24,7 +24,12 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("clap_mangen", &["cli"]),
     ("crossterm", &["tui", "cli"]),
     ("inferno", &["export"]),
-    ("nix", &["process", "memory", "source", "sampler", "tui", "cli", "demo"]),
+    (
+        "nix",
+        &[
+            "process", "memory", "cpython", "source", "sampler", "tui", "cli", "demo",
+        ],
+    ),
     ("object", &["memory", "cpython"]),
     ("procfs", &["process"]),
     ("py_spy", &["memory", "cpython"]),

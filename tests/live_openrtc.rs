@@ -5,6 +5,7 @@ mod support;
 
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use support::{Doc, Labels, Otop, Target, near, once, openrtc, run};
 
 /// Longer than anything that the packages themselves do in one step, shorter than what we do on purpose.

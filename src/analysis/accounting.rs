@@ -23,7 +23,6 @@ const MOST_WAITING: usize = 2048;
 struct Waiting {
     at: Nanos,
     session: Option<SessionKey>,
-    step: Option<u64>,
     /// Nanoseconds that it stands for.
     weight: f64,
     /// The kernel said Runnable; else it said nothing.
@@ -44,20 +43,19 @@ pub(super) struct CpuMeter {
 impl CpuMeter {
     /// Books a sample. True: the clock moved since it was last read.
     pub fn observe(&mut self, moment: &Moment<'_>, tally: &mut ThreadTally) -> bool {
-        let mut gap_weight = self.weight_of_gap(moment);
-        let grown = self.grown_delay(moment.sample.run_delay);
-        if grown > 0.0 {
-            // What no sample stands for is the first to have been the wait.
-            let in_gap = grown.min(gap_weight);
-            gap_weight -= in_gap;
-            self.take_back(grown - in_gap, moment.at);
+        let in_gap = on_cpu_in_gap(moment);
+        let waited = self.grown_delay(moment.sample.run_delay);
+        // What no sample stands for is the first to have been the wait.
+        let waited_in_gap = waited.min(in_gap);
+        if waited > 0.0 {
+            self.take_back(waited - waited_in_gap, moment.at);
         }
+        let gap_weight = (in_gap - waited_in_gap).min(self.most_run(moment));
         if gap_weight > 0.0 {
             let same = moment.same_step_as_before();
             self.waiting.push_back(Waiting {
                 at: moment.at,
                 session: if same { session_of(moment.sample.owner) } else { None },
-                step: moment.sample.step.filter(|_| same),
                 weight: gap_weight,
                 said_runnable: true,
             });
@@ -67,7 +65,6 @@ impl CpuMeter {
             self.waiting.push_back(Waiting {
                 at: moment.at,
                 session: session_of(moment.sample.owner),
-                step: moment.sample.step,
                 weight: moment.period.0 as f64,
                 said_runnable: moment.sample.state == State::Runnable,
             });
@@ -82,21 +79,11 @@ impl CpuMeter {
         moved
     }
 
-    /// Books what still waits, when the thread has ended.
-    pub fn finish(&mut self, tally: &mut ThreadTally) {
-        self.book(0.0, tally);
-    }
-
-    /// The thread's time on a CPU in a gap for which no sample stands, as far as its two ends tell, nanoseconds.
-    fn weight_of_gap(&self, moment: &Moment<'_>) -> f64 {
-        let excess = moment.excess();
-        let Some(before) = moment.before else { return 0.0 };
-        let ends = [before.sample.state, moment.sample.state];
-        let on_cpu = ends.iter().filter(|state| looks_on_cpu(**state)).count() as f64 / 2.0;
+    /// The longest that the thread can have run since its clock was last read, staleness allowed for, nanoseconds.
+    fn most_run(&self, moment: &Moment<'_>) -> f64 {
         match (moment.sample.cpu, self.cpu) {
-            // It cannot have run for longer than its clock says, staleness allowed for.
-            (Some(now), Some(then)) => (excess * on_cpu).min((now - then + CLOCK_STANDS_STILL).0 as f64),
-            _ => excess * on_cpu,
+            (Some(now), Some(then)) => (now - then + CLOCK_STANDS_STILL).0 as f64,
+            _ => f64::INFINITY,
         }
     }
 
@@ -110,19 +97,15 @@ impl CpuMeter {
 
     /// A wait for a CPU, `delay` nanoseconds long, ended somewhere between the last reading of the clocks and `now`.
     /// Each sample loses the share of its weight that is the chance of its having lain in the wait, if every end is
-    /// equally likely. A thread that waits cannot change its step, so no sample of an earlier step can have.
+    /// equally likely. Samples from before the last reading that still wait here have seen the clock stand still: the
+    /// thread has not run since, so they are all of the step in which it waits.
     fn take_back(&mut self, delay: f64, now: Nanos) {
         let (then, now) = (self.asked_at.0 as f64, now.0 as f64);
         if delay <= 0.0 || now <= then {
             return;
         }
-        let mut waiting_step = None;
         for sample in self.waiting.iter_mut().rev() {
             let at = sample.at.0 as f64;
-            if at <= then && *waiting_step.get_or_insert((sample.session, sample.step)) != (sample.session, sample.step)
-            {
-                break;
-            }
             let chance = ((now.min(at + delay) - then.max(at)) / (now - then)).clamp(0.0, 1.0);
             sample.weight *= 1.0 - chance;
             if chance <= 0.0 && at <= then {
@@ -169,4 +152,11 @@ impl CpuMeter {
     pub fn entries(&self) -> usize {
         self.waiting.len()
     }
+}
+
+/// The thread's time on a CPU in a gap for which no sample stands, as far as its two ends tell, nanoseconds.
+fn on_cpu_in_gap(moment: &Moment<'_>) -> f64 {
+    let Some(before) = moment.before else { return 0.0 };
+    let ends = [before.sample.state, moment.sample.state];
+    moment.excess() * ends.iter().filter(|state| looks_on_cpu(**state)).count() as f64 / 2.0
 }

@@ -18,8 +18,8 @@ pub(super) struct Entry {
     holder_session: Option<SessionKey>,
     pub began: Nanos,
     pub until: Nanos,
-    /// The last tick that told something of it.
-    pub known_at: Nanos,
+    /// The number of the slice in which something was last told of it.
+    told_in: u64,
     pub block: Block,
 }
 
@@ -32,6 +32,8 @@ pub(super) struct BlockLog {
 
 /// What the log has to ask others.
 pub(super) struct Asked<'a> {
+    /// The number of the slice that what is told now will lie in.
+    pub slice: u64,
     pub threshold: Nanos,
     /// `CLOCK_REALTIME` seconds of an instant, given how long the machine had been suspended by then.
     pub wall_clock: &'a dyn Fn(Nanos, Nanos) -> f64,
@@ -65,11 +67,12 @@ impl BlockLog {
         self.ongoing.values()
     }
 
-    /// The blocks of a window that began at `start`: what was told of them after that, newest first.
-    pub fn since(&self, start: Nanos) -> Vec<Block> {
+    /// The blocks of a window that began with this slice, newest first: those that go on, and those that were told of
+    /// since. An end is told a little after it was; so every end is in some tumbling window, and in no more than one.
+    pub fn since(&self, slice: u64) -> Vec<Block> {
         let mut entries: Vec<&Entry> = self
             .entries()
-            .filter(|entry| entry.block.ongoing || entry.until.max(entry.known_at) > start)
+            .filter(|entry| entry.block.ongoing || entry.told_in >= slice)
             .collect();
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.began));
         entries.into_iter().map(|entry| entry.block.clone()).collect()
@@ -114,7 +117,7 @@ fn entry(stretch: &Stretch, ongoing: bool, asked: &Asked<'_>) -> Option<Entry> {
         holder_session: verdict.holder_session,
         began: stretch.began,
         until: stretch.until,
-        known_at: stretch.known_at,
+        told_in: asked.slice,
         block: block(stretch, ongoing, &verdict, asked),
     };
     for key in [verdict.culprit, stretch.owner, verdict.holder_session]

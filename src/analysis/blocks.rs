@@ -28,8 +28,6 @@ pub(super) struct Stretch {
     pub suspended_before: Nanos,
     /// The end; of an ongoing one, up to where it was seen.
     pub until: Nanos,
-    /// When that was known: the tick that saw its end, or saw it last.
-    pub known_at: Nanos,
     /// The session of the step: the last one that was proved, since a step may set its id itself.
     pub owner: Option<SessionKey>,
     pub went: WhereTimeWent,
@@ -69,7 +67,6 @@ impl BlockMachine {
                 stretch.went.go_on(&before.sample, &moment, suspended);
                 stretch.suspended += suspended;
                 stretch.until = moment.at;
-                stretch.known_at = moment.at;
                 if now.is_some_and(|now| matches!(now, StuckIn::Step(_))) {
                     stretch.owner = session_of(moment.sample.owner).or(stretch.owner);
                 }
@@ -77,7 +74,6 @@ impl BlockMachine {
                 let tail = half_gap(&moment);
                 stretch.went.end(&before.sample, &moment, tail.0 as f64);
                 stretch.until = before.at + tail;
-                stretch.known_at = moment.at;
                 ended = self.stretch.take();
             }
         }
@@ -110,7 +106,7 @@ impl BlockMachine {
         let lost = self
             .stretch
             .as_ref()
-            .is_some_and(|stretch| now - stretch.known_at > LOST_SIGHT);
+            .is_some_and(|stretch| now - stretch.until > LOST_SIGHT);
         if lost { self.stretch.take() } else { None }
     }
 }
@@ -124,21 +120,21 @@ fn stuck_in(moment: &Moment<'_>) -> Option<StuckIn> {
 }
 
 /// Whether two samples that look stuck in the same are one stretch. A step's serial number proves it. Between steps a
-/// loop may have slept and woken in a gap without running anything, so a gap has to be accounted for: by clocks that
-/// show that it wanted to go on all the time, or by what it waited for at both ends.
+/// loop may have slept in a gap, and woken, without running anything; then its clocks show less than the gap. Clocks that
+/// stand still prove that it did not run at all, so that it waits where it waited.
 fn proves_no_progress(before: &Before, moment: &Moment<'_>) -> bool {
     if moment.sample.step.is_some() || moment.excess() == 0.0 {
         return true;
     }
-    if before.sample.state == moment.sample.state && moment.sample.state != State::Runnable {
-        return true;
-    }
-    let grown = |now: Option<Nanos>, then: Option<Nanos>| match (now, then) {
-        (Some(now), Some(then)) => now - then,
+    let (Some(cpu_before), Some(cpu)) = (before.sample.cpu, moment.sample.cpu) else {
+        return false;
+    };
+    let waited = match (before.sample.run_delay, moment.sample.run_delay) {
+        (Some(then), Some(now)) => now - then,
         _ => Nanos::ZERO,
     };
-    let wanted = grown(moment.sample.cpu, before.sample.cpu) + grown(moment.sample.run_delay, before.sample.run_delay);
-    wanted.0 as f64 >= moment.gap().0 as f64 / 2.0
+    let wanted = cpu - cpu_before + waited;
+    cpu == cpu_before || wanted.0 as f64 >= moment.gap().0 as f64 / 2.0
 }
 
 /// Half of the way to the neighbouring sample; where ticks are missing, no more than where it would have been: what was
@@ -159,7 +155,6 @@ fn begin(stuck_in: StuckIn, moment: &Moment<'_>) -> Stretch {
         began_unseen: moment.before.is_none(),
         suspended_before: moment.suspended,
         until: moment.at,
-        known_at: moment.at,
         owner: match stuck_in {
             StuckIn::Step(_) => session_of(moment.sample.owner),
             StuckIn::Between(_) => None,

@@ -47,11 +47,6 @@ impl ClockWatch {
         grow(&mut self.run_delay, sample.run_delay);
     }
 
-    /// The thread's clock is known, so that not running can be told from running.
-    pub fn is_known(&self) -> bool {
-        self.cpu.is_some()
-    }
-
     /// On a CPU, nanoseconds.
     pub fn ran(&self) -> f64 {
         length(self.cpu)

@@ -28,7 +28,9 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
-use crate::model::{Batch, Block, Census, Ending, Hello, Nanos, Observation, Owner, Report, State, ThreadIndex};
+use crate::model::{
+    Batch, Block, CausesMs, Census, Ending, Hello, Nanos, Observation, Owner, Report, State, ThreadIndex,
+};
 use block_log::{Asked, BlockLog};
 use blocks::Stretch;
 use moment::{Before, Moment};
@@ -142,9 +144,13 @@ impl Engine {
         reporting::assemble(self, self.instant(now), &window)
     }
 
-    /// A block that began before the attach goes on, and has passed the threshold.
+    /// A block that began before the attach goes on, and has passed the threshold also without what the machine did.
     pub fn emergency(&self) -> bool {
-        self.log.going_on().any(|entry| entry.block.duration_is_lower_bound)
+        let threshold = self.settings.slow_threshold.as_millis_f64();
+        let own = |c: &CausesMs| c.cpu + c.syscall + c.gil + c.gc + c.unknown;
+        self.log
+            .going_on()
+            .any(|entry| entry.block.duration_is_lower_bound && own(&entry.block.causes_ms) >= threshold)
     }
 
     /// Blocks, newest first: those that go on, then the last thousand that ended.
@@ -171,8 +177,8 @@ impl Engine {
         for index in &batch.ended {
             self.thread_ended(*index);
         }
-        self.book(batch);
         self.blocks_go_on();
+        self.book(batch);
     }
 
     fn tick(&mut self, batch: &Batch, tick: &crate::model::Tick, ended: &mut Vec<(ThreadIndex, Stretch)>) {
@@ -257,7 +263,6 @@ impl Engine {
         let Some(mut thread) = self.threads.remove(index) else {
             return;
         };
-        thread.meter.finish(&mut thread.tally);
         self.booked.threads.entry(index).or_default().merge(&thread.tally);
         self.to_divide.push(index);
         let stretch = thread.blocks.finish();
@@ -298,6 +303,7 @@ impl Engine {
         let (sessions, hello, threads) = (&mut self.sessions, &self.hello, &self.threads);
         for (index, stretch) in ended {
             let asked = Asked {
+                slice: self.windows.next_slice(),
                 threshold: self.settings.slow_threshold,
                 wall_clock: &|at, suspended| wall_clock(hello, at, suspended),
                 labels: &|key| sessions.labels(key),
@@ -312,6 +318,7 @@ impl Engine {
     fn blocks_go_on(&mut self) {
         let (sessions, hello, threads) = (&self.sessions, &self.hello, &self.threads);
         let asked = Asked {
+            slice: self.windows.next_slice(),
             threshold: self.settings.slow_threshold,
             wall_clock: &|at, suspended| wall_clock(hello, at, suspended),
             labels: &|key| sessions.labels(key),

@@ -67,7 +67,6 @@ pub(super) fn assemble(engine: &Engine, now: Nanos, window: &Tally) -> Report {
         }
     }
     sessions.sort_by(|one, other| one.session_id.cmp(&other.session_id));
-    let start = window.span.map_or(now, |(start, _)| start);
     Report {
         schema: SCHEMA,
         worker: worker::report(engine, now, window),
@@ -77,7 +76,9 @@ pub(super) fn assemble(engine: &Engine, now: Nanos, window: &Tally) -> Report {
             cpu_s: engine.last_tick.map(|_| unattributed_since_attach.max(0.0) / 1e9),
             loop_pct: context.of_loop(unattributed_held.max(0.0)),
         },
-        blocks: engine.log.since(start),
+        blocks: engine
+            .log
+            .since(window.first_slice.unwrap_or(engine.windows.next_slice())),
         quality: quality(engine, window),
     }
 }

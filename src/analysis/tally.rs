@@ -76,14 +76,12 @@ impl ThreadTally {
         self.elapsed += other.elapsed;
     }
 
-    /// The clock's growth, divided by the samples. Without a sample on a CPU it is nobody's.
+    /// The clock's growth, divided by the samples. Without a sample on a CPU it is no session's.
     fn cpu_shares(&self) -> Shares {
         let mut shares = Shares::default();
         let weights = self.on_cpu.total();
         if weights > 0.0 {
             shares.add_scaled(&self.on_cpu, self.cpu / weights);
-        } else {
-            shares.add(None, self.cpu);
         }
         shares
     }
@@ -104,6 +102,8 @@ impl ThreadTally {
 pub(super) struct Tally {
     /// Where the stretch begins and ends; None while it is empty.
     pub span: Option<(Nanos, Nanos)>,
+    /// The number of its first slice.
+    pub first_slice: Option<u64>,
     /// What the whole worker used on CPUs, nanoseconds; at least the sum over `threads`.
     pub total_cpu: f64,
     /// What otop itself used, nanoseconds; None while that is not known.
@@ -133,6 +133,7 @@ impl Tally {
             (Some((start, end)), Some((other_start, other_end))) => Some((start.min(other_start), end.max(other_end))),
             (mine, theirs) => mine.or(theirs),
         };
+        self.first_slice = self.first_slice.or(other.first_slice);
         self.total_cpu += other.total_cpu;
         self.otop_cpu = match (self.otop_cpu, other.otop_cpu) {
             (Some(mine), Some(theirs)) => Some(mine + theirs),

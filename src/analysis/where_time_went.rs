@@ -121,10 +121,6 @@ impl WhereTimeWent {
     }
 
     fn divide_runnable(&self, ongoing: bool, parts: &mut Parts) {
-        if !self.clocks.is_known() {
-            parts.unknown += self.runnable + self.not_said;
-            return;
-        }
         let mut left = self.runnable;
         let mut waited = self.clocks.waited();
         let mut ran = self.clocks.ran();

@@ -20,6 +20,7 @@ const SECOND: u64 = 1_000_000_000;
 pub(super) struct Windows {
     length: Nanos,
     slices: VecDeque<Tally>,
+    next_slice: u64,
     tumbling: Tally,
     epoch: Tally,
     /// All that the worker used since attach, nanoseconds.
@@ -33,6 +34,7 @@ impl Windows {
         Windows {
             length,
             slices: VecDeque::new(),
+            next_slice: 0,
             tumbling: Tally::default(),
             epoch: Tally::default(),
             total_cpu: 0.0,
@@ -43,14 +45,9 @@ impl Windows {
 
     /// Takes over what one batch said. `process_cpu` is the worker's clock at its end.
     pub fn add(&mut self, mut batch: Tally, process_cpu: Option<Nanos>) {
-        if let Some(last) = self.slices.back()
-            && let Some((_, end)) = last.span
-            && let Some((start, _)) = &mut batch.span
-        {
-            // No time is left out between two slices, and none counted twice.
-            *start = end;
-        }
         let of_threads = batch.threads.values().map(|thread| thread.cpu).sum();
+        batch.first_slice = Some(self.next_slice);
+        self.next_slice += 1;
         batch.total_cpu = self.total.grow(of_threads, process_cpu);
         self.total_cpu += batch.total_cpu;
         self.tumbling.merge(&batch);
@@ -71,6 +68,11 @@ impl Windows {
         {
             self.slices.pop_front();
         }
+    }
+
+    /// The number that the next slice will have.
+    pub fn next_slice(&self) -> u64 {
+        self.next_slice
     }
 
     /// When the last tick was; zero before the first.

@@ -41,7 +41,9 @@ pub(super) fn report(engine: &Engine, now: Nanos, window: &Tally) -> WorkerRepor
         cpu_history: engine.windows.history(),
         system: system(census.map(|census| &census.host), hello.vcpus),
         condition: condition(engine, census),
-        asyncio_imported: census.is_some_and(|census| census.asyncio_imported),
+        // Before the first walk nothing is known of it.
+        asyncio_imported: census.is_none_or(|census| census.asyncio_imported),
+        is_served: false,
     }
 }
 

@@ -45,6 +45,9 @@ pub enum CliError {
     SocketStrange { path: PathBuf, reason: String },
     #[error(transparent)]
     Demo(#[from] DemoError),
+    /// Drawing fails only where there is nobody left who could look.
+    #[error("the terminal is gone: {0}")]
+    TerminalGone(std::io::Error),
     #[error("{what}: {error}")]
     Output { what: String, error: std::io::Error },
 }
@@ -53,7 +56,11 @@ impl CliError {
     /// Writing failed because nobody reads any more, which is how a pipe or a terminal says that it was enough.
     pub fn is_closed_output(&self) -> bool {
         use nix::libc::{EIO, EPIPE};
-        matches!(self, CliError::Output { error, .. } if matches!(error.raw_os_error(), Some(EPIPE | EIO)))
+        match self {
+            CliError::TerminalGone(_) => true,
+            CliError::Output { error, .. } => matches!(error.raw_os_error(), Some(EPIPE | EIO)),
+            _ => false,
+        }
     }
 
     pub fn exit(&self) -> Exit {
@@ -68,6 +75,7 @@ impl CliError {
             | CliError::SocketSilent { .. }
             | CliError::SocketStrange { .. }
             | CliError::Demo(_)
+            | CliError::TerminalGone(_)
             | CliError::Output { .. } => Exit::Other,
         }
     }
@@ -88,7 +96,7 @@ impl CliError {
             CliError::SocketSilent { .. } => "sudo otop --pid PID, with the worker's PID".to_owned(),
             CliError::SocketStrange { .. } => "sudo otop (needs no socket)".to_owned(),
             CliError::Demo(_) => "sudo apt install python3".to_owned(),
-            CliError::Output { .. } => return None,
+            CliError::TerminalGone(_) | CliError::Output { .. } => return None,
         })
     }
 }

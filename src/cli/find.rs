@@ -7,7 +7,7 @@ use super::wire::{Probe, Reading};
 use crate::model::Pid;
 use crate::process::candidates::{Candidate, candidates};
 use crate::view::{printable, width};
-use std::io::{BufRead, Write};
+use std::io::BufRead;
 
 /// A process that runs an event loop.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub fn worker(reading: &dyn Reading, may_ask: bool, list_on_stdout: bool) -> Res
             let list = list(&found, output::width(), false);
             match list_on_stdout {
                 true => output::write(&list)?,
-                false => eprint(&list),
+                false => output::say_line(&list),
             }
             Err(CliError::SeveralWorkers {
                 count: found.len(),
@@ -145,11 +145,6 @@ fn cut(line: &str, room: usize) -> String {
     }
     kept.push('…');
     kept
-}
-
-fn eprint(text: &str) {
-    // There is nobody left to tell if this fails.
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ pub fn watch(figures: &mut dyn Figures, look: &Look, signals: &Signals) -> Resul
             is_stale = true;
         }
         if is_stale {
-            screen.draw(&mut view, &report, at).map_err(terminal)?;
+            screen.draw(&mut view, &report, at).map_err(CliError::TerminalGone)?;
         }
         figures.take_in(STEP.min(Duration::from(next - now())));
         #[cfg(debug_assertions)]
@@ -108,7 +108,7 @@ fn take_keys(
             (Effect::Quit, _) => return Ok(Answer::Quit),
             (Effect::Refresh, _) | (_, Answer::Refresh) => Answer::Refresh,
             (Effect::Copy(text), _) => {
-                screen.copy(&text).map_err(terminal)?;
+                screen.copy(&text).map_err(CliError::TerminalGone)?;
                 Answer::Redraw
             }
             (Effect::Nothing, _) => Answer::Redraw,

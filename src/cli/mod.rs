@@ -42,7 +42,7 @@ pub fn main(reading: &dyn wire::Reading) -> ExitCode {
     // The terminal is given back while the stack unwinds.
     let result = catch_unwind(AssertUnwindSafe(|| run::run(&plan, reading)));
     if let Some(note) = crash::noted() {
-        eprintln!("{}", crash::line(&note));
+        output::say_line(&crash::line(&note));
         return ExitCode::from(Exit::Other as u8);
     }
     finish(result.unwrap_or(Ok(())))
@@ -54,6 +54,6 @@ fn finish(result: anyhow::Result<()>) -> ExitCode {
     if cause.is_some_and(CliError::is_closed_output) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("{}", error::line(&error));
+    output::say_line(&error::line(&error));
     ExitCode::from(cause.map_or(Exit::Other, CliError::exit) as u8)
 }

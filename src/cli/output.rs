@@ -58,10 +58,10 @@ pub fn wants_colour() -> bool {
 
 /// A word for the user, not for what reads standard output.
 pub fn say(word: &str) {
-    // There is nobody left to tell if this fails.
-    let _ = writeln!(
-        std::io::stderr(),
-        "{}",
-        crate::view::printable(&format!("otop: {word}"))
-    );
+    say_line(&crate::view::printable(&format!("otop: {word}")));
+}
+
+/// A line, or several, on standard error. Not `eprintln!`, which panics where nobody reads.
+pub fn say_line(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", line.trim_end_matches('\n'));
 }

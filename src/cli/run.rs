@@ -4,14 +4,18 @@ use super::error::CliError;
 use super::plan::{Look, Naming, Plan, Shape, Target};
 use super::signals::Signals;
 use super::socket::Socket;
-use super::wire::{self, AttachOptions, Reading};
+use super::wire::{self, AttachOptions, Attached, Reading};
 use super::worker::Worker;
-use super::{find, json, live, once, output, snapshot};
+use super::{find, json, live, once, output};
 use crate::demo::Demo;
 use crate::model::{Pid, Report};
 use crate::process;
 use crate::source::error::AttachError;
 use std::path::Path;
+use std::time::Duration;
+
+/// How long a process may take to become a Python.
+const SETTING_UP: Duration = Duration::from_secs(1);
 
 pub fn run(plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
     for word in plan.look.words.iter().filter(|_| plan.look.shape != Shape::Live) {
@@ -49,7 +53,7 @@ fn worker(pid: Pid, plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
         agent_from,
         tenant_from,
     };
-    let attached = reading.attach(pid, &options).map_err(CliError::from)?;
+    let attached = attach(pid, &options, reading).map_err(CliError::from)?;
     let mut worker = Worker::new(attached, &plan.look);
     match plan.look.shape {
         Shape::Live => live::watch(&mut worker, &plan.look, &Signals::listen()?)?,
@@ -65,8 +69,36 @@ fn worker(pid: Pid, plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Attaches. A process that has only just been started may still be the shell that starts it, or an interpreter that is
+/// not set up yet; neither is held against it.
+fn attach(pid: Pid, options: &AttachOptions, reading: &dyn Reading) -> Result<Attached, AttachError> {
+    loop {
+        let error = match reading.attach(pid, options) {
+            Ok(attached) => return Ok(attached),
+            Err(error) => error,
+        };
+        let may_pass = matches!(
+            error,
+            AttachError::NotPython { .. }
+                | AttachError::Unknown { .. }
+                | AttachError::LayoutRefused { .. }
+                | AttachError::Io { .. }
+        );
+        let is_young = || process::uptime(pid).is_ok_and(|uptime| uptime < SETTING_UP);
+        if !may_pass || !is_young() {
+            return Err(error);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 fn socket(path: &Path, look: &Look) -> anyhow::Result<()> {
-    let mut socket = Socket::open(path, look.refresh);
+    let period = if look.shape == Shape::Json {
+        look.window
+    } else {
+        look.refresh
+    };
+    let mut socket = Socket::open(path, period);
     if look.shape == Shape::Live {
         return Ok(live::watch(&mut socket, look, &Signals::listen()?)?);
     }
@@ -82,10 +114,9 @@ fn socket(path: &Path, look: &Look) -> anyhow::Result<()> {
         }
         let Some(answer) = socket.next() else { continue };
         let text = shown(&answer?, look);
-        match look.shape {
-            Shape::Once => return Ok(output::write(&text)?),
-            Shape::OnceJson => return Ok(output::write(&snapshot::without_inventions(&text))?),
-            _ => output::write(&snapshot::without_inventions(&text))?,
+        output::write(&text)?;
+        if look.shape != Shape::Json {
+            return Ok(());
         }
     }
 }

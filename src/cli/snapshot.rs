@@ -61,18 +61,13 @@ pub fn nothing() -> Report {
         schema: SCHEMA,
         worker: WorkerReport {
             asyncio_imported: true,
+            is_served: true,
             ..WorkerReport::default()
         },
         sessions: Vec::new(),
         unattributed: Unattributed::default(),
         blocks: Vec::new(),
-        // NaN is JSON's null: a socket says nothing of how good its figures are.
-        quality: Quality {
-            window_s: f64::NAN,
-            hz_asked: f64::NAN,
-            hz_got: f64::NAN,
-            ..Quality::default()
-        },
+        quality: Quality::default(),
     }
 }
 
@@ -135,43 +130,10 @@ fn session(served: Session) -> SessionReport {
         pinned: served.pinned,
         tasks: None,
         blocks: 0,
-        blocked_ms: f64::NAN,
+        blocked_ms: 0.0,
         worst_block_ms: None,
         place: None,
     }
-}
-
-/// The document with `null` for what a socket does not say, where the types of the report have no room for it.
-pub fn without_inventions(document: &str) -> String {
-    use serde_json::Value;
-    let Ok(mut value) = serde_json::from_str::<Value>(document) else {
-        return document.to_owned();
-    };
-    let unknown = |place: Option<&mut Value>| {
-        if let Some(place) = place {
-            *place = Value::Null;
-        }
-    };
-    if value.pointer("/worker/pid") == Some(&Value::from(0)) {
-        unknown(value.pointer_mut("/worker/pid"));
-    }
-    for path in ["/worker/python", "/worker/loops", "/worker/cpu_history", "/blocks"] {
-        unknown(value.pointer_mut(path));
-    }
-    for name in ["samples", "torn", "unreadable", "dropped"] {
-        unknown(value.pointer_mut(&format!("/quality/{name}")));
-    }
-    for session in value
-        .get_mut("sessions")
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-    {
-        for name in ["blocks", "duration_is_lower_bound"] {
-            unknown(session.get_mut(name));
-        }
-    }
-    format!("{value}\n")
 }
 
 #[cfg(test)]
@@ -208,28 +170,6 @@ mod tests {
             (Status::Slow, Some(33.5), None)
         );
         assert_eq!((second.tenant.as_deref(), second.pinned), (None, true));
-    }
-
-    #[test]
-    fn the_document_invents_nothing() {
-        let report = report(SERVED.as_bytes(), None).expect("a snapshot");
-        let document = without_inventions(&serde_json::to_string(&report).expect("serializable"));
-        let value: serde_json::Value = serde_json::from_str(&document).expect("a document");
-        assert!(document.ends_with('\n'));
-        assert_eq!(value["sessions"][0]["session_id"], "AJ_000sYfnHPcRu");
-        for unknown in ["pid", "python", "loop", "cpu_pct", "rss_mb", "loops", "cpu_history"] {
-            assert!(value["worker"][unknown].is_null(), "{unknown}");
-        }
-        for unknown in ["blocks", "blocked_ms", "cpu_s", "where", "tasks"] {
-            assert!(value["sessions"][0][unknown].is_null(), "{unknown}");
-        }
-        assert!(
-            value["quality"]
-                .as_object()
-                .expect("quality")
-                .values()
-                .all(serde_json::Value::is_null)
-        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use crate::model::Report;
 use crate::view::{Options, choose_rows, is_unprintable};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
@@ -12,11 +13,52 @@ pub fn render(report: &Report, options: &Options) -> String {
     let rows = choose_rows(report, &options.filter, options.sort, &BTreeSet::new());
     let mut shown = report.clone();
     shown.sessions = rows.shown.into_iter().cloned().collect();
-    match serde_json::to_string(&shown) {
+    let line = match shown.worker.is_served {
+        false => serde_json::to_string(&shown),
+        true => serde_json::to_value(&shown).map(|value| without_inventions(value).to_string()),
+    };
+    match line {
         Ok(line) => escape(&line),
         // No map with odd keys and no failing serializer is in a report; a script sees at once that this is none.
         Err(error) => serde_json::json!({ "error": error.to_string() }).to_string(),
     }
+}
+
+/// The document with `null` for what a worker's own socket does not say, where the types have no room for it.
+fn without_inventions(mut document: Value) -> Value {
+    const UNKNOWN: [&str; 8] = [
+        "/worker/python",
+        "/worker/loops",
+        "/worker/cpu_history",
+        "/blocks",
+        "/quality/samples",
+        "/quality/torn",
+        "/quality/unreadable",
+        "/quality/dropped",
+    ];
+    let mut forget = |pointer: &str| {
+        if let Some(place) = document.pointer_mut(pointer) {
+            *place = Value::Null;
+        }
+    };
+    UNKNOWN.into_iter().for_each(&mut forget);
+    if document.pointer("/worker/pid") == Some(&Value::from(0)) {
+        document["worker"]["pid"] = Value::Null;
+    }
+    for session in document
+        .get_mut("sessions")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        for name in ["blocks", "blocked_ms", "duration_is_lower_bound"] {
+            session[name] = Value::Null;
+        }
+    }
+    for name in ["window_s", "hz_asked", "hz_got"] {
+        document["quality"][name] = Value::Null;
+    }
+    document
 }
 
 /// Writes DEL, C1, bidirectional and invisible characters as `\u….`, as JSON itself does with C0. They occur only
@@ -44,7 +86,6 @@ mod tests {
     use super::*;
     use crate::model::{Cause, Where};
     use crate::view::{Filter, Sort, sample};
-    use serde_json::Value;
     use std::collections::BTreeSet;
 
     fn keys(value: &Value) -> BTreeSet<&str> {
@@ -53,6 +94,25 @@ mod tests {
 
     fn words(text: &str) -> BTreeSet<&str> {
         text.split_whitespace().collect()
+    }
+
+    #[test]
+    fn of_a_worker_that_speaks_for_itself_nothing_is_invented() {
+        let mut report = sample::report(sample::six());
+        report.worker.is_served = true;
+        report.worker.pid = 0;
+        report.sessions[0].agent_name = Some("\u{9b}1m".to_owned());
+        let line = render(&report, &Options::default());
+        assert!(!line.chars().any(is_unprintable), "{line}");
+        let document: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(document["sessions"].as_array().unwrap().len(), 6);
+        for unknown in ["pid", "python", "loops", "cpu_history"] {
+            assert!(document["worker"][unknown].is_null(), "{unknown}");
+        }
+        for unknown in ["blocks", "blocked_ms"] {
+            assert!(document["sessions"][0][unknown].is_null(), "{unknown}");
+        }
+        assert!(document["quality"]["hz_got"].is_null() && document["blocks"].is_null());
     }
 
     fn full() -> Value {

@@ -50,8 +50,12 @@ pub struct WorkerReport {
     /// What happened to the worker, if something did: `exited`, `execed`, `stopped`, `lost: …`; None while it runs.
     #[serde(skip)]
     pub condition: Option<String>,
+    /// False only where it is known to be absent.
     #[serde(skip)]
     pub asyncio_imported: bool,
+    /// The worker itself serves all this at its socket; otop has measured nothing of it.
+    #[serde(skip)]
+    pub is_served: bool,
 }
 
 #[derive(Clone, Debug, Serialize)]

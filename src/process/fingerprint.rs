@@ -16,6 +16,8 @@ pub struct Fingerprint {
     /// Where its first stack begins. The kernel chooses it anew at every `exec`, which gives away a process that
     /// starts the very same program again. 0 where it may not be asked.
     stack: u64,
+    /// It has memory; a process that is ending loses it before it becomes a zombie.
+    has_memory: bool,
 }
 
 /// What became of a process.
@@ -48,6 +50,7 @@ impl Fingerprint {
             start_time: stat.starttime,
             program,
             stack: stat.startstack,
+            has_memory: stat.vsize > 0,
         })
     }
 
@@ -64,7 +67,8 @@ impl Fingerprint {
     fn compare(&self, now: &Fingerprint) -> Sameness {
         let changed_program = matches!((self.program, now.program), (Some(then), Some(now)) if then != now);
         let changed_stack = self.stack != 0 && now.stack != 0 && self.stack != now.stack;
-        if self.start_time != now.start_time {
+        let lost_memory = self.has_memory && !now.has_memory;
+        if self.start_time != now.start_time || lost_memory {
             Sameness::Exited
         } else if changed_program || changed_stack {
             Sameness::Execed
@@ -77,7 +81,7 @@ impl Fingerprint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
+    use std::io::{Read, Write};
     use std::process::{Command, Stdio};
 
     fn fingerprint() -> Fingerprint {
@@ -86,6 +90,7 @@ mod tests {
             start_time: 100,
             program: Some((1, 2)),
             stack: 0x7000,
+            has_memory: true,
         }
     }
 
@@ -121,6 +126,18 @@ mod tests {
     }
 
     #[test]
+    fn a_process_that_is_ending_has_ended() {
+        let now = Fingerprint {
+            has_memory: false,
+            stack: 0,
+            program: None,
+            ..fingerprint()
+        };
+        assert_eq!(fingerprint().compare(&now), Sameness::Exited);
+        assert_eq!(now.compare(&now), Sameness::Same, "a kernel thread never had any");
+    }
+
+    #[test]
     fn what_may_not_be_asked_proves_nothing() {
         let hidden = Fingerprint {
             program: None,
@@ -134,23 +151,21 @@ mod tests {
     #[test]
     fn an_exec_of_the_same_program_is_seen_and_so_is_the_end() {
         let mut child = Command::new("sh")
-            .args(["-c", "read line; exec sh -c 'read line'"])
+            .args(["-c", "echo up; read line; exec sh -c 'read line'"])
             .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()
             .expect("a shell starts");
         let pid = Pid(i32::try_from(child.id()).expect("a pid fits"));
-        // The child is a copy of this program until its own exec; wait for the shell.
-        let shell = loop {
-            let now = Fingerprint::of(pid).expect("it runs");
-            if super::super::comm(pid).is_ok_and(|name| name == "sh") {
-                break now;
-            }
-        };
-        let shell = if shell.still_same() == Sameness::Same {
-            shell
-        } else {
-            Fingerprint::of(pid).expect("it runs")
-        };
+        // The child is a copy of this program until its own exec; a shell that speaks has that behind it.
+        child
+            .stdout
+            .as_mut()
+            .expect("piped")
+            .read_exact(&mut [0; 2])
+            .expect("it says that it is up");
+        let shell = Fingerprint::of(pid).expect("it runs");
+        assert_eq!(shell.still_same(), Sameness::Same);
         let mut stdin = child.stdin.take().expect("piped");
         writeln!(stdin, "go").expect("written");
         let mut seen = shell.still_same();

@@ -14,6 +14,7 @@ use ratatui::layout::Rect;
 use ratatui::{Terminal, TerminalOptions, Viewport};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::mem::ManuallyDrop;
 use std::os::fd::AsFd;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +27,9 @@ type Output = BufWriter<File>;
 
 /// The terminal, as long as it is ours.
 pub struct Screen {
-    terminal: Terminal<CrosstermBackend<Output>>,
+    /// Never dropped: ratatui would show the cursor once more, and where the terminal is gone complain about it with
+    /// `eprintln!`, which panics there. `restore` does what is to be done.
+    terminal: ManuallyDrop<Terminal<CrosstermBackend<Output>>>,
     size: Rect,
     palette: Palette,
 }
@@ -56,7 +59,7 @@ impl Screen {
         let mut terminal = Terminal::with_options(CrosstermBackend::new(output), options)?;
         terminal.resize(size)?;
         Ok(Screen {
-            terminal,
+            terminal: ManuallyDrop::new(terminal),
             size,
             palette: Palette { colour },
         })

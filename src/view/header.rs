@@ -38,9 +38,16 @@ pub fn title(worker: &WorkerReport, frozen_s: Option<f64>, room: Option<usize>) 
     if let Some(name) = &worker.name {
         parts.add(3, [Piece::plain(name)]);
     }
-    parts.add(1, [Piece::plain(format!("PID {}", worker.pid))]);
-    parts.add(4, [Piece::plain(format!("Python {}", worker.python))]);
-    parts.add(5, [Piece::plain(worker.loop_kind.as_deref().unwrap_or("no loop"))]);
+    // A socket does not say whose it is; the kernel may.
+    if !(worker.is_served && worker.pid == 0) {
+        parts.add(1, [Piece::plain(format!("PID {}", worker.pid))]);
+    }
+    if worker.is_served {
+        parts.add(1, [Piece::plain("as the worker itself says")]);
+    } else {
+        parts.add(4, [Piece::plain(format!("Python {}", worker.python))]);
+        parts.add(5, [Piece::plain(worker.loop_kind.as_deref().unwrap_or("no loop"))]);
+    }
     parts.add(2, [Piece::plain(format!("up {}", format::uptime(worker.uptime_s)))]);
     parts.join(&Piece::dim(" · "), room)
 }
@@ -66,14 +73,19 @@ pub fn lines(report: &Report, room: Option<usize>, chart: Chart) -> Vec<HeaderLi
     for line in alarm::lines(report, room) {
         add(0, line);
     }
-    add(1, worker_line(worker, !is_large, room));
+    // A worker that speaks for itself says nothing of its own CPU, and otop has sampled nothing.
+    if !worker.is_served {
+        add(1, worker_line(worker, !is_large, room));
+    }
     if worker.loops.len() > 1 {
         for one in &worker.loops {
             add(4, loop_line(one, room));
         }
     }
     add(2, sessions_line(worker, room));
-    add(3, quality_line(&report.quality, room));
+    if !worker.is_served {
+        add(3, quality_line(&report.quality, room));
+    }
     add(5, host_line(&worker.system, room));
     if is_large {
         add(
@@ -280,6 +292,19 @@ mod tests {
         assert_eq!(
             title(&report.worker, Some(12.0), Some(40)).text(),
             "otop · FROZEN 12 s · PID 4242"
+        );
+    }
+
+    #[test]
+    fn a_worker_that_speaks_for_itself_is_no_measurement() {
+        let mut report = sample::report(sample::six());
+        report.worker.is_served = true;
+        let shown = text(&report, 150);
+        assert!(shown.starts_with("SESSIONS") && !shown.contains("SAMPLES"), "{shown}");
+        report.worker.pid = 0;
+        assert_eq!(
+            title(&report.worker, None, Some(80)).text(),
+            "otop · vm · as the worker itself says · up 0h 01m"
         );
     }
 

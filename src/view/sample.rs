@@ -114,6 +114,7 @@ pub fn report(sessions: Vec<SessionReport>) -> Report {
             },
             condition: None,
             asyncio_imported: true,
+            is_served: false,
         },
         unattributed: Unattributed {
             cpu_pct: Some(4.4),

@@ -33,6 +33,13 @@ fn assert_ms_sum(block: &Block) {
     assert!((sum - block.duration_ms).abs() < 0.01, "{sum} of {block:?}");
 }
 
+fn held_by(thread: u32, switches: u64) -> Gil {
+    Gil {
+        holder: Some(ThreadIndex(thread)),
+        switches,
+    }
+}
+
 fn slow(stage: &mut Stage) -> Vec<String> {
     let report = stage.report();
     report
@@ -101,16 +108,10 @@ fn a_system_call_blames_the_step_and_is_named() {
 fn waiting_for_the_gil_in_a_step_blames_the_holder() {
     let mut stage = stage();
     stage.begin(1, of("b"), Doing::Run);
-    stage.gil = Gil {
-        holder: Some(ThreadIndex(1)),
-        switches: 5,
-    };
+    stage.gil = held_by(1, 5);
     stage.begin(LOOP, of("a"), Doing::WaitForGil);
     stage.run(120.0);
-    stage.gil = Gil {
-        holder: Some(ThreadIndex(LOOP)),
-        switches: 6,
-    };
+    stage.gil = held_by(LOOP, 6);
     stage.end(1, Doing::Call(202));
     stage.doing(LOOP, Doing::Run);
     stage.run(5.0);
@@ -130,10 +131,7 @@ fn waiting_for_the_gil_in_a_step_blames_the_holder() {
 fn waiting_for_the_gil_between_steps_blames_the_holder_at_once() {
     let mut stage = stage();
     stage.begin(1, of("b"), Doing::Run);
-    stage.gil = Gil {
-        holder: Some(ThreadIndex(1)),
-        switches: 5,
-    };
+    stage.gil = held_by(1, 5);
     stage.doing(LOOP, Doing::WaitForGil);
     stage.run(80.0);
     let block = only(&mut stage);
@@ -146,10 +144,7 @@ fn waiting_for_the_gil_between_steps_blames_the_holder_at_once() {
 fn a_holder_of_no_session_is_nobodys_fault() {
     let mut stage = stage();
     stage.doing(1, Doing::Run);
-    stage.gil = Gil {
-        holder: Some(ThreadIndex(1)),
-        switches: 5,
-    };
+    stage.gil = held_by(1, 5);
     stage.begin(LOOP, of("a"), Doing::WaitForGil);
     stage.run(120.0);
     let block = only(&mut stage);
@@ -165,16 +160,10 @@ fn a_thread_that_yields_blocks_nobody() {
         stage.begin(1, of("b"), Doing::Run);
         stage.begin(LOOP, of("a"), Doing::WaitForGil);
         for turn in 0..own / 2 {
-            stage.gil = Gil {
-                holder: Some(ThreadIndex(1)),
-                switches: 10 + 2 * turn,
-            };
+            stage.gil = held_by(1, 10 + 2 * turn);
             stage.doing(LOOP, Doing::WaitForGil);
             stage.run(5.0);
-            stage.gil = Gil {
-                holder: Some(ThreadIndex(LOOP)),
-                switches: 11 + 2 * turn,
-            };
+            stage.gil = held_by(LOOP, 11 + 2 * turn);
             stage.doing(LOOP, Doing::Run);
             stage.run(2.0);
         }
@@ -191,21 +180,15 @@ fn a_thread_that_yields_blocks_nobody() {
 fn a_holder_that_is_starved_itself_is_not_blamed() {
     let mut stage = stage();
     stage.begin(1, of("b"), Doing::WaitForCpu);
-    stage.gil = Gil {
-        holder: Some(ThreadIndex(1)),
-        switches: 5,
-    };
+    stage.gil = held_by(1, 5);
     stage.begin(LOOP, of("a"), Doing::WaitForGil);
     stage.run(120.0);
     assert_eq!(only(&mut stage).session_id, None, "while it goes on");
     stage.doing(1, Doing::Run);
-    stage.run(3.0);
-    stage.gil = Gil {
-        holder: Some(ThreadIndex(LOOP)),
-        switches: 6,
-    };
+    stage.run(0.1);
+    stage.gil = held_by(LOOP, 6);
     stage.doing(LOOP, Doing::Run);
-    stage.run(2.0);
+    stage.run(1.9);
     stage.end(LOOP, Doing::Select);
     stage.run(5.0);
     let block = only(&mut stage);
@@ -350,9 +333,6 @@ fn a_late_sampler_does_not_acquit_a_step_that_ran() {
 
 #[test]
 fn without_clocks_the_cause_is_unknown() {
-    let mut stage = stage();
-    stage.blind(LOOP, false, true);
-    stage.run(1.0);
     let mut blind = Stage::new();
     blind.blind(LOOP, false, true);
     blind.census(&["a"]);
@@ -400,10 +380,7 @@ fn a_block_that_goes_on_is_said_at_once_and_revised() {
     // Another thread takes the GIL and keeps it: now it is that one's fault.
     stage.begin(1, of("b"), Doing::Run);
     stage.doing(LOOP, Doing::WaitForGil);
-    stage.gil = Gil {
-        holder: Some(ThreadIndex(1)),
-        switches: 9,
-    };
+    stage.gil = held_by(1, 9);
     stage.run(200.0);
     assert_eq!(slow(&mut stage), ["b"]);
     stage.end(LOOP, Doing::Select);
@@ -515,9 +492,7 @@ fn unreadable_samples_do_not_cut_a_block() {
     let mut stage = stage();
     stage.begin(LOOP, of("a"), Doing::Run);
     stage.run(30.0);
-    stage.owner(LOOP, Owner::Unreadable);
-    stage.run(30.0);
-    stage.owner(LOOP, of("a"));
+    stage.unreadable(LOOP, 30.0);
     stage.run(30.0);
     stage.end(LOOP, Doing::Select);
     stage.run(5.0);
@@ -577,6 +552,7 @@ fn tumbling_windows_tell_every_end() {
     stage.begin(LOOP, of("a"), Doing::Run);
     stage.run(80.0);
     assert!(stage.tumbling().blocks[0].ongoing);
+    assert!(stage.tumbling().blocks[0].ongoing, "in an empty window too");
     stage.end(LOOP, Doing::Select);
     stage.run(5.0);
     let report = stage.tumbling();
@@ -584,6 +560,14 @@ fn tumbling_windows_tell_every_end() {
     assert!(!report.blocks[0].ongoing);
     stage.run(5.0);
     assert!(stage.tumbling().blocks.is_empty());
+    // The end of the worker is the end of a block, and no tick comes after it.
+    stage.begin(LOOP, of("a"), Doing::Run);
+    stage.run(80.0);
+    assert!(stage.tumbling().blocks[0].ongoing);
+    stage.engine.observe(Observation::Ended(Ending::Exited));
+    let blocks = stage.engine.tumbling_report(Nanos(stage.now)).blocks;
+    assert_eq!(blocks.len(), 1);
+    assert!(!blocks[0].ongoing);
 }
 
 #[test]
@@ -620,6 +604,9 @@ fn a_worker_that_ends_ends_its_blocks() {
     assert_eq!(report.worker.condition.as_deref(), Some("exited"));
     assert_eq!(row(&report, "a").status, Status::Slow, "the last figures stay");
     assert!(report.worker.cpu_pct.unwrap() > 50.0);
+    stage.census(&[]);
+    stage.run(100.0);
+    assert_eq!(stage.report().sessions.len(), 2, "nothing follows an end");
 }
 
 #[test]
@@ -638,8 +625,178 @@ fn two_loops_are_blocked_apart() {
     culprits.sort();
     assert_eq!(culprits, ["a", "b"]);
     stage.end(LOOP, Doing::Select);
+    stage.step(of("a"), Doing::Run, 70.0);
+    stage.run(5.0);
+    let began: Vec<f64> = stage
+        .report()
+        .blocks
+        .iter()
+        .map(|block| block.started_at.unwrap())
+        .collect();
+    assert_eq!(began.len(), 3);
+    assert!(began.is_sorted_by(|one, next| one >= next), "newest first: {began:?}");
+    stage.begin(LOOP, of("a"), Doing::Run);
+    stage.run(70.0);
+    stage.end(LOOP, Doing::Select);
     stage.end_thread(2);
     stage.run(5.0);
     assert!(stage.blocks().iter().all(|block| !block.ongoing));
-    assert_eq!(stage.blocks().len(), 2);
+    assert_eq!(stage.blocks().len(), 4);
+}
+
+/// The sampler waited for a CPU itself, so nothing was stolen; and the thread's clocks say that it neither ran nor
+/// waited.
+#[test]
+fn what_no_clock_explains_is_unknown_and_the_steps() {
+    let mut stage = stage();
+    stage.begin(LOOP, of("a"), Doing::Run);
+    stage.run(10.0);
+    stage.doing(LOOP, Doing::Stopped);
+    stage.miss(100.0, 100.0);
+    stage.doing(LOOP, Doing::Run);
+    stage.run(10.0);
+    stage.end(LOOP, Doing::Select);
+    stage.run(10.0);
+    let block = only(&mut stage);
+    assert_eq!((block.cause, block.session_id.as_deref()), (Cause::Unknown, Some("a")));
+    assert_ms(block.causes_ms.unknown, 100.0);
+}
+
+/// The loop wanted to go on between steps all through a gap: its clocks, or its not having run at all, prove it.
+#[test]
+fn a_gap_between_steps_that_the_clocks_account_for_is_one_block() {
+    for (doing, cause) in [
+        (Doing::WaitForCpu, Cause::Unscheduled),
+        (Doing::Run, Cause::Cpu),
+        (Doing::WaitForGil, Cause::Gil),
+    ] {
+        let mut stage = stage();
+        stage.doing(LOOP, doing);
+        stage.run(20.0);
+        stage.miss(100.0, 100.0);
+        stage.run(20.0);
+        stage.end(LOOP, Doing::Select);
+        stage.run(5.0);
+        let block = only(&mut stage);
+        assert_eq!((block.cause, block.session_id.as_deref()), (cause, None));
+        assert_ms(block.duration_ms, 140.0);
+    }
+}
+
+#[test]
+fn a_loop_that_is_not_seen_any_more_is_not_said_to_be_blocked() {
+    let mut stage = stage();
+    stage.begin(LOOP, of("a"), Doing::Run);
+    stage.run(100.0);
+    stage.unreadable(LOOP, 950.0);
+    assert!(only(&mut stage).ongoing);
+    stage.unreadable(LOOP, 150.0);
+    let block = only(&mut stage);
+    assert!(!block.ongoing);
+    assert_ms(block.duration_ms, 100.0);
+}
+
+#[test]
+fn a_thread_that_runs_no_loop_any_more_is_not_blocked() {
+    let mut stage = stage();
+    stage.begin(LOOP, of("a"), Doing::Run);
+    stage.run(100.0);
+    assert!(only(&mut stage).ongoing);
+    let facts = ThreadFacts {
+        index: ThreadIndex(LOOP),
+        tid: Tid(1234),
+        name: "MainThread".into(),
+        is_loop: false,
+    };
+    stage.engine.observe(Observation::Batch(Batch {
+        threads: vec![facts],
+        ..Batch::default()
+    }));
+    stage.run(100.0);
+    let block = only(&mut stage);
+    assert!(!block.ongoing);
+    assert_ms(block.duration_ms, 100.0);
+}
+
+/// Two looks see the same holder, but the GIL was given away and taken back in between: the loop lost the race, nobody
+/// kept the GIL.
+#[test]
+fn the_same_holder_after_a_change_of_hands_has_yielded() {
+    for (switches, culprit) in [(2, None), (0, Some("b"))] {
+        let mut stage = stage();
+        stage.begin(1, of("b"), Doing::Run);
+        stage.begin(LOOP, of("a"), Doing::WaitForGil);
+        for turn in 0..24 {
+            stage.gil = held_by(1, turn * switches);
+            stage.run(5.0);
+        }
+        assert_eq!(
+            only(&mut stage).session_id.as_deref(),
+            culprit,
+            "{switches} switches a turn"
+        );
+    }
+}
+
+#[test]
+fn a_holder_that_sleeps_with_the_gil_is_blamed() {
+    let mut stage = stage();
+    stage.begin(1, of("b"), Doing::Call(230));
+    stage.gil = held_by(1, 5);
+    stage.begin(LOOP, of("a"), Doing::WaitForGil);
+    stage.run(120.0);
+    let block = only(&mut stage);
+    assert_eq!((block.cause, block.session_id.as_deref()), (Cause::Gil, Some("b")));
+    assert_eq!(slow(&mut stage), ["b"]);
+}
+
+#[test]
+fn a_holder_whose_session_is_proved_later_is_blamed() {
+    let mut stage = stage();
+    stage.begin(1, Owner::Torn, Doing::Run);
+    stage.gil = held_by(1, 5);
+    stage.doing(LOOP, Doing::WaitForGil);
+    stage.run(10.0);
+    stage.owner(1, of("b"));
+    stage.run(110.0);
+    assert_eq!(only(&mut stage).session_id.as_deref(), Some("b"));
+}
+
+#[test]
+fn a_loop_is_not_the_holder_that_it_waits_for() {
+    let mut stage = stage();
+    stage.gil = held_by(LOOP, 5);
+    stage.begin(LOOP, of("a"), Doing::WaitForGil);
+    stage.run(120.0);
+    let block = only(&mut stage);
+    assert_eq!(
+        (block.cause, block.session_id, block.holder_thread),
+        (Cause::Gil, None, None)
+    );
+}
+
+#[test]
+fn without_states_a_wait_for_a_cpu_shows_in_its_clock() {
+    let mut stage = Stage::new();
+    stage.blind(LOOP, true, false);
+    stage.census(&["a"]);
+    stage.run(10.0);
+    stage.begin(LOOP, of("a"), Doing::WaitForCpu);
+    stage.run(100.0);
+    stage.doing(LOOP, Doing::Run);
+    stage.run(5.0);
+    stage.end(LOOP, Doing::Select);
+    stage.run(10.0);
+    let block = only(&mut stage);
+    assert_eq!((block.cause, block.session_id.as_deref()), (Cause::Unscheduled, None));
+}
+
+#[test]
+fn names_that_a_census_brings_are_filled_in() {
+    let mut stage = Stage::new();
+    stage.run(10.0);
+    stage.step(of("new"), Doing::Run, 80.0);
+    stage.run(10.0);
+    stage.census(&["new"]);
+    assert_eq!(only(&mut stage).session_id.as_deref(), Some("new"));
 }

@@ -285,6 +285,7 @@ fn without_a_clock_the_time_of_a_thread_is_unattributed() {
     let report = stage.report();
     assert_eq!(row(&report, "a").cpu_pct, Some(0.0));
     assert!(report.unattributed.cpu_pct.unwrap() > 80.0);
+    assert!(stage.engine.entries() < 60, "and no sample waits for it");
 }
 
 #[test]
@@ -426,4 +427,117 @@ fn a_long_wait_for_a_cpu_that_is_not_over_is_not_counted_meanwhile() {
     let report = stage.report();
     assert_near(row(&report, "runs").cpu_pct.unwrap(), 52.6, 2.0, "runs");
     assert!(row(&report, "waits").cpu_pct.unwrap() < 1.0);
+}
+
+#[test]
+fn a_gap_counts_only_as_far_as_the_thread_ran_in_it() {
+    // Each uses 40 ms, one of them in a step with a gap in which it waits for a CPU.
+    let mut stage = Stage::new();
+    stage.census(&["a", "b"]);
+    stage.begin(LOOP, of("a"), Doing::Run);
+    stage.run(15.0);
+    stage.doing(LOOP, Doing::WaitForCpu);
+    stage.miss(60.0, 60.0);
+    stage.doing(LOOP, Doing::Run);
+    stage.miss(10.0, 10.0);
+    stage.run(15.0);
+    stage.end(LOOP, Doing::Select);
+    stage.step(of("b"), Doing::Run, 40.0);
+    stage.run(5.0);
+    let report = stage.report();
+    assert_near(row(&report, "a").cpu_s.unwrap(), 0.04, 0.004, "waited");
+
+    // Or sleeps.
+    let mut stage = Stage::new();
+    stage.census(&["a", "b"]);
+    stage.begin(LOOP, of("a"), Doing::Run);
+    stage.run(20.0);
+    stage.doing(LOOP, Doing::Call(230));
+    stage.miss(200.0, 200.0);
+    stage.doing(LOOP, Doing::Run);
+    stage.run(20.0);
+    stage.end(LOOP, Doing::Select);
+    stage.step(of("b"), Doing::Run, 40.0);
+    stage.run(5.0);
+    let report = stage.report();
+    assert_near(row(&report, "a").cpu_s.unwrap(), 0.04, 0.009, "slept");
+}
+
+#[test]
+fn what_an_idle_time_used_is_not_given_to_whom_runs_later() {
+    let mut stage = Stage::new();
+    stage.census(&["a"]);
+    for _ in 0..4_000 {
+        stage.run(4.98);
+        stage.step(Owner::Nobody, Doing::Run, 0.02);
+    }
+    stage.step(of("a"), Doing::Run, 100.0);
+    stage.run(50.0);
+    assert_near(
+        row(&stage.report(), "a").cpu_s.unwrap(),
+        0.1,
+        0.015,
+        "its own, not the 80 ms before",
+    );
+}
+
+#[test]
+fn a_clock_that_runs_backwards_is_not_counted_twice() {
+    let mut stage = Stage::new();
+    let sample = |cpu| Sample {
+        thread: ThreadIndex(9),
+        owner: Owner::Nobody,
+        step: None,
+        progress: 0,
+        state: State::Runnable,
+        cpu: Some(Nanos::from_millis(cpu)),
+        run_delay: None,
+    };
+    let tick = |at, first| Tick {
+        at: Nanos(ATTACHED_AT) + Nanos::from_millis(at),
+        late: Nanos::ZERO,
+        own_wait: Nanos::ZERO,
+        suspended: Nanos::ZERO,
+        gil: Gil::default(),
+        first,
+        count: 1,
+    };
+    stage.engine.observe(Observation::Batch(Batch {
+        ticks: vec![tick(100, 0), tick(110, 1), tick(105, 2), tick(120, 3)],
+        samples: [0, 10, 5, 10].map(sample).to_vec(),
+        ..Batch::default()
+    }));
+    let report = stage.engine.report(Nanos(ATTACHED_AT) + Nanos::from_millis(120));
+    assert_near(report.unattributed.cpu_s.unwrap(), 0.010, 1e-9, "used");
+    assert_near(
+        report.quality.window_s,
+        0.021,
+        1e-9,
+        "time that runs backwards stands still",
+    );
+}
+
+#[test]
+fn without_states_a_loop_between_steps_is_idle_if_its_clock_stands_still() {
+    let mut stage = Stage::new();
+    stage.blind(LOOP, true, false);
+    stage.census(&["a"]);
+    stage.run(1_000.0);
+    assert_eq!(stage.report().worker.loop_pct, Some(0.0));
+}
+
+/// In the first second the session's samples stand for unseen work too, in the second they would not.
+#[test]
+fn what_a_report_said_of_the_time_since_attach_is_final() {
+    let mut stage = Stage::new();
+    stage.census(&["a", "b"]);
+    stage.step(of("a"), Doing::Run, 20.0);
+    for _ in 0..196 {
+        stage.run(4.95);
+        stage.step(Owner::Nobody, Doing::Run, 0.05);
+    }
+    let first = row(&stage.report(), "a").cpu_s.unwrap();
+    stage.step(of("b"), Doing::Run, 900.0);
+    stage.run(50.0);
+    assert_eq!(row(&stage.report(), "a").cpu_s.unwrap(), first);
 }

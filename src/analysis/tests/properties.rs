@@ -323,7 +323,7 @@ fn nothing_that_ended_keeps_state() {
             let ids = [format!("session {round}"), format!("session {}", round + 1)];
             stage.census(&ids.each_ref().map(String::as_str));
             let thread = round + 10;
-            stage.thread(thread, "pool", false);
+            stage.thread(thread, "pool", round % 2 == 0);
             stage.begin(thread, of(&ids[0]), Doing::Run);
             stage.step(of(&ids[0]), Doing::Run, 60.0);
             stage.step(of(&ids[1]), Doing::Run, 20.0);
@@ -337,4 +337,40 @@ fn nothing_that_ended_keeps_state() {
     }
     assert!(size[1] <= size[0] + 20, "{size:?} entries after {rounds:?} rounds");
     assert_eq!(stage.blocks().len(), 1_000, "and no more blocks than a thousand");
+}
+
+#[test]
+fn threads_that_nobody_announced_are_forgotten() {
+    let mut stage = Stage::new();
+    let mut sizes = Vec::new();
+    for round in 0..60_u32 {
+        let sample = Sample {
+            thread: ThreadIndex(100 + round),
+            owner: Owner::Nobody,
+            step: None,
+            progress: 0,
+            state: State::Runnable,
+            cpu: Some(Nanos(0)),
+            run_delay: None,
+        };
+        stage.run(500.0);
+        stage.flush();
+        let tick = Tick {
+            at: Nanos(stage.now),
+            late: Nanos(0),
+            own_wait: Nanos(0),
+            suspended: Nanos(0),
+            gil: Gil::default(),
+            first: 0,
+            count: 1,
+        };
+        stage.engine.observe(Observation::Batch(Batch {
+            ticks: vec![tick],
+            samples: vec![sample],
+            ..Batch::default()
+        }));
+        stage.census(&[]);
+        sizes.push(stage.engine.threads.entries());
+    }
+    assert!(sizes[59] <= sizes[29], "{sizes:?}");
 }

@@ -338,3 +338,21 @@ fn a_history_of_the_last_minute() {
         assert!((value - expected).abs() < 6.0, "{history:?}");
     }
 }
+
+/// A census takes its time, and what it says is older than what the sampler saw meanwhile.
+#[test]
+fn a_session_that_began_during_a_census_is_not_forgotten() {
+    let mut stage = Stage::new();
+    stage.run(100.0);
+    let began = stage.now;
+    stage.run(1.0);
+    stage.step(of("a"), Doing::Run, 60.0);
+    stage.run(39.0);
+    stage.census_at(began, vec![]);
+    stage.run(400.0);
+    stage.census(&["a"]);
+    let report = stage.report();
+    assert!(row(&report, "a").cpu_s.unwrap() > 0.05);
+    assert!((row(&report, "a").duration_s.unwrap() - 0.5).abs() < 0.002);
+    assert_eq!(row(&report, "a").blocks, 1);
+}

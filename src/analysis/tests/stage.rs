@@ -42,6 +42,8 @@ struct Actor {
     clocks: bool,
     /// The state is read.
     states: bool,
+    /// The step is seen.
+    steps: bool,
 }
 
 pub struct Stage {
@@ -157,6 +159,7 @@ impl Stage {
                 shown_delay: 1_000,
                 clocks: true,
                 states: true,
+                steps: true,
             },
         );
         let tid = Tid(1234 + index as i32);
@@ -177,6 +180,14 @@ impl Stage {
     pub fn blind(&mut self, index: u32, clocks: bool, states: bool) {
         let actor = self.actor(index);
         (actor.clocks, actor.states) = (clocks, states);
+    }
+
+    /// The context cannot be read for so long.
+    pub fn unreadable(&mut self, index: u32, ms: f64) {
+        let owner = std::mem::replace(&mut self.actor(index).owner, Owner::Unreadable);
+        self.actor(index).steps = false;
+        self.run(ms);
+        (self.actor(index).owner, self.actor(index).steps) = (owner, true);
     }
 
     fn actor(&mut self, index: u32) -> &mut Actor {
@@ -292,7 +303,7 @@ impl Stage {
             self.batch.samples.push(Sample {
                 thread: ThreadIndex(*index),
                 owner: actor.owner,
-                step: actor.step,
+                step: actor.step.filter(|_| actor.steps),
                 progress: actor.progress,
                 state,
                 cpu: actor.clocks.then_some(Nanos(actor.shown_cpu)),
@@ -327,9 +338,13 @@ impl Stage {
     }
 
     pub fn census_of(&mut self, sessions: Vec<SessionFacts>) {
+        self.census_at(self.now, sessions);
+    }
+
+    pub fn census_at(&mut self, at: u64, sessions: Vec<SessionFacts>) {
         self.flush();
         let census = Census {
-            at: Nanos(self.now),
+            at: Nanos(at),
             took: Nanos(0),
             sessions,
             loops: vec![LoopFacts {

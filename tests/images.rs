@@ -1,0 +1,210 @@
+//! Recorded images of every Python (`scripts/record-images`), replayed without a worker: what is read from them is what
+//! was read live; an offset that is moved by a word anywhere is refused by its name; damage of any kind costs what it
+//! touches, and never a panic, a hang or unbounded memory. Knows nothing of live processes.
+
+use otop::asyncio::{TaskLists, asyncio_tasks_module, verify};
+use otop::cpython::{ABSENT, FIELDS, Heap, Offsets, Refused, Version, verify_core, verify_library};
+use otop::identity::{Resolver, Rules};
+use otop::memory::{Fault, Image};
+use otop::model::Addr;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// One recording: the bytes, and what the recorder found in them.
+struct Recording {
+    name: String,
+    image: Image,
+    about: Value,
+    version: Version,
+    offsets: Offsets,
+}
+
+/// Session id → (agent, tasks).
+type Sessions = BTreeMap<String, (Option<String>, u64)>;
+
+fn recordings() -> Vec<Recording> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/images");
+    let mut files: Vec<PathBuf> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|e| e == "json"));
+    files.sort();
+    assert!(files.len() >= 8, "there is an image of every minor version");
+    files.iter().map(|path| load(path)).collect()
+}
+
+fn load(path: &Path) -> Recording {
+    let about: Value = serde_json::from_reader(File::open(path).unwrap()).unwrap();
+    let version = Version::parse(about["version"].as_str().unwrap()).unwrap();
+    let mut offsets = Offsets::of_minor(version.minor).unwrap();
+    for (name, field) in FIELDS {
+        *field(&mut offsets) = about["offsets"][name].as_u64().unwrap_or_else(|| panic!("{path:?}: {name}"));
+    }
+    Recording {
+        name: path.file_stem().unwrap().to_string_lossy().into_owned(),
+        image: Image::load(File::open(path.with_extension("mem")).unwrap()).unwrap(),
+        about,
+        version,
+        offsets,
+    }
+}
+
+impl Recording {
+    fn runtime(&self) -> Addr {
+        Addr(self.about["runtime"].as_u64().unwrap())
+    }
+
+    /// What an attach does, over this image or a damaged copy of it.
+    fn attach(&self, image: &Image, offsets: &Offsets) -> Result<Result<(Heap, TaskLists), Refused>, Fault> {
+        let native_ids: Vec<u64> =
+            self.about["native_ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect();
+        let mut heap = Heap::new(Box::new(image.clone()), offsets.clone(), self.version);
+        let runtime = match verify_core(&mut heap, self.runtime(), &native_ids)? {
+            Ok(runtime) => runtime,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        if let Err(refused) = verify_library(&mut heap, self.runtime())? {
+            return Ok(Err(refused));
+        }
+        let modules = heap.modules(&runtime)?;
+        let module = asyncio_tasks_module(&heap, modules)?.ok_or(Fault::Implausible("asyncio.tasks"))?;
+        let lists = TaskLists::find(&heap, module)?;
+        match verify(&mut heap, self.runtime(), &lists)? {
+            Ok(_) => Ok(Ok((heap, lists))),
+            Err(refused) => Ok(Err(refused)),
+        }
+    }
+
+    /// What a walk finds: sessions, tasks, and what could not be read.
+    fn walk(&self, heap: &Heap, lists: &TaskLists) -> Result<(Sessions, u64, u32), Fault> {
+        let runtime = heap.runtime(self.runtime())?;
+        let tasks = lists.walk(heap, &runtime, &heap.thread_states(&runtime)?)?;
+        let mut unreadable = tasks.unreadable;
+        let mut resolver = Resolver::new(Rules::asked_for(self.about["variable"].as_str().unwrap(), Some("agent_name"), None));
+        let mut sessions = Sessions::new();
+        for task in &tasks.pending {
+            let resolved = heap.context(task.context).and_then(|context| resolver.resolve(heap, context.vars));
+            match resolved {
+                Ok(resolved) => {
+                    if let Some(labels) = resolved.session.and_then(|key| resolver.labels(key)) {
+                        sessions.entry(labels.session_id.clone()).or_insert((labels.agent.clone(), 0)).1 += 1;
+                    }
+                }
+                Err(_) => unreadable += 1,
+            }
+        }
+        Ok((sessions, tasks.pending.len() as u64, unreadable))
+    }
+}
+
+#[test]
+fn what_is_read_is_what_was_there() {
+    for recording in recordings() {
+        let (heap, lists) = recording.attach(&recording.image, &recording.offsets).unwrap().unwrap();
+        let (sessions, tasks, unreadable) = recording.walk(&heap, &lists).unwrap();
+        let expected: Sessions = serde_json::from_value(recording.about["sessions"].clone()).unwrap();
+        assert_eq!(sessions, expected, "{}", recording.name);
+        assert_eq!((tasks, unreadable), (recording.about["tasks"].as_u64().unwrap(), 0), "{}", recording.name);
+        // Not only what the recorder wrote down: what tests/targets/for_images.py sets.
+        let ids: Vec<&str> = sessions.keys().map(String::as_str).collect();
+        let long = format!("call-{}", "\u{1f4de}".repeat(30));
+        assert_eq!(ids, ["call-plain", "call-éü", "call-電話", &long], "{}", recording.name);
+        assert!(sessions.values().all(|(_, tasks)| *tasks == 3), "{}: {sessions:?}", recording.name);
+    }
+}
+
+#[test]
+fn any_offset_that_is_moved_by_a_word_is_refused_by_its_name() {
+    for recording in recordings() {
+        for (name, field) in FIELDS {
+            let mut moved = recording.offsets.clone();
+            if *field(&mut moved) == ABSENT {
+                continue;
+            }
+            *field(&mut moved) += 8;
+            match recording.attach(&recording.image, &moved) {
+                Ok(Err(refused)) => assert_eq!(refused.field, *name, "{}: {refused}", recording.name),
+                Ok(Ok(_)) => panic!("{}: {name} moved by 8 is not noticed", recording.name),
+                Err(fault) => panic!("{}: {name}: {fault}", recording.name),
+            }
+        }
+    }
+}
+
+/// Noise that is the same in every run.
+struct Noise(u64);
+
+impl Noise {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % end as u64) as usize
+    }
+}
+
+/// Words that hostile or dying memory is likely to hold.
+fn damage(image: &mut Image, noise: &mut Noise, words: &[u64]) {
+    let stretches = image.stretches_mut().count();
+    let chosen = noise.below(stretches);
+    let Some((at, bytes)) = image.stretches_mut().nth(chosen) else { return };
+    let offset = noise.below(bytes.len());
+    match noise.below(5) {
+        0 => bytes[offset] ^= 1 << noise.below(8),
+        1 => {
+            let word = words[noise.below(words.len())].to_le_bytes();
+            let end = (offset + 8).min(bytes.len());
+            bytes[offset..end].copy_from_slice(&word[..end - offset]);
+        }
+        // A pointer to itself: the shortest cycle.
+        2 => {
+            let aligned = offset & !7;
+            let end = (aligned + 8).min(bytes.len());
+            bytes[aligned..end].copy_from_slice(&(at.0 + aligned as u64).to_le_bytes()[..end - aligned]);
+        }
+        3 => bytes.truncate(offset.max(1)),
+        _ => image.unmap(at),
+    }
+}
+
+#[test]
+fn damage_costs_what_it_touches() {
+    let words = [0, 1, 0x7f, u64::MAX, u64::MAX - 7, 1 << 47, 0x5a5a_5a5a_5a5a_5a5a, 1 << 33, i64::MIN as u64];
+    let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
+    for recording in recordings() {
+        // The attach has proved the layout of a sound worker; then its memory goes bad under the walks.
+        let (sound, lists) = recording.attach(&recording.image, &recording.offsets).unwrap().unwrap();
+        drop(sound);
+        for round in 0..400 {
+            let mut image = recording.image.clone();
+            for _ in 0..=round % 4 {
+                damage(&mut image, &mut noise, &words);
+            }
+            let heap = Heap::new(Box::new(image.clone()), recording.offsets.clone(), recording.version);
+            // Every way to come back is fine; not to come back is not. The budget sees to that.
+            let _ = recording.walk(&heap, &lists);
+            if round % 10 == 0 {
+                let _ = recording.attach(&image, &recording.offsets);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_task_that_is_gone_is_counted_and_costs_no_other() {
+    let recording = recordings().into_iter().find(|r| r.version.minor == 12).unwrap();
+    let (heap, lists) = recording.attach(&recording.image, &recording.offsets).unwrap().unwrap();
+    let runtime = heap.runtime(recording.runtime()).unwrap();
+    let tasks = lists.walk(&heap, &runtime, &heap.thread_states(&runtime).unwrap()).unwrap().pending;
+    let (before, count, _) = recording.walk(&heap, &lists).unwrap();
+    for task in tasks {
+        let mut image = recording.image.clone();
+        // What CPython leaves in a block that it gave back: the first words are the allocator's.
+        image.put(task.address, &[0xdb; 32]);
+        let heap = Heap::new(Box::new(image), recording.offsets.clone(), recording.version);
+        let (after, left, unreadable) = recording.walk(&heap, &lists).unwrap();
+        assert_eq!((left, unreadable), (count - 1, 1));
+        let lost: u64 = before.values().map(|s| s.1).sum::<u64>() - after.values().map(|s| s.1).sum::<u64>();
+        assert!(lost <= 1);
+    }
+}
