@@ -1,6 +1,6 @@
 //! otop as a user runs it: followed document by document, or run to its end; and what it said of whom.
 
-use super::{DEADLINE, Labels, collect, labels, lines};
+use super::{DEADLINE, Labels, collect, favoured, labels, lines};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Child, Command, Stdio};
@@ -142,22 +142,15 @@ impl Blame {
     }
 }
 
-fn otop() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_otop"));
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
-}
+const OTOP: &str = env!("CARGO_BIN_EXE_otop");
 
 impl Otop {
     pub fn follow(pid: i32, args: &[&str]) -> Otop {
-        let mut child = otop()
+        let mut command = favoured(OTOP);
+        command
             .args(["--pid", &pid.to_string(), "--json", "--window", WINDOW])
-            .args(args)
-            .spawn()
-            .expect("otop is built with its tests");
+            .args(args);
+        let mut child = piped(&mut command).spawn().expect("otop is built with its tests");
         Otop {
             output: lines(child.stdout.take().expect("piped")),
             errors: collect(child.stderr.take().expect("piped")),
@@ -266,17 +259,20 @@ pub struct Ran {
     pub stderr: String,
 }
 
-/// Runs otop without a terminal, to its end.
-pub fn run(args: &[&str]) -> Ran {
-    run_command(otop().args(args))
-}
-
-pub fn run_command(command: &mut Command) -> Ran {
+fn piped(command: &mut Command) -> &mut Command {
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().expect("otop is built with its tests");
+        .stderr(Stdio::piped())
+}
+
+/// Runs otop without a terminal, to its end.
+pub fn run(args: &[&str]) -> Ran {
+    run_command(Command::new(OTOP).args(args))
+}
+
+pub fn run_command(command: &mut Command) -> Ran {
+    let mut child = piped(command).spawn().expect("otop is built with its tests");
     let stdout = lines(child.stdout.take().expect("piped"));
     let stderr = lines(child.stderr.take().expect("piped"));
     let code = wait(&mut child).code();
@@ -303,7 +299,7 @@ fn rest(output: &Receiver<String>) -> String {
 pub fn once(pid: i32, args: &[&str]) -> Doc {
     let mut all = vec!["--pid".to_owned(), pid.to_string(), "--once".into(), "--json".into()];
     all.extend(args.iter().map(|&arg| arg.to_owned()));
-    let ran = run(&all.iter().map(String::as_str).collect::<Vec<_>>());
+    let ran = run_command(favoured(OTOP).args(all));
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let mut documents = ran
         .stdout

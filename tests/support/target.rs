@@ -1,6 +1,6 @@
 //! A program of tests/targets that runs, tells its truth and takes commands.
 
-use super::{DEADLINE, Labels, Python, collect, labels, lines};
+use super::{DEADLINE, Labels, Python, collect, favoured, labels, lines};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -69,8 +69,13 @@ fn only_child(pid: i32) -> i32 {
 impl Target {
     /// Starts it and waits until it says that it is ready.
     pub fn launch(python: &Python, script: &str, args: &[&str]) -> Target {
-        let machine = machine(script == "starve.py");
-        let mut command = Command::new(&python.command[0]);
+        let alone = script == "starve.py";
+        let machine = machine(alone);
+        let mut command = if alone {
+            Command::new(&python.command[0])
+        } else {
+            favoured(&python.command[0])
+        };
         command.args(&python.command[1..]).arg(place(python, script)).args(args);
         command.env("PYTHONDONTWRITEBYTECODE", "1").env_remove("PYTHONPATH");
         if let Some(path) = &python.pythonpath {
