@@ -550,7 +550,7 @@ fn blocks_of_the_window_and_the_ongoing_one() {
 fn tumbling_windows_tell_every_end() {
     let mut stage = stage();
     stage.begin(LOOP, of("a"), Doing::Run);
-    stage.run(80.0);
+    stage.run(83.0);
     assert!(stage.tumbling().blocks[0].ongoing);
     assert!(
         stage.engine.tumbling_report(Nanos(stage.now)).blocks[0].ongoing,
