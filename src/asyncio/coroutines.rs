@@ -1,14 +1,25 @@
 //! Coroutines that are suspended: what they run, and their first local. Knows nothing of tasks and sessions.
 
 use crate::cpython::Heap;
-use crate::memory::Fault;
+use crate::memory::{Fault, Scatter};
 use crate::model::Addr;
 
-/// `co_qualname` of the code that the coroutine runs (3.11 and later).
-pub fn qualified_name(heap: &Heap, coroutine: Addr) -> Result<String, Fault> {
-    let frame = coroutine.offset(heap.offsets.coro_frame);
+/// The code object that each coroutine runs, in one read (3.11 and later); None where it could not be read.
+pub fn codes(heap: &Heap, coroutines: &[Addr]) -> Result<Vec<Option<Addr>>, Fault> {
+    let offset = heap.offsets.coro_frame + heap.offsets.frame_executable;
+    let mut scatter = Scatter::new();
+    for coroutine in coroutines {
+        scatter.push(coroutine.offset(offset), 8);
+    }
+    heap.spend(coroutines.len() * 8)?;
+    scatter.read_each(heap.memory())?;
     // From 3.14 on, the low bits of a stack reference are tags.
-    let code = Addr(heap.word(frame, heap.offsets.frame_executable)? & !3);
+    let code = |slot| scatter.u64(slot, 0).map(|word| Addr(word & !3));
+    Ok((0..coroutines.len()).map(code).collect())
+}
+
+/// `co_qualname` of a code object (3.11 and later).
+pub fn qualified_name(heap: &Heap, code: Addr) -> Result<String, Fault> {
     heap.expect(code, "code")?;
     heap.str(heap.object(code, heap.offsets.code_qualname)?)
 }

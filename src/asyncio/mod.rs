@@ -7,7 +7,7 @@ mod steps;
 mod tasks;
 mod verify;
 
-pub use coroutines::{local, qualified_name};
+pub use coroutines::{codes, local, qualified_name};
 pub use loops::{DEQUE_HEAD, EventLoop, ReadyWords, describe, running_loop_address, running_loops};
 pub use steps::{StepTracker, StepWords};
 pub use tasks::{Task, TaskLists, Tasks};

@@ -214,8 +214,10 @@ pub fn verify(heap: &mut Heap, runtime_address: Addr, lists: &TaskLists) -> Resu
                         "locals of frames",
                     )?;
                 }
-                most(&coroutines, "frames of coroutines", |&c| {
-                    Ok(super::coroutines::qualified_name(h, c).is_ok())
+                let codes = super::coroutines::codes(h, &coroutines)?;
+                most(&codes, "frames of coroutines", |code| {
+                    let code = code.ok_or(Fault::Implausible("frame"))?;
+                    Ok(super::coroutines::qualified_name(h, code).is_ok())
                 })
             },
         ),

@@ -6,11 +6,11 @@
 //! task running `CoroutinePool._monitor_loop_lag`, whose `self` is the pool, also with no session at all.
 
 use super::resolver::Resolver;
-use crate::asyncio::{Task, local, qualified_name};
+use crate::asyncio::{Task, codes, local, qualified_name};
 use crate::cpython::{ABSENT, Heap};
 use crate::memory::Fault;
 use crate::model::{Addr, PoolFacts, SessionKey};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 const MONITOR: &str = "CoroutinePool._monitor_loop_lag";
 /// A pool that claims more sessions is damage.
@@ -68,25 +68,32 @@ impl Pool {
         }
     }
 
+    /// Looks at the coroutines that were not there before: which code they run, in one read, and what its name is, once
+    /// for each code.
     fn find(&mut self, heap: &Heap, tasks: &[Task]) -> Result<Option<Addr>, Fault> {
-        let mut running = HashSet::with_capacity(tasks.len());
-        for task in tasks {
-            running.insert(task.coroutine);
-            if self.passed.contains(&task.coroutine) {
-                continue;
-            }
-            match qualified_name(heap, task.coroutine) {
-                Ok(name) if name == MONITOR => {
-                    let pool = local(heap, task.coroutine, 0)?;
-                    if heap.is_a(pool, "CoroutinePool")? {
-                        return Ok(Some(pool));
-                    }
+        let new: Vec<Addr> = tasks
+            .iter()
+            .map(|t| t.coroutine)
+            .filter(|c| !self.passed.contains(c))
+            .collect();
+        self.passed = tasks.iter().map(|t| t.coroutine).collect();
+        let mut is_monitor: HashMap<Addr, bool> = HashMap::new();
+        for (&coroutine, code) in new.iter().zip(codes(heap, &new)?) {
+            let Some(code) = code else { continue };
+            let monitor = match is_monitor.get(&code) {
+                Some(&monitor) => monitor,
+                None => match qualified_name(heap, code) {
+                    Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
+                    name => *is_monitor.entry(code).or_insert(name.is_ok_and(|name| name == MONITOR)),
+                },
+            };
+            if monitor {
+                let pool = local(heap, coroutine, 0)?;
+                if heap.is_a(pool, "CoroutinePool")? {
+                    return Ok(Some(pool));
                 }
-                Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
-                _ => {}
             }
         }
-        self.passed = running;
         Ok(None)
     }
 }
