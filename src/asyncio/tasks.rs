@@ -29,6 +29,8 @@ pub struct Task {
     pub event_loop: Addr,
     pub coroutine: Addr,
     pub context: Addr,
+    /// An object of `_asyncio`, whose fields stand where the table says.
+    pub is_native: bool,
 }
 
 /// What one walk found.
@@ -183,6 +185,7 @@ fn read_tasks(heap: &Heap, addresses: &[Addr], tasks: &mut Tasks) -> Result<(), 
                     event_loop: Addr(word_at(bytes, o.task_loop as usize)),
                     coroutine: Addr(word_at(bytes, o.task_coro as usize)),
                     context: Addr(word_at(bytes, o.task_context as usize)),
+                    is_native: true,
                 },
             )),
             Kind::Python => python_task(heap, address).ok(),
@@ -231,6 +234,7 @@ fn python_task(heap: &Heap, address: Addr) -> Result<(u32, Task), Fault> {
         event_loop: attribute("_loop")?,
         coroutine: attribute("_coro")?,
         context: attribute("_context")?,
+        is_native: false,
     };
     Ok((state, task))
 }

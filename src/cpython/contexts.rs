@@ -147,6 +147,24 @@ impl Heap {
         Err(Fault::Implausible("hamt"))
     }
 
+    /// The parts of a HAMT that change if its variables do: its own words, and its root node. Address and length of
+    /// each, past the reference counts.
+    pub fn hamt_extent(&self, hamt: Addr) -> Result<[(Addr, usize); 2], Fault> {
+        let o = &self.offsets;
+        let root = self.object(hamt, o.hamt_root)?;
+        let end = match self.node(root)? {
+            Node::Array => o.hamt_array_array + 32 * 8,
+            Node::Bitmap => o.hamt_bitmap_array + self.word(root, o.hamt_bitmap_size)?.min(64) * 8,
+            Node::Collision => o.hamt_collision_array + self.word(root, o.hamt_collision_size)?.min(64) * 8,
+        };
+        let words = o.hamt_root.min(o.hamt_count);
+        let length = o.hamt_root.max(o.hamt_count) + 8 - words;
+        Ok([
+            (hamt.offset(words), length as usize),
+            (root.offset(8), end as usize - 8),
+        ])
+    }
+
     fn node(&self, node: Addr) -> Result<Node, Fault> {
         match &*self.type_name(node)? {
             "hamt_bitmap_node" => Ok(Node::Bitmap),

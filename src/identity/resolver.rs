@@ -34,6 +34,8 @@ pub struct Proof {
     pub vars: Addr,
     leaf: Option<Binding>,
     text: Option<(Addr, Vec<u8>)>,
+    /// Where no session was found there is no leaf to check: the trie's own words and its root node, then.
+    extent: Vec<(Addr, Vec<u8>)>,
 }
 
 /// The slots of a scatter in which a proof's bytes will be.
@@ -41,6 +43,8 @@ pub struct Proof {
 pub struct ProofSlots {
     leaf: Option<usize>,
     text: Option<usize>,
+    /// The first of as many slots as the extent has parts.
+    extent: Option<usize>,
 }
 
 impl Proof {
@@ -48,7 +52,9 @@ impl Proof {
     pub fn push(&self, scatter: &mut Scatter) -> ProofSlots {
         let leaf = self.leaf.map(|binding| scatter.push(binding.leaf, 16));
         let text = self.text.as_ref().map(|(at, bytes)| scatter.push(*at, bytes.len()));
-        ProofSlots { leaf, text }
+        let extent = self.extent.iter().map(|(at, bytes)| scatter.push(*at, bytes.len()));
+        let extent = extent.reduce(|first, _| first);
+        ProofSlots { leaf, text, extent }
     }
 
     /// Whether the bytes that were read are still the same. `vars` is what the context's head holds now.
@@ -68,7 +74,14 @@ impl Proof {
             (None, _) => true,
             _ => false,
         };
-        leaf_holds && text_holds
+        let extent_holds = match slots.extent {
+            Some(first) => {
+                let mut parts = self.extent.iter().enumerate();
+                parts.all(|(i, (_, known))| scatter.bytes(first + i) == Some(known.as_slice()))
+            }
+            None => self.extent.is_empty(),
+        };
+        leaf_holds && text_holds && extent_holds
     }
 }
 
@@ -152,14 +165,16 @@ impl Resolver {
             found = self.first(heap, vars, &session_rules)?;
         }
         let Some((binding, text)) = found else {
-            return Ok(Resolved {
-                session: None,
-                proof: Proof {
-                    vars,
-                    leaf: None,
-                    text: None,
-                },
-            });
+            let extent = heap.hamt_extent(vars)?;
+            let extent = extent.into_iter().map(|(at, length)| Ok((at, heap.bytes(at, length)?)));
+            let extent = extent.collect::<Result<_, Fault>>()?;
+            let proof = Proof {
+                vars,
+                leaf: None,
+                text: None,
+                extent,
+            };
+            return Ok(Resolved { session: None, proof });
         };
         let proof = match text.object {
             Addr::NULL => None,
@@ -173,6 +188,7 @@ impl Resolver {
                 vars,
                 leaf: Some(binding),
                 text: proof,
+                extent: Vec::new(),
             },
         })
     }

@@ -73,11 +73,14 @@ pub fn all_variables(heap: &Heap, runtime: &Runtime) -> Result<Vec<Variable>, Fa
 /// How many tasks are asked which variables they carry.
 const MOST_TASKS: usize = 2_000;
 
-/// The names of the contextvars that are set in live tasks.
+/// How many tasks are looked at for the names of variables alone: there will be a session among them.
+const SOME_TASKS: usize = 100;
+
+/// The names of the contextvars that are set in some of the live tasks.
 pub fn variables_in_use(heap: &Heap, runtime: &Runtime, lists: &TaskLists) -> Result<HashSet<String>, Fault> {
     let mut names: HashMap<Addr, String> = HashMap::new();
     let threads = heap.thread_states(runtime)?;
-    for task in lists.walk(heap, runtime, &threads)?.pending.iter().take(MOST_TASKS) {
+    for task in lists.walk(heap, runtime, &threads)?.pending.iter().take(SOME_TASKS) {
         let bindings = heap
             .context(task.context)
             .and_then(|context| heap.bindings(context.vars));

@@ -10,7 +10,6 @@ use crate::identity::{Pool, PoolLook, Resolved, Resolver, Rules};
 use crate::memory::{Fault, LiveMemory, Scatter};
 use crate::model::{Addr, Census, LoopFacts, Nanos, Pid, SessionFacts, SessionKey};
 use crate::process::{self, Host};
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::io;
 
@@ -26,7 +25,8 @@ pub struct Walker {
     proved: Proved,
     lists: Option<TaskLists>,
     resolver: Resolver,
-    contexts: HashMap<Addr, Resolved>,
+    /// What the variables (`ctx_vars`) of live contexts name.
+    known: HashMap<Addr, Resolved>,
     loops: HashMap<Addr, EventLoop>,
     pool: Pool,
     /// When sessions went live, as the worker keeps it; kept here because it forgets while it tears one down.
@@ -65,7 +65,7 @@ impl Walker {
             proved,
             lists,
             resolver: Resolver::new(rules),
-            contexts: HashMap::new(),
+            known: HashMap::new(),
             loops: HashMap::new(),
             pool: Pool::default(),
             started: HashMap::new(),
@@ -89,7 +89,7 @@ impl Walker {
         self.walks += 1;
         if self.walks.is_multiple_of(FORGET_AFTER) {
             self.resolver.forget_addresses();
-            self.contexts.clear();
+            self.known.clear();
             self.loops.clear();
         }
         self.heap.grant(WALK_BUDGET);
@@ -146,73 +146,105 @@ impl Walker {
         Ok(census)
     }
 
-    /// Tasks by session, and what could not be read. All contexts are checked against what is known of them in one
-    /// go; those that are new, or have changed, are looked up, and then checked in a second go, because a task that
-    /// ended meanwhile may have left its memory to another.
+    /// Tasks by session, and what could not be read.
+    ///
+    /// The tasks of a session mostly share one set of variables, so it is the sets that are known from walk to walk. All
+    /// are checked in one go; those that are new, or do not hold any more, are looked up, and then checked in a second go
+    /// together with the tasks that carry them, because a task that ended meanwhile may have left its memory to another.
     fn sessions_of(&mut self, tasks: &[Task]) -> Result<(HashMap<SessionKey, u32>, u32), Fault> {
-        let mut counts: HashMap<SessionKey, u32> = HashMap::new();
         let mut unreadable = 0;
-        let mut scatter = Scatter::new();
-        let slots = push_all(&self.contexts, tasks.iter().map(|t| t.context), &mut scatter);
-        self.heap.spend(scatter.len() * 64)?;
-        scatter.read_each(self.heap.memory())?;
-        let mut kept: HashMap<Addr, Resolved> = HashMap::with_capacity(tasks.len());
-        let mut fresh: Vec<Task> = Vec::new();
-        for (task, (head, proof)) in tasks.iter().zip(slots) {
-            let vars = scatter.bytes(head).map(|b| self.heap.context_words(b).vars);
-            let known = self.contexts.get(&task.context);
-            match (vars, known, proof) {
-                (Some(vars), Some(known), Some(proof)) if known.proof.holds(&self.heap, vars, &scatter, proof) => {
-                    if let Some(session) = known.session {
-                        *counts.entry(session).or_default() += 1;
-                    }
-                    kept.insert(task.context, known.clone());
-                }
-                (Some(vars), _, _) => {
-                    // A context that is shared by several tasks is looked up once.
-                    if let Entry::Vacant(vacant) = kept.entry(task.context) {
-                        match self.resolver.resolve(&self.heap, vars) {
-                            Ok(resolved) => drop(vacant.insert(resolved)),
-                            Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
-                            Err(_) => {
-                                unreadable += 1;
-                                continue;
-                            }
-                        }
-                    }
-                    fresh.push(*task);
-                }
-                (None, _, _) => unreadable += 1,
+        let mut carriers: HashMap<Addr, Vec<&Task>> = HashMap::new();
+        for (task, vars) in tasks.iter().zip(self.vars_of(tasks)?) {
+            match vars {
+                Some(vars) => carriers.entry(vars).or_default().push(task),
+                None => unreadable += 1,
             }
         }
-        let mut scatter = Scatter::new();
-        let slots = push_all(&kept, fresh.iter().map(|t| t.context), &mut scatter);
-        let own: Vec<usize> = fresh
-            .iter()
-            .map(|t| scatter.push(t.address.offset(self.heap.offsets.task_context), 8))
-            .collect();
-        self.heap.spend(scatter.len() * 64)?;
-        scatter.read_each(self.heap.memory())?;
-        for ((task, (head, proof)), own) in fresh.iter().zip(slots).zip(own) {
-            let vars = scatter.bytes(head).map(|b| self.heap.context_words(b).vars);
-            let holds = match (vars, kept.get(&task.context), proof) {
-                (Some(vars), Some(known), Some(proof)) => known.proof.holds(&self.heap, vars, &scatter, proof),
-                _ => false,
-            };
-            match kept.get(&task.context) {
-                Some(known) if holds && scatter.pointer(own, 0) == Some(task.context) => {
-                    if let Some(session) = known.session {
-                        *counts.entry(session).or_default() += 1;
-                    }
-                }
-                _ => {
-                    kept.remove(&task.context);
-                    unreadable += 1;
-                }
+        self.known.retain(|vars, _| carriers.contains_key(vars));
+        let holding = self.check(self.known.values())?;
+        self.known.retain(|vars, _| holding.contains(vars));
+
+        let mut fresh: Vec<Resolved> = Vec::new();
+        for (&vars, carriers) in carriers.iter().filter(|(vars, _)| !self.known.contains_key(vars)) {
+            match self.resolver.resolve(&self.heap, vars) {
+                Ok(resolved) => fresh.push(resolved),
+                Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
+                Err(_) => unreadable += carriers.len() as u32,
             }
         }
-        self.contexts = kept;
+        let holding = self.check(fresh.iter())?;
+        for resolved in fresh {
+            let vars = resolved.proof.vars;
+            let Some(tasks) = carriers.get_mut(&vars) else { continue };
+            let before = tasks.len();
+            if holding.contains(&vars) {
+                let still: Vec<bool> = self.still_carry(tasks, vars)?;
+                let mut still = still.into_iter();
+                tasks.retain(|_| still.next() == Some(true));
+                self.known.insert(vars, resolved);
+            } else {
+                tasks.clear();
+            }
+            unreadable += (before - tasks.len()) as u32;
+        }
+        let mut counts: HashMap<SessionKey, u32> = HashMap::new();
+        for (vars, resolved) in &self.known {
+            if let (Some(session), Some(tasks)) = (resolved.session, carriers.get(vars))
+                && !tasks.is_empty()
+            {
+                *counts.entry(session).or_default() += tasks.len() as u32;
+            }
+        }
         Ok((counts, unreadable))
+    }
+
+    /// The variables of each task's context; None where it could not be read, or is no context.
+    fn vars_of(&self, tasks: &[Task]) -> Result<Vec<Option<Addr>>, Fault> {
+        let mut scatter = Scatter::new();
+        for task in tasks {
+            scatter.push(task.context, CONTEXT_HEAD);
+        }
+        self.heap.spend(tasks.len() * CONTEXT_HEAD)?;
+        scatter.read_each(self.heap.memory())?;
+        let is_context = |class| {
+            let name = self.heap.name_of_type(class);
+            name.is_ok_and(|name| matches!(&*name, "Context" | "_contextvars.Context"))
+        };
+        let vars = (0..tasks.len()).map(|slot| {
+            let head = scatter.bytes(slot)?;
+            is_context(scatter.pointer(slot, 8)?).then(|| self.heap.context_words(head).vars)
+        });
+        Ok(vars.collect())
+    }
+
+    /// Those whose proof still holds.
+    fn check<'r>(&self, resolved: impl Iterator<Item = &'r Resolved>) -> Result<HashSet<Addr>, Fault> {
+        let mut scatter = Scatter::new();
+        let asked: Vec<_> = resolved.map(|r| (&r.proof, r.proof.push(&mut scatter))).collect();
+        self.heap.spend(scatter.len() * 64)?;
+        scatter.read_each(self.heap.memory())?;
+        let holding = asked
+            .into_iter()
+            .filter(|(proof, slots)| proof.holds(&self.heap, proof.vars, &scatter, *slots));
+        Ok(holding.map(|(proof, _)| proof.vars).collect())
+    }
+
+    /// Whether each task still has its context, and that still these variables.
+    fn still_carry(&self, tasks: &[&Task], vars: Addr) -> Result<Vec<bool>, Fault> {
+        let o = &self.heap.offsets;
+        let mut scatter = Scatter::new();
+        for task in tasks {
+            scatter.push(task.address.offset(o.task_context), 8);
+            scatter.push(task.context.offset(o.context_vars), 8);
+        }
+        self.heap.spend(scatter.len() * 8)?;
+        scatter.read_each(self.heap.memory())?;
+        // A task of Python code keeps its context elsewhere: what stands here is then nobody's.
+        let same = |(slot, task): (usize, &&Task)| {
+            scatter.pointer(2 * slot + 1, 0) == Some(vars)
+                && (!task.is_native || scatter.pointer(2 * slot, 0) == Some(task.context))
+        };
+        Ok(tasks.iter().enumerate().map(same).collect())
     }
 
     /// Sessions that were live at the last walk, and of which nothing is left but a task that failed. Older failures
@@ -324,22 +356,6 @@ impl Walker {
         sessions.sort_by(|a, b| a.labels.session_id.cmp(&b.labels.session_id));
         sessions
     }
-}
-
-type Slots = (usize, Option<crate::identity::ProofSlots>);
-
-/// Asks for the head of each context, and for what proves the answer that is known for it.
-fn push_all(
-    known: &HashMap<Addr, Resolved>,
-    contexts: impl Iterator<Item = Addr>,
-    scatter: &mut Scatter,
-) -> Vec<Slots> {
-    contexts
-        .map(|context| {
-            let head = scatter.push(context, CONTEXT_HEAD);
-            (head, known.get(&context).map(|known| known.proof.push(scatter)))
-        })
-        .collect()
 }
 
 impl Broken {
