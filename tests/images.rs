@@ -38,7 +38,9 @@ fn load(path: &Path) -> Recording {
     let version = Version::parse(about["version"].as_str().unwrap()).unwrap();
     let mut offsets = Offsets::of_minor(version.minor).unwrap();
     for (name, field) in FIELDS {
-        *field(&mut offsets) = about["offsets"][name].as_u64().unwrap_or_else(|| panic!("{path:?}: {name}"));
+        *field(&mut offsets) = about["offsets"][name]
+            .as_u64()
+            .unwrap_or_else(|| panic!("{path:?}: {name}"));
     }
     Recording {
         name: path.file_stem().unwrap().to_string_lossy().into_owned(),
@@ -56,8 +58,12 @@ impl Recording {
 
     /// What an attach does, over this image or a damaged copy of it.
     fn attach(&self, image: &Image, offsets: &Offsets) -> Result<Result<(Heap, TaskLists), Refused>, Fault> {
-        let native_ids: Vec<u64> =
-            self.about["native_ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect();
+        let native_ids: Vec<u64> = self.about["native_ids"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|id| id.as_u64().unwrap())
+            .collect();
         let mut heap = Heap::new(Box::new(image.clone()), offsets.clone(), self.version);
         let runtime = match verify_core(&mut heap, self.runtime(), &native_ids)? {
             Ok(runtime) => runtime,
@@ -80,14 +86,23 @@ impl Recording {
         let runtime = heap.runtime(self.runtime())?;
         let tasks = lists.walk(heap, &runtime, &heap.thread_states(&runtime)?)?;
         let mut unreadable = tasks.unreadable;
-        let mut resolver = Resolver::new(Rules::asked_for(self.about["variable"].as_str().unwrap(), Some("agent_name"), None));
+        let mut resolver = Resolver::new(Rules::asked_for(
+            self.about["variable"].as_str().unwrap(),
+            Some("agent_name"),
+            None,
+        ));
         let mut sessions = Sessions::new();
         for task in &tasks.pending {
-            let resolved = heap.context(task.context).and_then(|context| resolver.resolve(heap, context.vars));
+            let resolved = heap
+                .context(task.context)
+                .and_then(|context| resolver.resolve(heap, context.vars));
             match resolved {
                 Ok(resolved) => {
                     if let Some(labels) = resolved.session.and_then(|key| resolver.labels(key)) {
-                        sessions.entry(labels.session_id.clone()).or_insert((labels.agent.clone(), 0)).1 += 1;
+                        sessions
+                            .entry(labels.session_id.clone())
+                            .or_insert((labels.agent.clone(), 0))
+                            .1 += 1;
                     }
                 }
                 Err(_) => unreadable += 1,
@@ -104,12 +119,21 @@ fn what_is_read_is_what_was_there() {
         let (sessions, tasks, unreadable) = recording.walk(&heap, &lists).unwrap();
         let expected: Sessions = serde_json::from_value(recording.about["sessions"].clone()).unwrap();
         assert_eq!(sessions, expected, "{}", recording.name);
-        assert_eq!((tasks, unreadable), (recording.about["tasks"].as_u64().unwrap(), 0), "{}", recording.name);
+        assert_eq!(
+            (tasks, unreadable),
+            (recording.about["tasks"].as_u64().unwrap(), 0),
+            "{}",
+            recording.name
+        );
         // Not only what the recorder wrote down: what tests/targets/for_images.py sets.
         let ids: Vec<&str> = sessions.keys().map(String::as_str).collect();
         let long = format!("call-{}", "\u{1f4de}".repeat(30));
         assert_eq!(ids, ["call-plain", "call-éü", "call-電話", &long], "{}", recording.name);
-        assert!(sessions.values().all(|(_, tasks)| *tasks == 3), "{}: {sessions:?}", recording.name);
+        assert!(
+            sessions.values().all(|(_, tasks)| *tasks == 3),
+            "{}: {sessions:?}",
+            recording.name
+        );
     }
 }
 
@@ -147,7 +171,9 @@ impl Noise {
 fn damage(image: &mut Image, noise: &mut Noise, words: &[u64]) {
     let stretches = image.stretches_mut().count();
     let chosen = noise.below(stretches);
-    let Some((at, bytes)) = image.stretches_mut().nth(chosen) else { return };
+    let Some((at, bytes)) = image.stretches_mut().nth(chosen) else {
+        return;
+    };
     let offset = noise.below(bytes.len());
     match noise.below(5) {
         0 => bytes[offset] ^= 1 << noise.below(8),
@@ -169,7 +195,17 @@ fn damage(image: &mut Image, noise: &mut Noise, words: &[u64]) {
 
 #[test]
 fn damage_costs_what_it_touches() {
-    let words = [0, 1, 0x7f, u64::MAX, u64::MAX - 7, 1 << 47, 0x5a5a_5a5a_5a5a_5a5a, 1 << 33, i64::MIN as u64];
+    let words = [
+        0,
+        1,
+        0x7f,
+        u64::MAX,
+        u64::MAX - 7,
+        1 << 47,
+        0x5a5a_5a5a_5a5a_5a5a,
+        1 << 33,
+        i64::MIN as u64,
+    ];
     let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
     for recording in recordings() {
         // The attach has proved the layout of a sound worker; then its memory goes bad under the walks.
@@ -195,7 +231,10 @@ fn a_task_that_is_gone_is_counted_and_costs_no_other() {
     let recording = recordings().into_iter().find(|r| r.version.minor == 12).unwrap();
     let (heap, lists) = recording.attach(&recording.image, &recording.offsets).unwrap().unwrap();
     let runtime = heap.runtime(recording.runtime()).unwrap();
-    let tasks = lists.walk(&heap, &runtime, &heap.thread_states(&runtime).unwrap()).unwrap().pending;
+    let tasks = lists
+        .walk(&heap, &runtime, &heap.thread_states(&runtime).unwrap())
+        .unwrap()
+        .pending;
     let (before, count, _) = recording.walk(&heap, &lists).unwrap();
     for task in tasks {
         let mut image = recording.image.clone();

@@ -43,7 +43,7 @@ fn every_place(python: &Python, event_loop: &str) {
     let mut tries = BTreeMap::new();
     for (i, (place, kind)) in places.iter().enumerate() {
         let sid = format!("call-{i:04}");
-        tries.insert(sid.clone(), block_undisturbed(&mut target, &sid, 300, kind, place));
+        tries.insert(sid.clone(), target.block_undisturbed(&sid, 300, kind, place));
     }
     let all: usize = tries.values().sum();
     otop.until("all blocks are reported", |_, blame| {
@@ -73,23 +73,6 @@ fn every_place(python: &Python, event_loop: &str) {
     }
     let wanted: BTreeSet<String> = tries.into_keys().collect();
     assert_eq!(otop.blame.anybody(), wanted, "{}: an innocent is blamed", target.what);
-}
-
-/// Blocks until it was done without the machine's help: where others want the same CPU most of a block can be theirs,
-/// and then nobody in the worker is to blame. The target's own clocks tell. Returns how often it blocked.
-fn block_undisturbed(target: &mut Target, sid: &str, ms: u32, kind: &str, place: &str) -> usize {
-    for tries in 1..=8 {
-        let block = target.block(sid, ms, kind, place);
-        let [wall, cpu] = ["ms", "cpu_ms"].map(|key| block[key].as_f64().expect("milliseconds"));
-        let own = if kind == "sleep" { f64::from(ms) } else { cpu };
-        if own > wall * 0.75 {
-            return tries;
-        }
-    }
-    panic!(
-        "{}: no {ms} ms of CPU are to be had here at a stretch: too busy a machine to judge",
-        target.what
-    );
 }
 
 macro_rules! on_every_minor {

@@ -5,7 +5,6 @@ mod support;
 
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::collections::BTreeSet;
 use support::{Doc, Labels, Otop, Target, near, once, openrtc, run};
 
 /// Longer than anything that the packages themselves do in one step, shorter than what we do on purpose.
@@ -134,24 +133,29 @@ fn whole_life(minor: &str, event_loop: &str) {
         .into_keys()
         .filter(|sid| sid != "AJ_held")
         .collect();
+    let mut tries = BTreeMap::from([("AJ_held".to_owned(), 1)]);
     for (sid, (place, kind)) in sids.iter().zip(places) {
-        target.block(sid, 300, kind, place);
+        tries.insert(sid.clone(), target.block_undisturbed(sid, 400, kind, place));
     }
     otop.until("the blocks are reported", |_, blame| {
         let nobody = blame
             .nobody
             .iter()
-            .filter(|block| block["duration_ms"].as_f64() >= Some(OURS))
-            .count();
-        blame.of_at_least(OURS).values().sum::<usize>() + nobody > places.len()
+            .filter(|block| block["duration_ms"].as_f64() >= Some(OURS));
+        blame.of_at_least(OURS).values().sum::<usize>() + nobody.count() >= tries.values().sum()
     });
     let doc = otop.settled();
-    let mut known: BTreeMap<String, usize> = sids.iter().map(|sid| (sid.clone(), 1)).collect();
-    known.insert("AJ_held".to_owned(), 1);
-    assert_eq!(
-        otop.blame.of_at_least(OURS),
-        known,
+    let found = otop.blame.of_at_least(OURS);
+    assert!(
+        found.keys().eq(tries.keys()),
         "{}: {places:?} by {sids:?}: {:?}",
+        target.what,
+        otop.blame
+    );
+    // Of a block that was disturbed nobody in the worker need be the culprit, but nobody blocked more often.
+    assert!(
+        found.iter().all(|(sid, times)| times <= &tries[sid]),
+        "{}: {tries:?}: {:?}",
         target.what,
         otop.blame
     );
@@ -165,10 +169,15 @@ fn whole_life(minor: &str, event_loop: &str) {
     target.tell(&["block", "AJ_held", "300", "sleep", "closing"]);
     target.tell(&["end", "AJ_held"]);
     target.until("session_end", |event| event["sid"] == "AJ_held");
-    known.insert("AJ_held".to_owned(), 2);
     otop.until("the block at its end is reported", |_, blame| {
-        blame.of_at_least(OURS) == known
+        blame.of_at_least(OURS).get("AJ_held") == Some(&2)
     });
+    assert!(
+        otop.blame.of_at_least(OURS).keys().eq(tries.keys()),
+        "{}: {:?}",
+        target.what,
+        otop.blame
+    );
     equals_the_pool(&mut otop, &mut target);
 
     // A session that cannot be built leaves the counters and no live row.
