@@ -124,18 +124,18 @@ fn whole_life(minor: &str, event_loop: &str) {
 
     // Every other place, each from a session of its own.
     let places = [
-        ("child", "py"),
-        ("callback", "sleep"),
-        ("timer", "sleep"),
-        ("to_thread", "c"),
+        ("child", "py", 400),
+        ("callback", "sleep", 400),
+        ("timer", "sleep", 400),
+        ("to_thread", "c", 800), // the loop is blocked only from its next timer on, and C calls are not exact
     ];
     let sids: Vec<String> = pool_labels(&pool(&mut target))
         .into_keys()
         .filter(|sid| sid != "AJ_held")
         .collect();
     let mut tries = BTreeMap::from([("AJ_held".to_owned(), 1)]);
-    for (sid, (place, kind)) in sids.iter().zip(places) {
-        tries.insert(sid.clone(), target.block_undisturbed(sid, 400, kind, place));
+    for (sid, (place, kind, ms)) in sids.iter().zip(places) {
+        tries.insert(sid.clone(), target.block_undisturbed(sid, ms, kind, place));
     }
     otop.until("the blocks are reported", |_, blame| {
         let nobody = blame

@@ -193,7 +193,7 @@ impl Target {
             let block = self.block(sid, ms, kind, place);
             let [wall, cpu] = ["ms", "cpu_ms"].map(|key| block[key].as_f64().expect("milliseconds"));
             let own = if kind == "sleep" { f64::from(ms) } else { cpu };
-            if own > wall * 0.75 {
+            if own > wall * 0.6 {
                 return tries;
             }
         }
