@@ -3,7 +3,9 @@
 //! OUT.json (where to begin, and what is to be found).
 
 use otop::asyncio::{TaskLists, asyncio_tasks_module, verify};
-use otop::cpython::{FIELDS, Heap, Offsets, locate, take_asyncio_debug, take_debug_offsets, verify_core, verify_library};
+use otop::cpython::{
+    FIELDS, Heap, Offsets, locate, take_asyncio_debug, take_debug_offsets, verify_core, verify_library,
+};
 use otop::identity::{Resolver, Rules};
 use otop::memory::{LiveMemory, Recorder};
 use otop::model::Pid;
@@ -39,17 +41,26 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("the worker runs no loop with tasks".into());
     }
     let states = heap.thread_states(&runtime)?;
-    let mut resolver = Resolver::new(Rules::asked_for(variable, Some("agent_name"), None));
+    let mut resolver = Resolver::new(Rules::chosen(Some(variable), Some("agent_name"), None));
     let mut sessions: BTreeMap<String, (Option<String>, u32)> = BTreeMap::new();
     let tasks = lists.walk(&heap, &runtime, &states)?;
     for task in &tasks.pending {
         let vars = heap.context(task.context)?.vars;
-        if let Some(labels) = resolver.resolve(&heap, vars)?.session.and_then(|key| resolver.labels(key)) {
-            let entry = sessions.entry(labels.session_id.clone()).or_insert((labels.agent.clone(), 0));
+        if let Some(labels) = resolver
+            .resolve(&heap, vars)?
+            .session
+            .and_then(|key| resolver.labels(key))
+        {
+            let entry = sessions
+                .entry(labels.session_id.clone())
+                .or_insert((labels.agent.clone(), 0));
             entry.1 += 1;
         }
     }
-    let offsets: BTreeMap<&str, u64> = FIELDS.iter().map(|(name, field)| (*name, *field(&mut offsets))).collect();
+    let offsets: BTreeMap<&str, u64> = FIELDS
+        .iter()
+        .map(|(name, field)| (*name, *field(&mut offsets)))
+        .collect();
     let about = serde_json::json!({
         "version": found.version.to_string(),
         "runtime": found.runtime.0,
@@ -62,6 +73,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     serde_json::to_writer_pretty(File::create(format!("{out}.json"))?, &about)?;
     let image = image.lock().map_err(|_| "the recorder panicked")?;
     image.save(File::create(format!("{out}.mem"))?)?;
-    println!("{out}: {} bytes, {} sessions, {} tasks", image.size(), sessions.len(), tasks.pending.len());
+    println!(
+        "{out}: {} bytes, {} sessions, {} tasks",
+        image.size(),
+        sessions.len(),
+        tasks.pending.len()
+    );
     Ok(())
 }

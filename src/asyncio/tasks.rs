@@ -35,6 +35,8 @@ pub struct Task {
 #[derive(Clone, Debug, Default)]
 pub struct Tasks {
     pub pending: Vec<Task>,
+    /// Tasks that ended with an exception (a cancellation is none), and that somebody still holds.
+    pub failed: Vec<Task>,
     /// Entries that could not be read or made no sense.
     pub unreadable: u32,
 }
@@ -147,7 +149,7 @@ fn linked(heap: &Heap, head: Addr, into: &mut Vec<Addr>, unreadable: &mut u32) -
 
 fn read_tasks(heap: &Heap, addresses: &[Addr], tasks: &mut Tasks) -> Result<(), Fault> {
     let o = &heap.offsets;
-    let length = [o.task_loop, o.task_state, o.task_coro, o.task_context]
+    let length = [o.task_loop, o.task_exception, o.task_state, o.task_coro, o.task_context]
         .into_iter()
         .max()
         .unwrap_or(0) as usize
@@ -189,6 +191,9 @@ fn read_tasks(heap: &Heap, addresses: &[Addr], tasks: &mut Tasks) -> Result<(), 
         match task {
             // PENDING is 0, CANCELLED 1, FINISHED 2 (`fut_state` of Modules/_asynciomodule.c).
             Some((0, task)) if !task.context.is_null() && !task.event_loop.is_null() => tasks.pending.push(task),
+            Some((2, task)) if kind == Kind::Native && word_at(bytes, o.task_exception as usize) != 0 => {
+                tasks.failed.push(task);
+            }
             Some((1 | 2, _)) => {}
             _ => tasks.unreadable += 1,
         }

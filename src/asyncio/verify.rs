@@ -72,7 +72,7 @@ pub fn verify(heap: &mut Heap, runtime_address: Addr, lists: &TaskLists) -> Resu
             })?;
             most(&tasks, "contexts of tasks", |t| h.is_a(t.context, "Context"))
         }),
-        (&["task_state"], &|h| {
+        (&["task_state", "task_exception"], &|h| {
             // What stands between the two differs by version, and no pending task shows it (Modules/_asynciomodule.c).
             let between = match h.version.minor {
                 8 => 40,
@@ -80,8 +80,9 @@ pub fn verify(heap: &mut Heap, runtime_address: Addr, lists: &TaskLists) -> Resu
                 11 | 12 => 48,
                 _ => 24,
             };
+            let o = &h.offsets;
             holds(
-                h.offsets.task_coro.wrapping_sub(h.offsets.task_state) == between,
+                o.task_coro.wrapping_sub(o.task_state) == between && o.task_exception == o.task_loop + 32,
                 "state of tasks",
             )
         }),

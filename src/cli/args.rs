@@ -78,11 +78,11 @@ pub struct WorkerArguments {
     pub session_from: Option<String>,
 
     /// Contextvar that holds the agent's name [default: OpenRTC's]
-    #[arg(long, value_name = "NAME", value_parser = values::variable, requires = "session_from")]
+    #[arg(long, value_name = "NAME", value_parser = values::variable)]
     pub agent_from: Option<String>,
 
     /// Contextvar that holds the tenant's name [default: OpenRTC's]
-    #[arg(long, value_name = "NAME", value_parser = values::variable, requires = "session_from")]
+    #[arg(long, value_name = "NAME", value_parser = values::variable)]
     pub tenant_from: Option<String>,
 }
 

@@ -77,6 +77,7 @@ fn census(asyncio_imported: bool) -> Observation {
         sessions: if asyncio_imported { vec![session] } else { Vec::new() },
         loops: Vec::new(),
         tasks: 1,
+        sessions_named: true,
         asyncio_imported,
         pool: None,
         rss_bytes: None,

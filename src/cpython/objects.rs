@@ -300,10 +300,10 @@ impl Heap {
         }
         scatter.read_each(self.memory())?;
         let mut found = vec![None; names.len()];
-        for slot in 0..keys.len() {
+        for (slot, &key) in keys.iter().enumerate() {
             // The key may be the last thing before an unmapped page, so that the longest name reaches too far.
             let Some(bytes) = scatter.bytes(slot) else {
-                let Ok(text) = self.str_unchecked(keys[slot]) else {
+                let Ok(text) = self.str_unchecked(key) else {
                     continue;
                 };
                 if let Some(n) = names.iter().position(|name| *name == text) {

@@ -143,6 +143,8 @@ offsets! {
     hamt_collision_array:               [  32],
     // TaskObj of _asyncio
     task_loop:                          [  16],
+    /// `task_exception`: what it ended with; NULL: a result, or no end yet
+    task_exception:                     [  48],
     task_state:                         [  72,   80,   88,   88,   88,   96,  104,  104],
     task_coro:                          [ 112,  152,  160,  136,  136,  120,  128,  128],
     task_context:                       [ 128,  168,  176,  152,  152,  136,  144,  144],

@@ -35,7 +35,7 @@ impl Version {
         let rest = parts.next()?;
         let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
         let micro = rest[..digits].parse().ok()?;
-        let (level, serial) = match rest[digits..].as_bytes() {
+        let (level, serial) = match &rest.as_bytes()[digits..] {
             [] => (0xf, 0),
             [b'a', ..] => (0xa, rest[digits + 1..].parse().ok()?),
             [b'b', ..] => (0xb, rest[digits + 1..].parse().ok()?),

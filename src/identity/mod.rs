@@ -11,4 +11,4 @@ pub use openrtc::{Pool, PoolLook, PoolSession};
 pub use path::{PathStep, Text};
 pub use resolver::{Proof, ProofSlots, Resolved, Resolver};
 pub use rules::{Rule, Rules};
-pub use variables::{Variable, all_variables, likely_variables};
+pub use variables::{Variable, all_variables, likely_variables, variables_in_use};

@@ -58,19 +58,25 @@ impl Rules {
         }
     }
 
-    /// The contextvars that the user named. Agent and tenant fall to nothing where they are not named: OpenRTC's would
-    /// be another program's.
-    pub fn asked_for(session: &str, agent: Option<&str>, tenant: Option<&str>) -> Rules {
+    /// The contextvars that the user named; what is not named falls to OpenRTC's. Only where the sessions are another
+    /// program's, OpenRTC's agents and tenants would be too.
+    pub fn chosen(session: Option<&str>, agent: Option<&str>, tenant: Option<&str>) -> Rules {
         let plain = |variable: &str| Rule {
             variable: variable.to_string(),
             path: vec![],
         };
-        Rules {
-            session: vec![plain(session)],
-            agent: agent.map(plain).into_iter().collect(),
-            tenant: tenant.map(plain).into_iter().collect(),
-            name: session.to_string(),
+        let mut rules = Rules::openrtc();
+        if let Some(session) = session {
+            rules = Rules {
+                session: vec![plain(session)],
+                agent: vec![],
+                tenant: vec![],
+                name: session.to_string(),
+            };
         }
+        rules.agent = agent.map_or(rules.agent, |agent| vec![plain(agent)]);
+        rules.tenant = tenant.map_or(rules.tenant, |tenant| vec![plain(tenant)]);
+        rules
     }
 
     /// All names of contextvars that any rule begins with.

@@ -4,6 +4,7 @@ use crate::asyncio::TaskLists;
 use crate::cpython::{Heap, Runtime};
 use crate::memory::{Fault, Scatter};
 use crate::model::Addr;
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 /// A `ContextVar`.
@@ -72,6 +73,25 @@ pub fn all_variables(heap: &Heap, runtime: &Runtime) -> Result<Vec<Variable>, Fa
 /// How many tasks are asked which variables they carry.
 const MOST_TASKS: usize = 2_000;
 
+/// The names of the contextvars that are set in live tasks.
+pub fn variables_in_use(heap: &Heap, runtime: &Runtime, lists: &TaskLists) -> Result<HashSet<String>, Fault> {
+    let mut names: HashMap<Addr, String> = HashMap::new();
+    let threads = heap.thread_states(runtime)?;
+    for task in lists.walk(heap, runtime, &threads)?.pending.iter().take(MOST_TASKS) {
+        let bindings = heap
+            .context(task.context)
+            .and_then(|context| heap.bindings(context.vars));
+        for binding in bindings.unwrap_or_default() {
+            if let Entry::Vacant(vacant) = names.entry(binding.variable)
+                && let Ok((name, _)) = heap.context_variable(binding.variable)
+            {
+                vacant.insert(name);
+            }
+        }
+    }
+    Ok(names.into_values().collect())
+}
+
 /// The contextvars with text in live tasks, the likeliest to name sessions first: those with the most different values.
 pub fn likely_variables(heap: &Heap, runtime: &Runtime, lists: &TaskLists) -> Result<Vec<String>, Fault> {
     let threads = heap.thread_states(runtime)?;
@@ -87,9 +107,8 @@ pub fn likely_variables(heap: &Heap, runtime: &Runtime, lists: &TaskLists) -> Re
             let Ok((name, _)) = heap.context_variable(binding.variable) else {
                 continue;
             };
-            let known = values.entry(name).or_default();
             if let Ok(text) = heap.str(binding.value) {
-                known.insert(text);
+                values.entry(name).or_default().insert(text);
             }
         }
     }

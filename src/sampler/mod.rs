@@ -1,15 +1,16 @@
 //! The reading threads: the sampler, which takes ticks by a schedule, and the walker, which takes walks; both hand what
 //! they saw to one bounded channel. Knows nothing of what is concluded from it.
 
+mod naming;
 mod scheduling;
 mod ticking;
 mod walking;
 
-use crate::identity::{Rules, all_variables, likely_variables};
+use crate::identity::Rules;
 use crate::model::{Hello, LoopKind, Nanos, Observation, Pid};
 use crate::process::{self, Host, Sameness};
 use crate::source::error::AttachError;
-use crate::source::{Attachment, Plan, Proved, TickReader, Walker};
+use crate::source::{Attachment, Plan, TickReader, Walker};
 use nix::time::{ClockId, clock_gettime};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +25,7 @@ const WAITING: usize = 64;
 pub struct AttachOptions {
     /// Ticks a second.
     pub rate_hz: f64,
-    /// The contextvar that names sessions; None: OpenRTC's.
+    /// The contextvars that name sessions, agents and tenants; None: OpenRTC's.
     pub session_from: Option<String>,
     pub agent_from: Option<String>,
     pub tenant_from: Option<String>,
@@ -106,7 +107,7 @@ pub fn probe(pid: Pid) -> Result<Probe, AttachError> {
 /// Attaches to `pid` and starts to watch it.
 pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError> {
     let attachment = crate::source::attach(pid)?;
-    let rules = rules(&attachment, options)?;
+    let rules = naming::rules(&attachment, options)?;
     let hello = hello(&attachment.plan, options, &rules);
     let memory = |e| AttachError::io(format!("/proc/{pid}/mem"), &e);
     let Attachment {
@@ -142,53 +143,6 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError
         observations,
         stop: handle,
     })
-}
-
-/// The rules that the options ask for; a contextvar that the worker does not have is refused here.
-fn rules(attachment: &Attachment, options: &AttachOptions) -> Result<Rules, AttachError> {
-    let Some(session) = &options.session_from else {
-        return Ok(Rules::openrtc());
-    };
-    let (agent, tenant) = (options.agent_from.as_deref(), options.tenant_from.as_deref());
-    let asked = [
-        ("--session-from", Some(session.as_str())),
-        ("--agent-from", agent),
-        ("--tenant-from", tenant),
-    ];
-    // Before asyncio is imported nothing is known of the program's variables: it may well make them later.
-    if attachment.proved != Proved::WithoutAsyncio {
-        let Attachment { plan, heap, lists, .. } = attachment;
-        heap.grant(16 * crate::cpython::ONE_WALK);
-        let mut names: Vec<String> = all_variables(heap, &plan.runtime)
-            .unwrap_or_default()
-            .into_iter()
-            .map(|v| v.name)
-            .collect();
-        let missing = |names: &[String]| {
-            asked
-                .iter()
-                .any(|(_, n)| n.is_some_and(|n| !names.iter().any(|v| v == n)))
-        };
-        if missing(&names)
-            && let Some(lists) = lists
-        {
-            let likely = likely_variables(heap, &plan.runtime, lists).unwrap_or_default();
-            names.extend(likely.iter().cloned());
-            for (option, name) in asked {
-                let Some(name) = name else { continue };
-                if !names.iter().any(|known| known == name) {
-                    let likely = likely.iter().take(5).cloned().collect();
-                    return Err(AttachError::NoSuchVariable {
-                        pid: plan.pid,
-                        option,
-                        name: name.to_string(),
-                        likely,
-                    });
-                }
-            }
-        }
-    }
-    Ok(Rules::asked_for(session, agent, tenant))
 }
 
 fn hello(plan: &Plan, options: &AttachOptions, rules: &Rules) -> Hello {

@@ -8,7 +8,7 @@ use crate::cpython::{
 };
 use crate::memory::{Fault, LiveMemory, Memory};
 use crate::model::{Pid, Tid};
-use crate::process::{self, Fingerprint, namespaces, permission};
+use crate::process::{self, Fingerprint, Sameness, namespaces, permission};
 
 /// Everything that a reading thread needs to begin, as plain data.
 #[derive(Clone, Debug)]
@@ -40,10 +40,24 @@ pub struct Attachment {
     pub lists: Option<TaskLists>,
 }
 
+/// A process that runs one program after another is followed this often.
+const EXECS: usize = 3;
+
 /// Finds and proves. Opens and reads, and does nothing else to the worker.
 pub fn attach(pid: Pid) -> Result<Attachment, AttachError> {
     process::whole_process(pid)?;
-    let fingerprint = Fingerprint::of(pid)?;
+    for _ in 1..EXECS {
+        let fingerprint = Fingerprint::of(pid)?;
+        let attached = attach_to(pid, fingerprint.clone());
+        // What was found, or missed, was of a program that it no longer runs.
+        if fingerprint.still_same() != Sameness::Execed {
+            return attached;
+        }
+    }
+    attach_to(pid, Fingerprint::of(pid)?)
+}
+
+fn attach_to(pid: Pid, fingerprint: Fingerprint) -> Result<Attachment, AttachError> {
     permission::check(pid)?;
     let open = || LiveMemory::open(pid).map_err(|e| AttachError::io(format!("/proc/{pid}/mem"), &e));
     let memory = open()?;
@@ -167,7 +181,7 @@ fn offsets(pid: Pid, memory: &dyn Memory, found: &Found) -> Result<Offsets, Atta
 
 /// The worker's threads as its own PID namespace numbers them.
 fn native_ids(pid: Pid) -> Result<Vec<u64>, AttachError> {
-    Ok(process::threads(pid)?.into_iter().map(|tid| own_number(tid)).collect())
+    Ok(process::threads(pid)?.into_iter().map(own_number).collect())
 }
 
 /// A thread's number in the innermost PID namespace that it is in, which is what CPython notes.

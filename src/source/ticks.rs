@@ -409,7 +409,7 @@ impl TickReader {
         let sleeps = matches!(state, State::Syscall(_) | State::GilWait);
         thread.asleep = if repeated && sleeps { thread.asleep + 1 } else { 0 };
         let mut state = state;
-        if thread.asleep >= STOPPED_AFTER && thread.asleep % STOPPED_AFTER == 0 {
+        if thread.asleep >= STOPPED_AFTER && thread.asleep.is_multiple_of(STOPPED_AFTER) {
             thread.asleep = STOPPED_AFTER;
             if thread.clock.as_ref().and_then(ThreadClock::is_stopped) == Some(true) {
                 state = State::Stopped;

@@ -10,7 +10,8 @@ use crate::identity::{Pool, PoolLook, Resolved, Resolver, Rules};
 use crate::memory::{Fault, LiveMemory, Scatter};
 use crate::model::{Addr, Census, LoopFacts, Nanos, Pid, SessionFacts, SessionKey};
 use crate::process::{self, Host};
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::io;
 
 /// What a walk over ten thousand sessions may read, several times over.
@@ -30,7 +31,13 @@ pub struct Walker {
     pool: Pool,
     /// When sessions went live, as the worker keeps it; kept here because it forgets while it tears one down.
     started: HashMap<SessionKey, (f64, bool)>,
+    /// Sessions of the last walk.
+    live: HashSet<SessionKey>,
+    /// Sessions that failed while otop watched, as long as somebody holds the task.
+    errored: HashSet<SessionKey>,
     host: Host,
+    /// What names the sessions was met.
+    named: bool,
     walks: u32,
 }
 
@@ -62,7 +69,10 @@ impl Walker {
             loops: HashMap::new(),
             pool: Pool::default(),
             started: HashMap::new(),
+            live: HashSet::new(),
+            errored: HashSet::new(),
             host: Host::new(),
+            named: false,
             walks: 0,
         })
     }
@@ -77,7 +87,7 @@ impl Walker {
             };
         }
         self.walks += 1;
-        if self.walks % FORGET_AFTER == 0 {
+        if self.walks.is_multiple_of(FORGET_AFTER) {
             self.resolver.forget_addresses();
             self.contexts.clear();
             self.loops.clear();
@@ -89,6 +99,7 @@ impl Walker {
             sessions: Vec::new(),
             loops: Vec::new(),
             tasks: 0,
+            sessions_named: false,
             asyncio_imported: self.proved != Proved::WithoutAsyncio,
             pool: None,
             rss_bytes: process::rss_bytes(self.plan.pid).ok().flatten(),
@@ -112,6 +123,7 @@ impl Walker {
         census.unreadable += tasks.unreadable;
         let (by_session, unreadable) = self.sessions_of(&tasks.pending)?;
         census.unreadable += unreadable;
+        self.note_failures(&tasks.failed, &by_session);
         census.tasks = tasks.pending.len() as u32;
         census.loops = self.loops_of(&threads, &tasks.pending)?;
         let pool = self
@@ -127,14 +139,11 @@ impl Walker {
         };
         census.unreadable += pool.as_ref().map_or(0, |p| p.unreadable);
         census.sessions = self.session_facts(by_session, pool.as_ref());
+        self.named |= pool.is_some() || self.resolver.knows_session_variable();
+        census.sessions_named = self.named;
         census.pool = pool.map(|pool| pool.facts);
         census.took = now() - at;
         Ok(census)
-    }
-
-    /// Nothing is known of a session variable so far.
-    pub fn knows_session_variable(&self) -> bool {
-        self.resolver.knows_session_variable()
     }
 
     /// Tasks by session, and what could not be read. All contexts are checked against what is known of them in one
@@ -161,9 +170,9 @@ impl Walker {
                 }
                 (Some(vars), _, _) => {
                     // A context that is shared by several tasks is looked up once.
-                    if !kept.contains_key(&task.context) {
+                    if let Entry::Vacant(vacant) = kept.entry(task.context) {
                         match self.resolver.resolve(&self.heap, vars) {
-                            Ok(resolved) => drop(kept.insert(task.context, resolved)),
+                            Ok(resolved) => drop(vacant.insert(resolved)),
                             Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
                             Err(_) => {
                                 unreadable += 1;
@@ -204,6 +213,26 @@ impl Walker {
         }
         self.contexts = kept;
         Ok((counts, unreadable))
+    }
+
+    /// Sessions that were live at the last walk, and of which nothing is left but a task that failed. Older failures
+    /// that somebody still holds are no news, and when they were is not known.
+    fn note_failures(&mut self, failed: &[Task], by_session: &HashMap<SessionKey, u32>) {
+        let mut errored = HashSet::new();
+        for task in failed {
+            let vars = self.heap.context(task.context).map(|context| context.vars);
+            let resolved = vars.and_then(|vars| self.resolver.resolve(&self.heap, vars));
+            // A failed task that has just been freed is no failure that anybody holds.
+            let Some(key) = resolved.ok().and_then(|resolved| resolved.session) else {
+                continue;
+            };
+            let is_news = self.live.contains(&key) || self.errored.contains(&key);
+            if is_news && !by_session.contains_key(&key) {
+                errored.insert(key);
+            }
+        }
+        self.errored = errored;
+        self.live = by_session.keys().copied().collect();
     }
 
     fn loops_of(&mut self, threads: &[ThreadState], tasks: &[Task]) -> Result<Vec<LoopFacts>, Fault> {
@@ -283,6 +312,12 @@ impl Walker {
                 }
             }
             self.started.retain(|key, _| sessions.contains_key(key));
+        }
+        for &key in &self.errored {
+            if let Some(mut facts) = facts(&self.resolver, key, 0, false) {
+                facts.errored = true;
+                sessions.entry(key).or_insert(facts);
+            }
         }
         self.resolver.keep_labels(|key| sessions.contains_key(&key));
         let mut sessions: Vec<SessionFacts> = sessions.into_values().collect();

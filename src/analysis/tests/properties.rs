@@ -298,6 +298,7 @@ fn hostile() -> impl Strategy<Value = Observation> {
                 sessions,
                 loops: vec![],
                 tasks: 0,
+                sessions_named: true,
                 asyncio_imported: true,
                 pool: None,
                 rss_bytes: Some(at),

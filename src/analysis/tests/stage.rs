@@ -354,6 +354,7 @@ impl Stage {
                 tasks: 7,
             }],
             tasks: 7,
+            sessions_named: true,
             asyncio_imported: true,
             pool: self.draining.map(|draining| PoolFacts {
                 draining: Some(draining),
