@@ -226,7 +226,7 @@ fn a_starved_machine_makes_nobody_slow() {
         let mut target = Target::launch(&python, "starve.py", &["10", "--loop", event_loop]);
         target.until("started", |_| true);
         let mut otop = Otop::follow(target.pid, &FROM);
-        for _ in 0..8 {
+        for _ in 0..6 {
             otop.fresh(1);
         }
         assert!(otop.blame.anybody().is_empty(), "{}: {:?}", target.what, otop.blame);
