@@ -33,6 +33,8 @@ pub struct StepWords {
 #[derive(Clone, Debug, Default)]
 pub struct StepTracker {
     last: Option<StepWords>,
+    /// The queue was not readable at the last look.
+    bridged: bool,
     /// Number of the step that is, or was last, run.
     serial: u64,
     progress: u64,
@@ -61,7 +63,7 @@ impl StepTracker {
             }
             Some(last) => {
                 let before = in_step(last);
-                let same_step = before && now && same_step(last, &words, kind, idle_context);
+                let same_step = before && now && same_step(last, &words, self.bridged, kind, idle_context);
                 if now && !same_step {
                     self.serial += 1;
                 }
@@ -75,7 +77,16 @@ impl StepTracker {
                 }
             }
         }
-        self.last = Some(words);
+        // A queue that was read in the middle of a change says nothing: what it said before stands until it speaks again,
+        // but not twice, or the short steps of a busy session would run into one.
+        let bridges = words.taken.is_none() && now && self.last.is_some_and(|last| in_step(&last) && !self.bridged);
+        let taken = if bridges {
+            self.last.and_then(|last| last.taken)
+        } else {
+            words.taken
+        };
+        self.bridged = bridges;
+        self.last = Some(StepWords { taken, ..words });
         (now.then_some(self.serial), self.progress)
     }
 }
@@ -87,20 +98,28 @@ fn same_pause(last: &StepWords, now: &StepWords) -> bool {
 }
 
 /// Two looks, both in a step: in the same one?
-fn same_step(last: &StepWords, now: &StepWords, kind: Option<LoopKind>, idle_context: Option<Addr>) -> bool {
+fn same_step(
+    last: &StepWords,
+    now: &StepWords,
+    bridged: bool,
+    kind: Option<LoopKind>,
+    idle_context: Option<Addr>,
+) -> bool {
     if last.version == now.version {
         // Nothing was entered or left in between. The addresses agree too, unless memory was torn.
         return last.context == now.context;
     }
+    let same_taken = match (last.taken, now.taken) {
+        (Some(a), Some(b)) => a == b,
+        (Some(_), None) => !bridged && last.outermost == now.outermost,
+        _ => false,
+    };
     match kind {
         // More contexts entered or left, but no handle taken: a `Context.run` or an eager task inside the step.
-        Some(LoopKind::Asyncio) => matches!((last.taken, now.taken), (Some(a), Some(b)) if a == b),
+        Some(LoopKind::Asyncio) => same_taken,
         Some(LoopKind::Uvloop) => {
             let turn_moved = matches!((last.turn, now.turn), (Some(a), Some(b)) if a != b);
-            let (Some(a), Some(b)) = (last.taken, now.taken) else {
-                return false;
-            };
-            if a != b || turn_moved || last.outermost != now.outermost {
+            if !same_taken || turn_moved || last.outermost != now.outermost {
                 return false;
             }
             // Inside the idle handler the number of handles taken decides, as on stock asyncio. Elsewhere the same
@@ -188,12 +207,27 @@ mod tests {
     }
 
     #[test]
-    fn words_read_in_the_middle_of_a_change_never_join_steps() {
-        let mut torn = words(1, 13, 1, 5);
-        torn.taken = None;
+    fn a_queue_that_was_read_in_the_middle_of_a_change_cuts_no_step_and_joins_none() {
+        let torn = |version| StepWords {
+            taken: None,
+            ..words(1, version, 1, 0)
+        };
+        // One step with nested runs, the middle look torn.
         assert_eq!(
-            run(STOCK, &[words(1, 11, 1, 5), torn, words(1, 15, 1, 6)]),
-            [Some(1), Some(2), Some(3)]
+            run(STOCK, &[words(1, 11, 1, 5), torn(13), words(1, 15, 1, 5)]),
+            [Some(1), Some(1), Some(1)]
         );
+        // Another handle was taken meanwhile.
+        assert_eq!(
+            run(STOCK, &[words(1, 11, 1, 5), torn(13), words(1, 15, 1, 6)]),
+            [Some(1), Some(1), Some(2)]
+        );
+        // Steps so short that the queue is never readable: none may grow long.
+        assert_eq!(
+            run(STOCK, &[torn(11), torn(13), torn(15), torn(17)]),
+            [Some(1), Some(2), Some(3), Some(4)]
+        );
+        let looks = [words(1, 11, 1, 5), torn(13), torn(15), torn(17), words(1, 19, 1, 9)];
+        assert_eq!(run(STOCK, &looks), [Some(1), Some(1), Some(2), Some(3), Some(4)]);
     }
 }

@@ -3,6 +3,8 @@
 
 mod attach;
 pub mod error;
+mod owners;
+mod threads;
 mod ticks;
 mod walk;
 

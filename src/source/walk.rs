@@ -3,7 +3,7 @@
 
 use super::attach::{Plan, Proved, of_fault, prove};
 use super::error::AttachError;
-use super::ticks::thread_index;
+use super::threads::thread_index;
 use crate::asyncio::{DEQUE_HEAD, EventLoop, ReadyWords, Task, TaskLists, Tasks, describe, running_loop_address};
 use crate::cpython::{CONTEXT_HEAD, Heap, ONE_WALK, Refused, ThreadState};
 use crate::identity::{Pool, PoolLook, Resolved, Resolver, Rules};

@@ -503,8 +503,8 @@ fn a_clock_that_runs_backwards_is_not_counted_twice() {
         count: 1,
     };
     stage.engine.observe(Observation::Batch(Batch {
-        ticks: vec![tick(100, 0), tick(110, 1), tick(105, 2), tick(120, 3)],
-        samples: [0, 10, 5, 10].map(sample).to_vec(),
+        ticks: vec![tick(100, 0), tick(110, 1), tick(120, 2), tick(105, 3)],
+        samples: [0, 10, 5, 9].map(sample).to_vec(),
         ..Batch::default()
     }));
     let report = stage.engine.report(Nanos(ATTACHED_AT) + Nanos::from_millis(120));

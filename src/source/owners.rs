@@ -1,0 +1,138 @@
+//! Whose a context is, proved: what was found out about contexts before, what the second read of a tick shows of it, and
+//! the look-up where that does not do. Knows nothing of threads but where their words are.
+
+use crate::cpython::{CONTEXT_HEAD, CONTEXT_WORDS, Heap, word_at};
+use crate::identity::{Proof, ProofSlots, Resolver, Rules};
+use crate::memory::{Fault, Scatter};
+use crate::model::{Addr, Labels, Owner, SessionKey};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Contexts that are remembered; beyond this the memory starts over.
+const MOST_CONTEXTS: usize = 20_000;
+
+struct Known {
+    session: Option<SessionKey>,
+    proof: Proof,
+}
+
+/// What is known of contexts.
+pub(super) struct Owners {
+    resolver: Resolver,
+    contexts: HashMap<Addr, Known>,
+    context_type: Option<Addr>,
+}
+
+/// A thread's `(context, context_ver)`, and where they stand.
+#[derive(Clone, Copy)]
+pub(super) struct ContextWords {
+    pub at: Addr,
+    pub context: Addr,
+    pub version: u64,
+}
+
+impl ContextWords {
+    /// Whether the bytes that were read at `at` are still these words.
+    pub fn still(&self, bytes: &[u8]) -> bool {
+        (Addr(word_at(bytes, 0)), word_at(bytes, 8)) == (self.context, self.version)
+    }
+}
+
+impl Owners {
+    pub fn new(rules: Rules) -> Owners {
+        Owners {
+            resolver: Resolver::new(rules),
+            contexts: HashMap::new(),
+            context_type: None,
+        }
+    }
+
+    /// Sessions that were met since the last call, with their names.
+    pub fn take_new_labels(&mut self) -> Vec<(SessionKey, Arc<Labels>)> {
+        self.resolver.take_new_labels()
+    }
+
+    /// Forgets addresses, so that memory which was freed and used again is looked at anew; to be called now and then.
+    pub fn forget(&mut self) {
+        self.resolver.forget_addresses();
+        self.contexts.clear();
+    }
+
+    /// Asks for the bytes that prove what is known of the context; None: nothing is.
+    pub fn push_proof(&self, context: Addr, scatter: &mut Scatter) -> Option<ProofSlots> {
+        self.contexts.get(&context).map(|known| known.proof.push(scatter))
+    }
+
+    /// Whose the context is, by what the second read shows, or by looking it up now.
+    /// `vars` is what the second read shows of the context, `proof` where it has the bytes that were asked for.
+    pub fn owner(
+        &mut self,
+        heap: &Heap,
+        words: ContextWords,
+        vars: Addr,
+        second: &Scatter,
+        proof: Option<ProofSlots>,
+    ) -> Result<Owner, Fault> {
+        let context = words.context;
+        let of = |session: Option<SessionKey>| session.map_or(Owner::Nobody, Owner::Session);
+        if let (Some(known), Some(slots)) = (self.contexts.get(&context), proof)
+            && known.proof.holds(heap, vars, second, slots)
+        {
+            // Known from before this tick, and unchanged after it: so it was at the tick, whatever ran since.
+            return Ok(of(known.session));
+        }
+        let resolved = match self.resolver.resolve(heap, vars) {
+            Ok(resolved) => resolved,
+            Err(Fault::Gone) => return Err(Fault::Gone),
+            Err(_) => return torn_or_unreadable(heap, words),
+        };
+        // Does the thread still run in it, and are its variables still those that were looked up?
+        let mut last = Scatter::new();
+        let head = last.push(context, CONTEXT_HEAD);
+        let slots = resolved.proof.push(&mut last);
+        let again = last.push(words.at, CONTEXT_WORDS);
+        last.read_each(heap.memory())?;
+        let now = last.bytes(head).map(|b| heap.context_words(b).vars);
+        let same_step = last.bytes(again).is_some_and(|bytes| words.still(bytes));
+        let proved = now.is_some_and(|now| resolved.proof.holds(heap, now, &last, slots));
+        if !proved {
+            return Ok(Owner::Torn);
+        }
+        if self.contexts.len() >= MOST_CONTEXTS {
+            self.contexts.clear();
+        }
+        self.contexts.insert(
+            context,
+            Known {
+                session: resolved.session,
+                proof: resolved.proof,
+            },
+        );
+        Ok(if same_step { of(resolved.session) } else { Owner::Torn })
+    }
+
+    /// The type object is that of contexts.
+    pub fn is_context_type(&mut self, heap: &Heap, class: Addr) -> bool {
+        if self.context_type == Some(class) {
+            return true;
+        }
+        let fits = heap
+            .name_of_type(class)
+            .is_ok_and(|name| name.rsplit('.').next() == Some("Context"));
+        if fits {
+            self.context_type = Some(class);
+        }
+        fits
+    }
+}
+
+/// What could not be looked up was torn, unless the thread is still in it: then it is something unknown.
+fn torn_or_unreadable(heap: &Heap, words: ContextWords) -> Result<Owner, Fault> {
+    let mut again = [0; CONTEXT_WORDS];
+    heap.memory().read(words.at, &mut again)?;
+    Ok(if words.still(&again) {
+        Owner::Unreadable
+    } else {
+        Owner::Torn
+    })
+}

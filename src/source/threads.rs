@@ -1,0 +1,172 @@
+//! The worker's Python threads, followed from survey to survey: which they are, which run a loop, and what is remembered
+//! of each from tick to tick. Knows nothing of sessions.
+
+use super::attach::{Plan, own_number};
+use crate::asyncio::{EventLoop, StepTracker, describe, running_loop_address};
+use crate::cpython::{Heap, ONE_WALK, ThreadState};
+use crate::memory::Fault;
+use crate::model::{Addr, Batch, ThreadFacts, ThreadIndex, Tid};
+use crate::process::{self, ThreadClock};
+
+/// A thread that has not run in a session for this many ticks is no longer asked what it does.
+pub(super) const QUIET_TICKS: u32 = 2_000;
+
+/// One thread.
+pub(super) struct Thread {
+    pub state: ThreadState,
+    pub index: ThreadIndex,
+    pub tid: Option<Tid>,
+    pub clock: Option<ThreadClock>,
+    pub event_loop: Option<EventLoop>,
+    pub tracker: StepTracker,
+    /// The words of the last tick, and whether they were of no step.
+    pub last: (Addr, u64),
+    pub last_idle: bool,
+    /// The context that the thread has when it is in none that was entered.
+    pub base: Addr,
+    /// Its base context names a session.
+    pub base_is_named: bool,
+    /// Ticks since it last ran in a session.
+    pub quiet: u32,
+    /// Ticks that it has slept in one step.
+    pub asleep: u32,
+}
+
+/// All of them, newest first as CPython lists them.
+pub(super) struct Threads {
+    pub all: Vec<Thread>,
+    /// The newest thread state at the last survey.
+    pub newest: Addr,
+    /// The list must be read anew before the next tick.
+    pub stale: bool,
+}
+
+impl Threads {
+    pub fn new() -> Threads {
+        Threads {
+            all: Vec::new(),
+            newest: Addr::NULL,
+            stale: true,
+        }
+    }
+
+    /// Looks which threads there are and which run a loop; says in `batch` what changed.
+    pub fn survey(&mut self, plan: &Plan, heap: &Heap, batch: &mut Batch) -> Result<(), Fault> {
+        heap.grant(ONE_WALK);
+        let states = match heap.thread_states(&plan.runtime) {
+            Ok(states) => states,
+            Err(Fault::Gone) => return Err(Fault::Gone),
+            // The list changed under the read; the next survey will do.
+            Err(_) => return Ok(()),
+        };
+        self.stale = false;
+        self.newest = states.first().map_or(Addr::NULL, |s| s.address);
+        let same = |a: &ThreadState, b: &ThreadState| a.address == b.address && a.id == b.id;
+        self.all.retain(|thread| {
+            let there = states.iter().any(|s| same(s, &thread.state));
+            if !there {
+                batch.ended.push(thread.index);
+            }
+            there
+        });
+        for state in states {
+            match self.all.iter_mut().find(|t| same(&t.state, &state)) {
+                Some(thread) => thread.refresh(plan, heap, batch),
+                None => {
+                    let mut thread = Thread::new(state);
+                    thread.refresh(plan, heap, batch);
+                    self.all.push(thread);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Thread {
+    fn new(state: ThreadState) -> Thread {
+        Thread {
+            state,
+            index: thread_index(&state),
+            tid: None,
+            clock: None,
+            event_loop: None,
+            tracker: StepTracker::new(),
+            last: (Addr::NULL, 0),
+            last_idle: false,
+            base: Addr::NULL,
+            base_is_named: false,
+            quiet: QUIET_TICKS,
+            asleep: 0,
+        }
+    }
+
+    fn refresh(&mut self, plan: &Plan, heap: &Heap, batch: &mut Batch) {
+        let mut changed = false;
+        if self.tid.is_none() {
+            self.tid = find_tid(plan, heap, &self.state);
+            changed |= self.tid.is_some();
+        }
+        // A fault here is a thread that ends, or a loop that does: the last look stands until the next.
+        if let Ok(address) = running_loop_address(heap, &self.state)
+            && address != self.event_loop.map(|l| l.address)
+        {
+            self.event_loop = address.and_then(|a| describe(heap, a, self.state.address).ok());
+            self.tracker = StepTracker::new();
+            changed = true;
+        }
+        if self.event_loop.is_some() && self.clock.is_none() {
+            self.clock = self.tid.map(|tid| ThreadClock::open(plan.pid, tid));
+        }
+        if changed && let Some(tid) = self.tid {
+            let name = std::fs::read(format!("/proc/{}/task/{tid}/comm", plan.pid)).unwrap_or_default();
+            let name = String::from_utf8_lossy(&name).trim_end_matches('\n').to_string();
+            batch.threads.push(ThreadFacts {
+                index: self.index,
+                tid,
+                name,
+                is_loop: self.event_loop.is_some(),
+            });
+        }
+    }
+}
+
+/// The number by which all observations call a thread: CPython's own, which it never gives twice in a process.
+pub fn thread_index(state: &ThreadState) -> ThreadIndex {
+    ThreadIndex(state.id as u32)
+}
+
+/// The kernel's number of a thread as this machine's `/proc` shows it. Up to 3.10 the thread state has only the
+/// `pthread_t`; the kernel's number stands in glibc's structure behind it, where the main thread shows at which place.
+pub fn find_tid(plan: &Plan, heap: &Heap, state: &ThreadState) -> Option<Tid> {
+    let all = process::threads(plan.pid).ok()?;
+    let own = |number: u64| match plan.own_pid_namespace {
+        true => all.iter().copied().find(|&tid| own_number(tid) == number),
+        false => all.iter().copied().find(|tid| tid.0 as u64 == number),
+    };
+    if state.native_id != 0 {
+        return own(state.native_id);
+    }
+    // glibc 2.31 to 2.41 keep it at 720 (struct pthread.tid); others are searched for the only word that is a thread.
+    let near = heap.bytes(state.pthread, 1024).ok()?;
+    let number = |tid: Tid| {
+        if plan.own_pid_namespace {
+            own_number(tid)
+        } else {
+            tid.0 as u64
+        }
+    };
+    let numbers: Vec<u64> = all.iter().map(|&tid| number(tid)).collect();
+    let half = |at: usize| u64::from(u32::from_le_bytes([near[at], near[at + 1], near[at + 2], near[at + 3]]));
+    if numbers.contains(&half(720)) {
+        return own(half(720));
+    }
+    let places: Vec<usize> = (64..near.len() - 4)
+        .step_by(4)
+        .filter(|&at| numbers.contains(&half(at)))
+        .collect();
+    match places[..] {
+        [place] => own(half(place)),
+        _ => None,
+    }
+}
