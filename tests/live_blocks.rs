@@ -7,6 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 use support::{Doc, FROM, Otop, Python, Target, WINDOW, any_python, once, one_python, pythons_of};
 
+/// Shorter than every block that is made on purpose, longer than what a machine does by the way.
+const LONG: f64 = 150.0;
+
 /// Blocks one session from each place in turn; every block has its session and no session another's.
 fn every_place(python: &Python, event_loop: &str) {
     let mut places = vec![
@@ -43,15 +46,17 @@ fn every_place(python: &Python, event_loop: &str) {
     let mut tries = BTreeMap::new();
     for (i, (place, kind)) in places.iter().enumerate() {
         let sid = format!("call-{i:04}");
-        tries.insert(sid.clone(), block_undisturbed(&mut target, &sid, 300, kind, place));
+        // C calls are not exact, and a thread's blocks the loop only from its next timer on.
+        let ms = if *kind == "c" { 600 } else { 300 };
+        tries.insert(sid.clone(), target.block_undisturbed(&sid, ms, kind, place));
     }
     let all: usize = tries.values().sum();
     otop.until("all blocks are reported", |_, blame| {
         let long = blame
             .nobody
             .iter()
-            .filter(|block| block["duration_ms"].as_f64() >= Some(200.0));
-        blame.of_at_least(200.0).values().sum::<usize>() + long.count() >= all
+            .filter(|block| block["duration_ms"].as_f64() >= Some(LONG));
+        blame.of_at_least(LONG).values().sum::<usize>() + long.count() >= all
     });
     otop.settled();
     let found: BTreeMap<&String, usize> = otop
@@ -73,23 +78,6 @@ fn every_place(python: &Python, event_loop: &str) {
     }
     let wanted: BTreeSet<String> = tries.into_keys().collect();
     assert_eq!(otop.blame.anybody(), wanted, "{}: an innocent is blamed", target.what);
-}
-
-/// Blocks until it was done without the machine's help: where others want the same CPU most of a block can be theirs,
-/// and then nobody in the worker is to blame. The target's own clocks tell. Returns how often it blocked.
-fn block_undisturbed(target: &mut Target, sid: &str, ms: u32, kind: &str, place: &str) -> usize {
-    for tries in 1..=8 {
-        let block = target.block(sid, ms, kind, place);
-        let [wall, cpu] = ["ms", "cpu_ms"].map(|key| block[key].as_f64().expect("milliseconds"));
-        let own = if kind == "sleep" { f64::from(ms) } else { cpu };
-        if own > wall * 0.75 {
-            return tries;
-        }
-    }
-    panic!(
-        "{}: no {ms} ms of CPU are to be had here at a stretch: too busy a machine to judge",
-        target.what
-    );
 }
 
 macro_rules! on_every_minor {
@@ -238,7 +226,7 @@ fn a_starved_machine_makes_nobody_slow() {
         let mut target = Target::launch(&python, "starve.py", &["10", "--loop", event_loop]);
         target.until("started", |_| true);
         let mut otop = Otop::follow(target.pid, &FROM);
-        for _ in 0..8 {
+        for _ in 0..6 {
             otop.fresh(1);
         }
         assert!(otop.blame.anybody().is_empty(), "{}: {:?}", target.what, otop.blame);
@@ -286,7 +274,7 @@ fn slow_ends_with_its_window_and_blocks_stay_counted() {
         doc.row("call-0001")["status"] == "active"
     });
     assert_eq!(doc.row("call-0001")["blocks"], 1, "{}", doc.0);
-    assert!(doc.row("call-0001")["blocked_ms"].as_f64() >= Some(200.0), "{}", doc.0);
+    assert!(doc.row("call-0001")["blocked_ms"].as_f64() >= Some(LONG), "{}", doc.0);
     assert_eq!(doc.row("call-0000")["blocks"], 0, "{}", doc.0);
     assert_eq!(otop.blame.anybody(), BTreeSet::from(["call-0001".to_owned()]));
 }

@@ -124,33 +124,38 @@ fn whole_life(minor: &str, event_loop: &str) {
 
     // Every other place, each from a session of its own.
     let places = [
-        ("child", "py"),
-        ("callback", "sleep"),
-        ("timer", "sleep"),
-        ("to_thread", "c"),
+        ("child", "py", 400),
+        ("callback", "sleep", 400),
+        ("timer", "sleep", 400),
+        ("to_thread", "c", 800), // the loop is blocked only from its next timer on, and C calls are not exact
     ];
     let sids: Vec<String> = pool_labels(&pool(&mut target))
         .into_keys()
         .filter(|sid| sid != "AJ_held")
         .collect();
-    for (sid, (place, kind)) in sids.iter().zip(places) {
-        target.block(sid, 300, kind, place);
+    let mut tries = BTreeMap::from([("AJ_held".to_owned(), 1)]);
+    for (sid, (place, kind, ms)) in sids.iter().zip(places) {
+        tries.insert(sid.clone(), target.block_undisturbed(sid, ms, kind, place));
     }
     otop.until("the blocks are reported", |_, blame| {
         let nobody = blame
             .nobody
             .iter()
-            .filter(|block| block["duration_ms"].as_f64() >= Some(OURS))
-            .count();
-        blame.of_at_least(OURS).values().sum::<usize>() + nobody > places.len()
+            .filter(|block| block["duration_ms"].as_f64() >= Some(OURS));
+        blame.of_at_least(OURS).values().sum::<usize>() + nobody.count() >= tries.values().sum()
     });
     let doc = otop.settled();
-    let mut known: BTreeMap<String, usize> = sids.iter().map(|sid| (sid.clone(), 1)).collect();
-    known.insert("AJ_held".to_owned(), 1);
-    assert_eq!(
-        otop.blame.of_at_least(OURS),
-        known,
+    let found = otop.blame.of_at_least(OURS);
+    assert!(
+        found.keys().eq(tries.keys()),
         "{}: {places:?} by {sids:?}: {:?}",
+        target.what,
+        otop.blame
+    );
+    // Of a block that was disturbed nobody in the worker need be the culprit, but nobody blocked more often.
+    assert!(
+        found.iter().all(|(sid, times)| times <= &tries[sid]),
+        "{}: {tries:?}: {:?}",
         target.what,
         otop.blame
     );
@@ -164,10 +169,15 @@ fn whole_life(minor: &str, event_loop: &str) {
     target.tell(&["block", "AJ_held", "300", "sleep", "closing"]);
     target.tell(&["end", "AJ_held"]);
     target.until("session_end", |event| event["sid"] == "AJ_held");
-    known.insert("AJ_held".to_owned(), 2);
     otop.until("the block at its end is reported", |_, blame| {
-        blame.of_at_least(OURS) == known
+        blame.of_at_least(OURS).get("AJ_held") == Some(&2)
     });
+    assert!(
+        otop.blame.of_at_least(OURS).keys().eq(tries.keys()),
+        "{}: {:?}",
+        target.what,
+        otop.blame
+    );
     equals_the_pool(&mut otop, &mut target);
 
     // A session that cannot be built leaves the counters and no live row.

@@ -20,14 +20,13 @@ while os.getppid() == parent:
 
 
 def main():
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    import sessions     # while there still is a CPU to do it with
     children = int(sys.argv[1]) if len(sys.argv) > 1 else 10
-    cpu = max(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {cpu})
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     for _ in range(children):
         subprocess.Popen([sys.executable, "-I", "-S", "-c", CHILD], stdin=subprocess.DEVNULL)
     os.nice(3)      # the children keep theirs: each of them gets twice what the worker gets
-    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-    import sessions
     sessions.main(["--control", "--lag", "--sessions", "4", "--busy", "0:20", "--busy", "1:20", "--step-ms", "1"]
                   + sys.argv[2:])
 
