@@ -50,7 +50,8 @@ pub(super) fn judge(parts: &Parts, step_owner: Option<SessionKey>, threshold: Na
 fn causes(parts: &Parts) -> CausesMs {
     CausesMs {
         cpu: parts.cpu / 1e6,
-        syscall: parts.syscall.max(0.0) / 1e6,
+        // The sum of no floats is -0.0.
+        syscall: parts.syscall / 1e6 + 0.0,
         gil: parts.gil.waited() / 1e6,
         gc: 0.0,
         unscheduled: parts.unscheduled / 1e6,

@@ -6,7 +6,7 @@ use crate::model::Addr;
 
 /// The code object that each coroutine runs, in one read (3.11 and later); None where it could not be read.
 pub fn codes(heap: &Heap, coroutines: &[Addr]) -> Result<Vec<Option<Addr>>, Fault> {
-    let offset = heap.offsets.coro_frame + heap.offsets.frame_executable;
+    let offset = heap.offsets.coro_frame.wrapping_add(heap.offsets.frame_executable);
     let mut scatter = Scatter::new();
     for coroutine in coroutines {
         scatter.push(coroutine.offset(offset), 8);

@@ -12,7 +12,7 @@ const ABOUT: &str = "Shows, from outside, who uses the CPU and who blocks the lo
 
 const LONG_ABOUT: &str = "\
 Shows, from outside, the sessions that share one Python asyncio worker: who uses the CPU, who blocks the event loop, \
-at which line and why, since when, and who has to wait.
+why, and since when.
 
 The worker need not have been prepared and does not take part: otop reads its memory and its clocks through the kernel. \
 It never signals, traces or writes to it. Reading another process needs its user's rights or root's.";

@@ -320,3 +320,34 @@ pub fn take_asyncio_debug(memory: &dyn Memory, table: Addr, into: &mut Offsets) 
     }
     Ok(taken)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpython::offsets::MINORS;
+    use crate::memory::Image;
+
+    /// A version whose own table is there and is not looked at would be read by ours alone, and a build without a GIL
+    /// would not be told.
+    #[test]
+    fn every_minor_that_has_a_table_of_its_own_is_read_by_it() {
+        let mut image = Image::new();
+        let mut words = vec![0u64; 200];
+        words[0] = u64::from_le_bytes(*b"xdebugpy");
+        let put = |image: &mut Image, words: &[u64]| {
+            let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
+            image.put(Addr(0x1000), &bytes);
+        };
+        for minor in MINORS.into_iter().filter(|minor| *minor >= 13) {
+            let mut offsets = Offsets::of_minor(minor).unwrap();
+            put(&mut image, &words);
+            let stated = take_debug_offsets(&image, Addr(0x1000), minor, &mut offsets).unwrap();
+            assert!(matches!(stated, Stated::Taken(n) if n > 20), "3.{minor}: {stated:?}");
+            words[2] = 1;
+            put(&mut image, &words);
+            let stated = take_debug_offsets(&image, Addr(0x1000), minor, &mut offsets).unwrap();
+            assert_eq!(stated, Stated::FreeThreaded, "3.{minor}");
+            words[2] = 0;
+        }
+    }
+}

@@ -55,16 +55,11 @@ pub fn locate(pid: Pid, memory: &dyn Memory, mappings: &[Mapping]) -> Result<Fou
     }
     // Interpreters first: there may be a thousand libraries of extension modules.
     let interpreter_first = |m: &Module| {
-        let name = m
-            .path
-            .file_name()
-            .map(|n| n.to_string_lossy().into_owned())
-            .unwrap_or_default();
-        match () {
-            () if name.starts_with("libpython") => 0,
-            () if name.contains("python") => 1,
-            () if program == Some(0) => 2,
-            () => 3,
+        let name = m.path.file_name().unwrap_or_default().to_string_lossy();
+        match (name.starts_with("libpython"), name.contains("python")) {
+            (true, _) => 0,
+            (false, true) => 1,
+            (false, false) => 2,
         }
     };
     modules.sort_by_key(interpreter_first);

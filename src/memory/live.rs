@@ -9,6 +9,7 @@ use super::{Fault, Memory};
 use crate::model::{Addr, Pid};
 use nix::errno::Errno;
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
@@ -19,6 +20,8 @@ const RANGES_PER_CALL: usize = 1024;
 pub struct LiveMemory {
     pid: nix::unistd::Pid,
     mem: File,
+    /// `process_vm_readv` may be called.
+    has_readv: Cell<bool>,
 }
 
 impl LiveMemory {
@@ -28,7 +31,34 @@ impl LiveMemory {
         Ok(LiveMemory {
             pid: nix::unistd::Pid::from_raw(pid.0),
             mem,
+            has_readv: Cell::new(true),
         })
+    }
+}
+
+impl LiveMemory {
+    /// `process_vm_readv`, or, where a seccomp filter forbids that call alone, as many single reads.
+    fn scatter(&self, into: &mut [u8], ranges: &[RemoteIoVec]) -> Result<usize, Errno> {
+        if self.has_readv.get() {
+            match process_vm_readv(self.pid, &mut [IoSliceMut::new(into)], ranges) {
+                Err(Errno::EPERM | Errno::EACCES | Errno::ENOSYS) => self.has_readv.set(false),
+                read => return read,
+            }
+        }
+        let mut got = 0;
+        for range in ranges {
+            let Some(part) = into.get_mut(got..got + range.len) else {
+                break;
+            };
+            match self.read(Addr(range.base as u64), part) {
+                Ok(()) => got += range.len,
+                Err(Fault::Gone) => return Err(Errno::ESRCH),
+                Err(Fault::Denied) => return Err(Errno::EPERM),
+                Err(_) if got == 0 => return Err(Errno::EFAULT),
+                Err(_) => break,
+            }
+        }
+        Ok(got)
     }
 }
 
@@ -62,7 +92,7 @@ impl Memory for LiveMemory {
                     len,
                 })
                 .collect();
-            let got = match process_vm_readv(self.pid, &mut [IoSliceMut::new(now)], &remote) {
+            let got = match self.scatter(now, &remote) {
                 Ok(got) => got,
                 // The very first range is bad: none is whole. That is the caller's to skip.
                 Err(Errno::EFAULT) => return Ok(whole),

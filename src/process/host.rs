@@ -45,7 +45,8 @@ impl Host {
             mem_total_bytes: memory.as_ref().map(|m| m.mem_total),
             swap_used_bytes: memory.as_ref().map(|m| m.swap_total.saturating_sub(m.swap_free)),
             swap_total_bytes: memory.as_ref().map(|m| m.swap_total),
-            load: load.map(|l| [f64::from(l.one), f64::from(l.five), f64::from(l.fifteen)]),
+            // The file has two decimals; what a float of 32 bits adds to them is noise.
+            load: load.map(|l| [l.one, l.five, l.fifteen].map(|l| (f64::from(l) * 100.0).round() / 100.0)),
             net_rate_bps: self.net_rate(),
         }
     }

@@ -7,8 +7,8 @@ use nix::libc;
 /// Asks that the calling thread be woken as exactly as the kernel can, and before all that is not real-time
 /// (`SCHED_FIFO`, the lowest priority of it). Without the right to that it stays as it is. Returns whether it was given.
 ///
-/// At 1 kHz the sampler uses about 2 % of one CPU, in pieces of some ten microseconds, so that it displaces nobody for
-/// long; on a loaded CPU an ordinary thread gets only half of its ticks in time, which would blame the worker for the
+/// At 1 kHz the sampler uses a few per cent of one CPU, in pieces of some ten microseconds, so that it displaces nobody
+/// for long; on a loaded CPU an ordinary thread gets only half of its ticks in time, which would blame the worker for the
 /// machine.
 pub fn be_woken_in_time() -> bool {
     let _ = nix::sys::prctl::set_timerslack(1);

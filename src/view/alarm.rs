@@ -21,6 +21,11 @@ pub fn lines(report: &Report, room: Option<usize>) -> Vec<Line> {
         let text = "asyncio is not imported yet: no loop and no sessions to see; waiting for it";
         lines.push(Line::from(Piece::new(text, Tone::Slow)).cut(room.unwrap_or(usize::MAX)));
     }
+    let tasks = report.worker.tasks.unwrap_or(0);
+    if !report.worker.is_served && report.worker.session_from.is_none() && tasks > 0 && report.sessions.is_empty() {
+        let text = "no contextvar of OpenRTC's is set here: name the program's own with --session-from NAME";
+        lines.push(Line::from(Piece::new(text, Tone::Slow)).cut(room.unwrap_or(usize::MAX)));
+    }
     let mut now: Vec<&Block> = report.blocks.iter().filter(|block| block.ongoing).collect();
     now.sort_by(|a, b| b.duration_ms.total_cmp(&a.duration_ms));
     lines.extend(now.iter().take(MOST_BLOCKS).flat_map(|block| blocked(block, room)));
