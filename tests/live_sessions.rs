@@ -258,8 +258,9 @@ fn several_loops_in_one_process() {
             assert_eq!(
                 otop.blame.anybody(),
                 BTreeSet::from(["call-0001".to_owned()]),
-                "{}",
-                target.what
+                "{}: {:?}",
+                target.what,
+                otop.blame
             );
         }
     }

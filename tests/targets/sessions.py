@@ -468,7 +468,10 @@ def control():
 
 
 def leave():
-    truth("bye")
+    try:
+        truth("bye")
+    except OSError:
+        pass            # who listened is gone, and that is often why we leave
     os._exit(0)     # threads and blocked loops are not waited for
 
 
