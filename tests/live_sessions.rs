@@ -253,6 +253,13 @@ fn several_loops_in_one_process() {
             let doc = otop.settled();
             assert_eq!(doc.labels(), target.alive(), "{}", target.what);
             assert_eq!(doc.worker("loops").as_array().map(Vec::len), Some(3), "{}", target.what);
+            for event_loop in doc.worker("loops").as_array().into_iter().flatten() {
+                let busy = event_loop["loop_pct"].as_f64().expect("a share of the window");
+                assert!(busy < 30.0, "{}: nothing runs, and {event_loop}", target.what);
+            }
+            let long = |block: &&serde_json::Value| block["cause"] != "unscheduled" && block["cause"] != "stolen";
+            let blocks: Vec<_> = doc.blocks().iter().filter(long).collect();
+            assert!(blocks.is_empty(), "{}: nothing runs, and {blocks:?}", target.what);
             target.block("call-0001", 200, "sleep", "child"); // lives in the second loop
             otop.until("the block is reported", |_, blame| !blame.blocks.is_empty());
             assert_eq!(
