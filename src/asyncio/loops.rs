@@ -16,6 +16,9 @@ pub struct EventLoop {
     /// uvloop: the context that its idle handler enters before it runs the ready handles; such a handle is therefore
     /// entered from there, a timer or socket callback is not.
     pub idle_context: Option<Addr>,
+    /// The descriptor that the loop waits on: a thread that sleeps in `epoll_wait` on it is idle, whatever context it is
+    /// in, and that context is the one the loop was started in.
+    pub selector: Option<u64>,
     /// uvloop: address of libuv's `loop_count`, which moves with every turn of the loop.
     pub turns: Option<Addr>,
 }
@@ -97,6 +100,7 @@ pub fn describe(heap: &Heap, address: Addr, thread_state: Addr) -> Result<EventL
         kind,
         ready: None,
         idle_context: None,
+        selector: None,
         turns: None,
     };
     if kind == LoopKind::Uvloop {
@@ -111,8 +115,18 @@ pub fn describe(heap: &Heap, address: Addr, thread_state: Addr) -> Result<EventL
         let uv_loop = Addr(word_at(&front, 24));
         if heap.word(uv_loop, 0) == Ok(address.0) {
             found.turns = heap.object(uv_loop, 40).ok().map(|fields| fields.offset(8));
+            // `backend_fd` follows `internal_fields`, `stop_flag` and `flags`.
+            found.selector = heap.half(uv_loop, 64).ok().map(u64::from);
         }
-    } else if let Some(ready) = heap.attribute(address, "_ready")?
+        return Ok(found);
+    }
+    // `selectors.EpollSelector` keeps a `select.epoll`, whose `epfd` follows the object's head.
+    if let Ok(Some(epoll)) = heap.attribute_path(address, &["_selector", "_selector"])
+        && heap.is_a(epoll, "epoll")?
+    {
+        found.selector = heap.half(epoll, 16).ok().map(u64::from);
+    }
+    if let Some(ready) = heap.attribute(address, "_ready")?
         && heap.is_a(ready, "deque")?
     {
         found.ready = Some(ready);

@@ -110,17 +110,34 @@ impl Heap {
 
     /// The value of one variable, by its hash: one or two nodes are read, whatever the number of variables.
     pub fn binding(&self, hamt: Addr, variable: Addr, hash: u32) -> Result<Option<Binding>, Fault> {
+        self.binding_by(hamt, variable, hash, &mut Vec::new())
+    }
+
+    /// As `binding`; `path` gets every link from the HAMT to the leaf, and the leaf: where it stands, and its bytes. As
+    /// long as all of them are the same, the value is, however often the memory behind was freed and used again: each
+    /// link is part of what the one before it keeps alive.
+    pub fn binding_by(
+        &self,
+        hamt: Addr,
+        variable: Addr,
+        hash: u32,
+        path: &mut Vec<(Addr, Vec<u8>)>,
+    ) -> Result<Option<Binding>, Fault> {
         let o = &self.offsets;
+        let pair = |key: Addr, value: Addr| [key.0.to_le_bytes(), value.0.to_le_bytes()].concat();
         self.expect(hamt, "hamt")?;
         let mut node = self.object(hamt, o.hamt_root)?;
+        path.push((hamt.offset(o.hamt_root), node.0.to_le_bytes().to_vec()));
         for level in 0..MOST_LEVELS as u32 {
             let bits = hash.checked_shr(5 * level).unwrap_or(0) & 31;
             let (leaf, key, value) = match self.node(node)? {
                 Node::Array => {
-                    node = self.pointer(node, o.hamt_array_array + u64::from(bits) * 8)?;
+                    let link = node.offset(o.hamt_array_array + u64::from(bits) * 8);
+                    node = self.pointer(link, 0)?;
                     if node.is_null() {
                         return Ok(None);
                     }
+                    path.push((link, node.0.to_le_bytes().to_vec()));
                     continue;
                 }
                 Node::Bitmap => {
@@ -135,9 +152,13 @@ impl Heap {
                 Node::Collision => {
                     let pairs = self.pairs(node, Node::Collision)?;
                     let found = pairs.into_iter().find(|&(_, key, _)| key == variable);
-                    return Ok(found.map(|(leaf, variable, value)| Binding { variable, value, leaf }));
+                    return Ok(found.map(|(leaf, variable, value)| {
+                        path.push((leaf, pair(variable, value)));
+                        Binding { variable, value, leaf }
+                    }));
                 }
             };
+            path.push((leaf, pair(key, value)));
             match key {
                 Addr::NULL => node = value,
                 key if key == variable => return Ok(Some(Binding { variable, value, leaf })),

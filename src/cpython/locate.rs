@@ -26,6 +26,9 @@ pub enum LocateError {
     NotPython,
     #[error("it is a program for {0}")]
     OtherArchitecture(String),
+    /// An interpreter without `_PyRuntime`: 3.6 or earlier. What it calls itself, if that was found.
+    #[error("it is a Python before 3.7")]
+    TooOld(Option<Version>),
     #[error("its Python version could not be read")]
     NoVersion,
     #[error(transparent)]
@@ -94,6 +97,11 @@ fn find_runtime<'m>(pid: Pid, memory: &dyn Memory, modules: &'m [Module]) -> Res
             return Ok((module, at));
         }
     }
+    for module in modules {
+        if let Ok(Some(_)) = module.exported(memory, "Py_GetVersion") {
+            return Err(LocateError::TooOld(version_text(memory, module)));
+        }
+    }
     let at = second_opinion(pid).ok_or(LocateError::NotPython)?;
     let holds = |m: &&Module| {
         m.segments
@@ -146,7 +154,7 @@ fn version_text(memory: &dyn Memory, module: &Module) -> Option<Version> {
             let _ = memory.read(start.offset(page as u64), &mut data[page..end]);
         }
         for at in 0..data.len().saturating_sub(8) {
-            if &data[at..at + 2] == b"3." && (at == 0 || data[at - 1] == 0) {
+            if matches!(&data[at..at + 2], b"3." | b"2.") && (at == 0 || data[at - 1] == 0) {
                 let end = (at + 120).min(data.len());
                 let text: &[u8] = &data[at..end];
                 let text = text.split(|&b| b == 0).next().unwrap_or_default();

@@ -12,8 +12,11 @@ const MOST_ITEMS: usize = 4 << 20;
 
 /// Where a str keeps its characters.
 pub struct StrLayout {
-    /// Where the first character stands, seen from the object.
+    /// Where the first character stands, seen from the object; for one that is not compact, where the pointer to it does.
     pub data: u64,
+    /// The characters follow the head. Not so in instances of subclasses (Objects/unicodeobject.c:
+    /// `unicode_subtype_new`).
+    pub compact: bool,
     /// Bytes a character: 1, 2, 4.
     pub width: usize,
     /// Characters.
@@ -23,8 +26,7 @@ pub struct StrLayout {
 }
 
 impl StrLayout {
-    /// From the head of the object, which must reach to the end of `state`. Only compact strings are read: all that
-    /// 3.12 and later have, and all that Python code makes in the others, subclasses of str aside.
+    /// From the head of the object, which must reach to the end of `state`.
     pub fn of_head(head: &[u8], offsets: &Offsets) -> Result<StrLayout, Fault> {
         let word = |at: u64| -> Option<u64> {
             Some(u64::from_le_bytes(
@@ -37,16 +39,17 @@ impl StrLayout {
             .ok_or(Fault::Implausible("str"))?;
         let length = word(offsets.str_length).ok_or(Fault::Implausible("str"))?;
         let (width, compact, ascii) = (usize::from(state >> 2 & 7), state & 0x20 != 0, state & 0x40 != 0);
-        if !compact || !matches!(width, 1 | 2 | 4) || (ascii && width != 1) || length >= 1 << 40 {
+        if !matches!(width, 1 | 2 | 4) || (ascii && width != 1) || length >= 1 << 40 {
             return Err(Fault::Implausible("str"));
         }
-        let data = if ascii {
+        let data = if ascii && compact {
             offsets.str_ascii_data
         } else {
             offsets.str_compact_data
         };
         Ok(StrLayout {
             data,
+            compact,
             width,
             length: length as usize,
             ascii,
@@ -86,11 +89,9 @@ impl Heap {
 
     /// As `str`, for what is known to be one: a key of `sys.modules`, a name in a code object.
     pub fn str_unchecked(&self, object: Addr) -> Result<String, Fault> {
-        let mut head = [0; STR_HEAD];
-        self.read(object, 0, &mut head)?;
-        let layout = StrLayout::of_head(&head, &self.offsets)?;
+        let (layout, data) = self.str_layout(object)?;
         let length = layout.length.min(MOST_CHARACTERS);
-        let bytes = self.bytes(object.offset(layout.data), length * layout.width)?;
+        let bytes = self.bytes(data, length * layout.width)?;
         let mut text = decode(&bytes, layout.width);
         if length < layout.length {
             text.push('…');
@@ -98,8 +99,67 @@ impl Heap {
         Ok(text)
     }
 
-    /// The value of an int of at most 126 bits.
+    /// How a str is laid out, and where its characters are.
+    fn str_layout(&self, object: Addr) -> Result<(StrLayout, Addr), Fault> {
+        let mut head = [0; STR_HEAD];
+        self.read(object, 0, &mut head)?;
+        let layout = StrLayout::of_head(&head, &self.offsets)?;
+        let data = match layout.compact {
+            true => object.offset(layout.data),
+            false => self.object(object, layout.data)?,
+        };
+        Ok((layout, data))
+    }
+
+    /// Where the bytes are that make the text of a str: its length, and its characters. What CPython itself changes in
+    /// one that is in use (reference count, hash, whether it is interned) is left out.
+    pub fn str_places(&self, object: Addr) -> Result<Vec<(Addr, usize)>, Fault> {
+        const STR_SUBCLASS: u64 = 1 << 28;
+        let ty = self.type_of(object)?;
+        if self.word(ty, self.offsets.type_flags)? & STR_SUBCLASS == 0 {
+            return Err(Fault::Implausible("str"));
+        }
+        let (layout, data) = self.str_layout(object)?;
+        let mut places = vec![(object.offset(self.offsets.str_length), 8)];
+        if !layout.compact {
+            places.push((object.offset(layout.data), 8));
+        }
+        places.push((data, layout.length.min(MOST_CHARACTERS) * layout.width));
+        places.retain(|&(_, length)| length > 0);
+        Ok(places)
+    }
+
+    /// The value of an int that fits.
     pub fn int(&self, object: Addr) -> Result<i128, Fault> {
+        let (negative, value) = self.wide_int(object)?;
+        let value = i128::try_from(value).map_err(|_| Fault::Implausible("int"))?;
+        Ok(if negative { -value } else { value })
+    }
+
+    /// Whether an int is below zero, and its absolute value, which may have 128 bits.
+    pub fn wide_int(&self, object: Addr) -> Result<(bool, u128), Fault> {
+        let (digits, negative) = self.int_digits(object)?;
+        let bytes = self.bytes(object.offset(self.offsets.int_digits), digits * 4)?;
+        let mut value: u128 = 0;
+        for digit in bytes.chunks_exact(4).rev() {
+            let digit = u32::from_le_bytes([digit[0], digit[1], digit[2], digit[3]]) & 0x3fff_ffff;
+            let shifted = value.checked_mul(1 << 30).ok_or(Fault::Implausible("int"))?;
+            value = shifted | u128::from(digit);
+        }
+        Ok((negative, value))
+    }
+
+    /// Where the bytes are that make the value of an int.
+    pub fn int_places(&self, object: Addr) -> Result<Vec<(Addr, usize)>, Fault> {
+        let (digits, _) = self.int_digits(object)?;
+        let mut places = vec![(object.offset(self.offsets.int_tag), 8)];
+        places.push((object.offset(self.offsets.int_digits), digits * 4));
+        places.retain(|&(_, length)| length > 0);
+        Ok(places)
+    }
+
+    /// How many digits of 30 bits, and whether it is below zero.
+    fn int_digits(&self, object: Addr) -> Result<(usize, bool), Fault> {
         const INT_SUBCLASS: u64 = 1 << 24;
         let ty = self.type_of(object)?;
         if self.word(ty, self.offsets.type_flags)? & INT_SUBCLASS == 0 {
@@ -116,16 +176,10 @@ impl Heap {
         } else {
             ((tag as i64).unsigned_abs(), (tag as i64) < 0)
         };
-        if digits > 4 {
+        if digits > 5 {
             return Err(Fault::Implausible("int"));
         }
-        let bytes = self.bytes(object.offset(self.offsets.int_digits), digits as usize * 4)?;
-        let mut value: i128 = 0;
-        for digit in bytes.chunks_exact(4).rev() {
-            value =
-                value << 30 | i128::from(u32::from_le_bytes([digit[0], digit[1], digit[2], digit[3]]) & 0x3fff_ffff);
-        }
-        Ok(if negative { -value } else { value })
+        Ok((digits as usize, negative))
     }
 
     /// The value of a float.
@@ -314,7 +368,7 @@ impl Heap {
             let Ok(layout) = StrLayout::of_head(bytes, &self.offsets) else {
                 continue;
             };
-            if !layout.ascii {
+            if !layout.ascii || !layout.compact {
                 continue;
             }
             let data = &bytes[self.offsets.str_ascii_data as usize..];

@@ -16,12 +16,12 @@ pub enum PathStep {
     WithoutPrefix(&'static str),
 }
 
-/// A text in the worker, and the object that holds it.
+/// A text in the worker, and the bytes there that make it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text {
     pub text: String,
-    /// The str object; NULL where the text was made of something else (an int).
-    pub object: Addr,
+    /// Where they stand, and which they are: as long as they are the same, so is the text.
+    pub proof: Vec<(Addr, Vec<u8>)>,
 }
 
 /// Follows `path` from `value`. None: the path ends nowhere, or in something that is no text and no int, or in an empty
@@ -47,23 +47,46 @@ pub fn follow(heap: &Heap, value: Addr, path: &[PathStep]) -> Result<Option<Text
             PathStep::WithoutPrefix(text) => prefix = Some(*text),
         }
     }
-    let found = match heap.str(at) {
-        Ok(text) => Text { text, object: at },
-        Err(Fault::Implausible(_)) => match heap.is_a(at, "int")? {
-            true => Text {
-                text: heap.int(at)?.to_string(),
-                object: Addr::NULL,
-            },
-            false => return Ok(None),
-        },
-        Err(fault) => return Err(fault),
+    let Some((text, places)) = text_of(heap, at)? else {
+        return Ok(None);
     };
-    let text = match prefix.and_then(|p| found.text.strip_prefix(p)) {
+    let text = match prefix.and_then(|p| text.strip_prefix(p)) {
         Some(rest) => rest.to_string(),
-        None => found.text,
+        None => text,
     };
-    Ok((!text.is_empty()).then_some(Text {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let proof = places.into_iter().map(|(at, length)| Ok((at, heap.bytes(at, length)?)));
+    Ok(Some(Text {
         text,
-        object: found.object,
+        proof: proof.collect::<Result<_, Fault>>()?,
     }))
+}
+
+/// Where bytes stand, and how many.
+type Places = Vec<(Addr, usize)>;
+
+/// The text of a str, or of an int or a `uuid.UUID` as Python prints it, and where the bytes are that make it.
+fn text_of(heap: &Heap, object: Addr) -> Result<Option<(String, Places)>, Fault> {
+    match heap.str_places(object) {
+        Ok(places) => return Ok(Some((heap.str(object)?, places))),
+        Err(Fault::Implausible(_)) => {}
+        Err(fault) => return Err(fault),
+    }
+    let int = match heap.is_a(object, "UUID")? {
+        true => heap.attribute(object, "int")?,
+        false => heap.is_a(object, "int")?.then_some(object),
+    };
+    let Some(int) = int else { return Ok(None) };
+    let (negative, value) = heap.wide_int(int)?;
+    let text = match int == object {
+        true if negative => format!("-{value}"),
+        true => value.to_string(),
+        false => {
+            let hex = format!("{value:032x}");
+            [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+        }
+    };
+    Ok(Some((text, heap.int_places(int)?)))
 }

@@ -4,14 +4,12 @@
 use super::path::{Text, follow};
 use super::rules::{Rule, Rules};
 use super::variables::Variable;
-use crate::cpython::{Binding, Heap, STR_HEAD, StrLayout, word_at};
+use crate::cpython::Heap;
 use crate::memory::{Fault, Scatter};
 use crate::model::{Addr, Labels, SessionKey};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// A session is named by at most this many bytes of text in the worker's memory: what is longer is compared up to here.
-const MOST_PROOF: usize = 4096;
 /// Contextvars that are known by address. A program that makes them by the thousand starts over.
 const MOST_VARIABLES: usize = 50_000;
 /// Sessions whose names are remembered; more than live at once, far fewer than ever were.
@@ -26,78 +24,41 @@ pub struct Resolved {
 }
 
 /// Everything that must still be as it was for the same answer to be right: the variables of the context (`vars`, which
-/// never change: a `ContextVar.set` makes new ones), the place where they keep the value, and the text itself. The
-/// text, because all addresses may come back with another content within a few milliseconds: a consumer that sets a new
-/// id for every item frees the old one just before.
+/// never change: a `ContextVar.set` makes new ones), every link from there to the place that keeps the value, and the
+/// text itself. All of it, because all addresses may come back with another content within a few milliseconds: a
+/// consumer that sets a new id for every item frees the old one, and the trie around it, just before.
 #[derive(Clone, Debug)]
 pub struct Proof {
     pub vars: Addr,
-    leaf: Option<Binding>,
-    text: Option<(Addr, Vec<u8>)>,
-    /// Where no session was found there is no leaf to check: the trie's own words and its root node, then.
-    extent: Vec<(Addr, Vec<u8>)>,
+    /// Where, and which bytes.
+    parts: Vec<(Addr, Vec<u8>)>,
 }
 
-/// The slots of a scatter in which a proof's bytes will be.
+/// The slots of a scatter in which a proof's bytes will be: the first, as many as the proof has parts.
 #[derive(Clone, Copy, Debug)]
 pub struct ProofSlots {
-    leaf: Option<usize>,
-    text: Option<usize>,
-    /// The first of as many slots as the extent has parts.
-    extent: Option<usize>,
+    first: usize,
 }
 
 impl Proof {
     /// Asks for the bytes that the proof needs, beside the context's own head.
     pub fn push(&self, scatter: &mut Scatter) -> ProofSlots {
-        let leaf = self.leaf.map(|binding| scatter.push(binding.leaf, 16));
-        let text = self.text.as_ref().map(|(at, bytes)| scatter.push(*at, bytes.len()));
-        let extent = self.extent.iter().map(|(at, bytes)| scatter.push(*at, bytes.len()));
-        let extent = extent.reduce(|first, _| first);
-        ProofSlots { leaf, text, extent }
+        let first = scatter.len();
+        for (at, bytes) in &self.parts {
+            scatter.push(*at, bytes.len());
+        }
+        ProofSlots { first }
     }
 
     /// Whether the bytes that were read are still the same. `vars` is what the context's head holds now.
-    pub fn holds(&self, heap: &Heap, vars: Addr, scatter: &Scatter, slots: ProofSlots) -> bool {
-        if vars != self.vars {
-            return false;
-        }
-        let leaf_holds = match (self.leaf, slots.leaf) {
-            (Some(binding), Some(slot)) => scatter
-                .bytes(slot)
-                .is_some_and(|b| Addr(word_at(b, 0)) == binding.variable && Addr(word_at(b, 8)) == binding.value),
-            (None, _) => true,
-            _ => false,
-        };
-        let text_holds = match (&self.text, slots.text) {
-            (Some((_, known)), Some(slot)) => scatter.bytes(slot).is_some_and(|b| same_text(heap, known, b)),
-            (None, _) => true,
-            _ => false,
-        };
-        let extent_holds = match slots.extent {
-            Some(first) => {
-                let mut parts = self.extent.iter().enumerate();
-                parts.all(|(i, (_, known))| scatter.bytes(first + i) == Some(known.as_slice()))
-            }
-            None => self.extent.is_empty(),
-        };
-        leaf_holds && text_holds && extent_holds
+    pub fn holds(&self, vars: Addr, scatter: &Scatter, slots: ProofSlots) -> bool {
+        let mut parts = self.parts.iter().enumerate();
+        vars == self.vars && parts.all(|(i, (_, known))| scatter.bytes(slots.first + i) == Some(known.as_slice()))
     }
 }
 
-/// Compares two str objects byte by byte, but for what CPython itself changes in one that is in use: the reference count
-/// and the hash, and whether it is interned.
-fn same_text(heap: &Heap, known: &[u8], now: &[u8]) -> bool {
-    let length = heap.offsets.str_length as usize;
-    let state = heap.offsets.str_state as usize;
-    let data = heap.offsets.str_ascii_data.min(heap.offsets.str_compact_data) as usize;
-    known.len() == now.len()
-        && known.len() >= data
-        && known[8..16] == now[8..16]
-        && known[length..length + 8] == now[length..length + 8]
-        && known[state] & 0x7c == now[state] & 0x7c
-        && known[data..] == now[data..]
-}
+/// Where links stand, and their bytes.
+type Links = Vec<(Addr, Vec<u8>)>;
 
 /// Finds sessions by rules. Each reading thread has its own.
 pub struct Resolver {
@@ -164,32 +125,21 @@ impl Resolver {
         if found.is_none() && self.learn(heap, vars)? {
             found = self.first(heap, vars, &session_rules)?;
         }
-        let Some((binding, text)) = found else {
+        let Some((mut parts, text)) = found else {
             let extent = heap.hamt_extent(vars)?;
-            let extent = extent.into_iter().map(|(at, length)| Ok((at, heap.bytes(at, length)?)));
-            let extent = extent.collect::<Result<_, Fault>>()?;
-            let proof = Proof {
-                vars,
-                leaf: None,
-                text: None,
-                extent,
-            };
-            return Ok(Resolved { session: None, proof });
+            let parts = extent.into_iter().map(|(at, length)| Ok((at, heap.bytes(at, length)?)));
+            let parts = parts.collect::<Result<_, Fault>>()?;
+            return Ok(Resolved {
+                session: None,
+                proof: Proof { vars, parts },
+            });
         };
-        let proof = match text.object {
-            Addr::NULL => None,
-            object => Some((object, text_bytes(heap, object)?)),
-        };
+        parts.extend(text.proof);
         let key = SessionKey::of(&text.text);
         self.name(heap, vars, key, text.text)?;
         Ok(Resolved {
             session: Some(key),
-            proof: Proof {
-                vars,
-                leaf: Some(binding),
-                text: proof,
-                extent: Vec::new(),
-            },
+            proof: Proof { vars, parts },
         })
     }
 
@@ -203,15 +153,15 @@ impl Resolver {
         Ok(None)
     }
 
-    /// The first rule that gives a text.
-    fn first(&self, heap: &Heap, vars: Addr, rules: &[Rule]) -> Result<Option<(Binding, Text)>, Fault> {
+    /// The first rule that gives a text, and the links that lead to the value which it begins with.
+    fn first(&self, heap: &Heap, vars: Addr, rules: &[Rule]) -> Result<Option<(Links, Text)>, Fault> {
         for rule in rules {
             for variable in self.wanted.get(&rule.variable).into_iter().flatten() {
-                let Some(binding) = heap.binding(vars, variable.address, variable.hash)? else {
-                    continue;
-                };
+                let mut links = Vec::new();
+                let binding = heap.binding_by(vars, variable.address, variable.hash, &mut links)?;
+                let Some(binding) = binding else { continue };
                 if let Some(text) = follow(heap, binding.value, &rule.path)? {
-                    return Ok(Some((binding, text)));
+                    return Ok(Some((links, text)));
                 }
             }
         }
@@ -272,12 +222,4 @@ impl Resolver {
         }
         Ok(())
     }
-}
-
-/// The bytes of a str object, to its last character or as many as a proof compares.
-fn text_bytes(heap: &Heap, object: Addr) -> Result<Vec<u8>, Fault> {
-    let head = heap.bytes(object, STR_HEAD)?;
-    let layout = StrLayout::of_head(&head, &heap.offsets)?;
-    let end = layout.data as usize + layout.length.min(MOST_PROOF) * layout.width;
-    heap.bytes(object, end)
 }

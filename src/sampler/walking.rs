@@ -1,10 +1,11 @@
 //! The walker thread: how often to walk. Knows nothing of what a walk reads.
 
-use super::{ended, monotonic};
+use super::{clock, ended, monotonic};
 use crate::memory::Fault;
-use crate::model::{Ending, Observation};
+use crate::model::{Ending, Nanos, Observation};
 use crate::process::Sameness;
 use crate::source::{Broken, Plan, Walker};
+use nix::time::ClockId;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
@@ -16,6 +17,11 @@ const SHARE: u32 = 20;
 /// The longest pause, for programs with a hundred thousand tasks.
 const LONGEST: Duration = Duration::from_secs(5);
 
+/// What this thread has used of a CPU.
+fn own_cpu() -> Nanos {
+    clock(ClockId::CLOCK_THREAD_CPUTIME_ID)
+}
+
 /// Walks until told to stop, or the worker ends.
 pub fn run(mut walker: Walker, plan: &Plan, to: &SyncSender<Observation>, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
@@ -24,9 +30,12 @@ pub fn run(mut walker: Walker, plan: &Plan, to: &SyncSender<Observation>, stop: 
             Sameness::Same => {}
             Sameness::Exited | Sameness::Execed => return ended(plan, "", to),
         }
+        let before = own_cpu();
         let pause = match walker.walk(monotonic) {
             Ok(census) => {
-                let took = Duration::from(census.took);
+                // Its own CPU, not the clock on the wall: on a loaded machine a walk that had to wait for a CPU is no
+                // reason to look less often.
+                let took = Duration::from(own_cpu() - before);
                 if to.send(Observation::Census(Box::new(census))).is_err() {
                     return;
                 }

@@ -59,15 +59,23 @@ pub fn attach(pid: Pid) -> Result<Attachment, AttachError> {
 
 fn attach_to(pid: Pid, fingerprint: Fingerprint) -> Result<Attachment, AttachError> {
     permission::check(pid)?;
+    let mappings = process::maps(pid)?;
+    if mappings.is_empty() {
+        let program = "nothing: it is a thread of the kernel".to_string();
+        return Err(AttachError::NotPython { pid, program });
+    }
     let open = || LiveMemory::open(pid).map_err(|e| AttachError::io(format!("/proc/{pid}/mem"), &e));
     let memory = open()?;
-    let mappings = process::maps(pid)?;
     let found = locate(pid, &memory, &mappings).map_err(|error| match error {
         LocateError::NotPython => AttachError::NotPython {
             pid,
             program: program(pid),
         },
         LocateError::OtherArchitecture(found) => AttachError::OtherArchitecture { pid, found },
+        LocateError::TooOld(version) => AttachError::TooOld {
+            pid,
+            version: version.map_or_else(|| "3.6 or earlier".to_string(), |version| version.to_string()),
+        },
         LocateError::NoVersion => AttachError::Unknown {
             pid,
             version: "(unreadable)".to_string(),

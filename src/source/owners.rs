@@ -76,7 +76,7 @@ impl Owners {
         let context = words.context;
         let of = |session: Option<SessionKey>| session.map_or(Owner::Nobody, Owner::Session);
         if let (Some(known), Some(slots)) = (self.contexts.get(&context), proof)
-            && known.proof.holds(heap, vars, second, slots)
+            && known.proof.holds(vars, second, slots)
         {
             // Known from before this tick, and unchanged after it: so it was at the tick, whatever ran since.
             return Ok(of(known.session));
@@ -94,7 +94,7 @@ impl Owners {
         last.read_each(heap.memory())?;
         let now = last.bytes(head).map(|b| heap.context_words(b).vars);
         let same_step = last.bytes(again).is_some_and(|bytes| words.still(bytes));
-        let proved = now.is_some_and(|now| resolved.proof.holds(heap, now, &last, slots));
+        let proved = now.is_some_and(|now| resolved.proof.holds(now, &last, slots));
         if !proved {
             return Ok(Owner::Torn);
         }

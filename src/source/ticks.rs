@@ -23,6 +23,8 @@ use std::sync::Arc;
 const ONE_TICK: u64 = 4 << 20;
 /// `futex` of x86-64, in which a thread waits for the GIL.
 const FUTEX: i32 = 202;
+/// `epoll_wait`, `epoll_pwait`, `epoll_pwait2`, in which a loop waits for something to do.
+const EPOLL_WAITS: [i32; 3] = [232, 281, 441];
 /// Contexts within contexts, before a chain is called damage.
 const DEEPEST_CONTEXT: usize = 32;
 /// A thread that seems to sleep in one and the same step for this many ticks is asked whether it is stopped.
@@ -62,8 +64,23 @@ struct Check {
     words: usize,
 }
 
-/// What the kernel says of a thread: what it does, on-CPU time, time that it waited for a CPU.
-type Said = (State, Option<(Nanos, Nanos)>);
+/// What the kernel says of a thread.
+#[derive(Clone, Copy)]
+struct Said {
+    state: State,
+    /// On-CPU time, and time that it waited for a CPU.
+    times: Option<(Nanos, Nanos)>,
+    /// It sleeps in its own loop's selector.
+    selects: bool,
+}
+
+impl Said {
+    const NOTHING: Said = Said {
+        state: State::Unknown,
+        times: None,
+        selects: false,
+    };
+}
 
 impl TickReader {
     pub fn open(plan: Plan, rules: Rules) -> io::Result<TickReader> {
@@ -143,8 +160,8 @@ impl TickReader {
             let check = next_check.next_if(|check| check.thread == slot);
             let Some(own) = words[slot] else { continue };
             let queue = slots.queues.iter().find(|queue| queue.thread == slot);
-            let (state, times) = states[slot];
-            if let Some(sample) = self.sample(slot, own, check, queue, state, times)? {
+            let said = states[slot];
+            if let Some(sample) = self.sample(slot, own, check, queue, said)? {
                 batch.samples.push(sample);
             }
         }
@@ -210,24 +227,29 @@ impl TickReader {
             thread.quiet = if in_context { 0 } else { thread.quiet.saturating_add(1) };
             let matters = thread.event_loop.is_some() || thread.quiet < QUIET_TICKS || holder == Some(thread.index);
             if !matters {
-                states.push((State::Unknown, None));
+                states.push(Said::NOTHING);
                 continue;
             }
             if thread.clock.is_none() {
                 thread.clock = thread.tid.map(|tid| ThreadClock::open(self.plan.pid, tid));
             }
             let Some(clock) = &thread.clock else {
-                states.push((State::Unknown, None));
+                states.push(Said::NOTHING);
                 continue;
             };
-            let state = match clock.doing() {
+            let doing = clock.doing();
+            let state = match doing {
                 Some(Doing::Runnable) => State::Runnable,
                 Some(Doing::Syscall { number: FUTEX, first }) if gil.contains(&first) => State::GilWait,
                 Some(Doing::Syscall { number, .. }) => State::Syscall(number),
                 Some(Doing::Asleep) => State::Syscall(-1),
                 None => State::Unknown,
             };
-            states.push((state, clock.times()));
+            let selector = thread.event_loop.and_then(|l| l.selector);
+            let selects = matches!(doing, Some(Doing::Syscall { number, first })
+                if EPOLL_WAITS.contains(&number) && Some(first) == selector);
+            let times = clock.times();
+            states.push(Said { state, times, selects });
         }
         states
     }
@@ -263,8 +285,7 @@ impl TickReader {
         (context, version): (Addr, u64),
         check: Option<&Check>,
         queue: Option<&QueueRead>,
-        state: State,
-        times: Option<(Nanos, Nanos)>,
+        said: Said,
     ) -> Result<Option<Sample>, Fault> {
         let mut owner = Owner::Nobody;
         let mut outermost = Addr::NULL;
@@ -283,9 +304,12 @@ impl TickReader {
                 .map(|b| (Addr(word_at(b, 8)), self.heap.context_words(b)))
             {
                 Some((class, now)) if self.owners.is_context_type(&self.heap, class) => {
-                    let base = context == self.threads.all[slot].base;
-                    if !now.entered && (stayed || base) {
+                    if stayed && (said.selects || !now.entered) {
                         self.threads.all[slot].base = context;
+                    } else if now.entered && self.threads.all[slot].base.is_null() {
+                        self.threads.all[slot].base = self.base_of_started_thread(slot, context, now.previous);
+                    }
+                    if context == self.threads.all[slot].base {
                         // A thread of its own that names its session without entering a context works for it all the
                         // same; a loop between two steps works for nobody.
                         if self.threads.all[slot].event_loop.is_none() {
@@ -327,7 +351,7 @@ impl TickReader {
             };
         }
         // The step ended while the kernel was asked: whatever it said was said of another one, and the thread ran.
-        let state = if stayed { state } else { State::Runnable };
+        let state = if stayed { said.state } else { State::Runnable };
         let repeated = thread.last == (context, version);
         thread.last = (context, version);
         thread.last_idle = outermost.is_null();
@@ -351,8 +375,8 @@ impl TickReader {
             step,
             progress,
             state,
-            cpu: times.map(|(cpu, _)| cpu),
-            run_delay: times.map(|(_, delay)| delay),
+            cpu: said.times.map(|(cpu, _)| cpu),
+            run_delay: said.times.map(|(_, delay)| delay),
         }))
     }
 
@@ -370,6 +394,27 @@ impl TickReader {
             .offset(self.heap.offsets.tstate_context);
         let words = ContextWords { at, context, version };
         self.owners.owner(&self.heap, words, vars, &self.second, proof)
+    }
+
+    /// Since 3.14 `threading.Thread` enters a context of its own before it runs anything (Lib/threading.py:
+    /// `_bootstrap_inner`), so that the outermost context of such a thread, entered from none, is no step. NULL where it
+    /// is not so, or not known.
+    fn base_of_started_thread(&self, slot: usize, context: Addr, previous: Addr) -> Addr {
+        let is_main = self.threads.all[slot].tid.is_none_or(|tid| tid.0 == self.plan.pid.0);
+        if is_main || !self.plan.version.at_least(3, 14) {
+            return Addr::NULL;
+        }
+        let (mut outermost, mut at) = (context, previous);
+        for _ in 0..DEEPEST_CONTEXT {
+            if at.is_null() {
+                return outermost;
+            }
+            match self.heap.context(at) {
+                Ok(words) if words.entered => (outermost, at) = (at, words.previous),
+                _ => return Addr::NULL,
+            }
+        }
+        Addr::NULL
     }
 
     /// The outermost entered context of the chain that ends in `context`.

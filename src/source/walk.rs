@@ -225,7 +225,7 @@ impl Walker {
         scatter.read_each(self.heap.memory())?;
         let holding = asked
             .into_iter()
-            .filter(|(proof, slots)| proof.holds(&self.heap, proof.vars, &scatter, *slots));
+            .filter(|(proof, slots)| proof.holds(proof.vars, &scatter, *slots));
         Ok(holding.map(|(proof, _)| proof.vars).collect())
     }
 
