@@ -14,6 +14,9 @@ const MOST_HOLDERS: usize = 64;
 #[derive(Clone, Debug, Default)]
 pub(super) struct GilWaits {
     now: Option<Hold>,
+    /// The hold that was waited for last, while the loop does something else: it wakes every 5 ms to ask for the GIL,
+    /// and on a busy machine it must wait for a CPU to ask.
+    paused: Option<Hold>,
     kept: Vec<Kept>,
     /// Waiting for those that yielded, nanoseconds.
     yielded: f64,
@@ -78,6 +81,14 @@ impl GilWaits {
             }
             _ => {
                 self.stop(moment);
+                let same = |hold: &Hold| hold.holder == holder && hold.switches == gil.switches;
+                if self.paused.as_ref().is_some_and(same) {
+                    self.now = self.paused.take();
+                    return;
+                }
+                if let Some(over) = self.paused.take() {
+                    self.close(over, false);
+                }
                 self.now = Some(Hold {
                     holder,
                     switches: gil.switches,
@@ -104,7 +115,14 @@ impl GilWaits {
         {
             clocks.see(moment.at, sample);
         }
-        let unscheduled = hold.unscheduled(false);
+        if let Some(before) = self.paused.replace(hold) {
+            self.close(before, false);
+        }
+    }
+
+    /// Books a hold that is over, or as far as it has come.
+    fn close(&mut self, hold: Hold, ongoing: bool) {
+        let unscheduled = hold.unscheduled(ongoing);
         self.unscheduled += unscheduled;
         let waited = hold.waited - unscheduled;
         if waited > YIELDS_WITHIN {
@@ -121,18 +139,9 @@ impl GilWaits {
     /// The sums so far, the wait that is going on included.
     pub fn sums(&self) -> GilSums {
         let mut all = self.clone();
-        if let Some(hold) = all.now.take() {
-            let unscheduled = hold.unscheduled(true);
-            let waited = hold.waited - unscheduled;
-            all.unscheduled += unscheduled;
-            if waited > YIELDS_WITHIN {
-                all.keep(Kept {
-                    holder: hold.holder,
-                    session: hold.session,
-                    waited,
-                });
-            } else {
-                all.yielded += waited;
+        for (hold, ongoing) in [(all.paused.take(), false), (all.now.take(), true)] {
+            if let Some(hold) = hold {
+                all.close(hold, ongoing);
             }
         }
         GilSums {

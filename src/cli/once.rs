@@ -40,7 +40,9 @@ pub fn watch(worker: &mut Worker, look: &Look) -> Result<Report, CliError> {
         }
         // The name of the one who blocks comes with the walk; it is not waited for in vain.
         let names_are_due = after(look.slow_threshold + Duration::from_millis(60));
-        if worker.emergency() && (worker.has_sessions() || now >= names_are_due) {
+        // A block that ends while it is looked at is no reason to cut the window short.
+        let goes_on = now >= after(look.slow_threshold + Duration::from_millis(45));
+        if goes_on && worker.emergency() && (worker.has_sessions() || now >= names_are_due) {
             break;
         }
         let is_complete = worker.has_reached(end) || now >= end + LATE_SAMPLES.into();
