@@ -225,6 +225,7 @@ impl Engine {
                 at,
                 sample: *sample,
                 suspended: self.suspended,
+                gil: tick.gil,
             });
         }
     }

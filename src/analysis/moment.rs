@@ -1,7 +1,7 @@
 //! One sample in its place: what it says, when it was taken, and what was seen of the same thread before it. Knows
 //! nothing of what is concluded from it.
 
-use crate::model::{Nanos, Owner, Sample, SessionKey, State, Tick};
+use crate::model::{Gil, Nanos, Owner, Sample, SessionKey, State, Tick};
 
 /// The previous sample of a thread.
 #[derive(Clone, Copy, Debug)]
@@ -10,6 +10,7 @@ pub(super) struct Before {
     pub sample: Sample,
     /// How long the machine had been suspended since the attach, all told, when it was taken.
     pub suspended: Nanos,
+    pub gil: Gil,
 }
 
 /// A sample, with what is needed to judge it.

@@ -140,6 +140,44 @@ fn waiting_for_the_gil_between_steps_blames_the_holder_at_once() {
     assert_eq!(slow(&mut stage), ["b"]);
 }
 
+/// A waiting thread wakes every 5 ms to ask for the GIL; on a busy machine it waits for a CPU first.
+#[test]
+fn one_hold_is_one_also_where_the_loop_wakes_in_between() {
+    let mut stage = stage();
+    stage.begin(1, of("b"), Doing::Run);
+    stage.gil = held_by(1, 5);
+    for _ in 0..10 {
+        stage.doing(LOOP, Doing::WaitForGil);
+        stage.run(8.0);
+        stage.doing(LOOP, Doing::WaitForCpu);
+        stage.run(3.0);
+    }
+    stage.doing(LOOP, Doing::WaitForGil);
+    stage.run(2.0);
+    let block = only(&mut stage);
+    assert_eq!((block.cause, block.session_id.as_deref()), (Cause::Gil, Some("b")));
+}
+
+/// Ticks are missing, and the loop woke meanwhile; but the GIL has not changed hands.
+#[test]
+fn a_gap_does_not_cut_the_wait_for_one_hold() {
+    let mut stage = stage();
+    stage.begin(1, of("b"), Doing::Run);
+    stage.gil = held_by(1, 5);
+    stage.doing(LOOP, Doing::WaitForGil);
+    stage.run(40.0);
+    for _ in 0..3 {
+        stage.miss(4.0, 4.0);
+        stage.doing(LOOP, Doing::Run);
+        stage.miss(0.4, 0.4);
+        stage.doing(LOOP, Doing::WaitForGil);
+        stage.run(40.0);
+    }
+    let block = only(&mut stage);
+    assert_eq!(block.session_id.as_deref(), Some("b"));
+    assert_ms(block.duration_ms, 173.0);
+}
+
 #[test]
 fn a_holder_of_no_session_is_nobodys_fault() {
     let mut stage = stage();
