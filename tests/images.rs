@@ -4,8 +4,8 @@
 
 use otop::asyncio::{TaskLists, asyncio_tasks_module, verify};
 use otop::cpython::{ABSENT, FIELDS, Heap, Offsets, Refused, Version, verify_core, verify_library};
-use otop::identity::{Resolver, Rules};
-use otop::memory::{Fault, Image};
+use otop::identity::{Resolved, Resolver, Rules};
+use otop::memory::{Fault, Image, Scatter};
 use otop::model::Addr;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -218,6 +218,42 @@ fn damage_costs_what_it_touches() {
             if round % 10 == 0 {
                 let _ = recording.attach(&image, &recording.offsets);
             }
+        }
+    }
+}
+
+/// A context's variables freed, and others made at the same address: the old leaf still stands in memory that was freed,
+/// and so does the old text. Only the links that lead there tell.
+#[test]
+fn a_proof_does_not_hold_for_what_is_only_left_in_freed_memory() {
+    for recording in recordings() {
+        let (heap, lists) = recording.attach(&recording.image, &recording.offsets).unwrap().unwrap();
+        let runtime = heap.runtime(recording.runtime()).unwrap();
+        let threads = heap.thread_states(&runtime).unwrap();
+        let mut resolver = Resolver::new(Rules::chosen(recording.about["variable"].as_str(), None, None));
+        let mut found = Vec::new();
+        for task in lists.walk(&heap, &runtime, &threads).unwrap().pending {
+            let vars = heap.context(task.context).unwrap().vars;
+            let resolved = resolver.resolve(&heap, vars).unwrap();
+            let root = heap.object(vars, recording.offsets.hamt_root).unwrap();
+            if resolved.session.is_some() && found.iter().all(|(other, _, _)| *other != vars) {
+                found.push((vars, root, resolved));
+            }
+        }
+        let holds = |image: &Image, resolved: &Resolved| {
+            let mut scatter = Scatter::new();
+            let slots = resolved.proof.push(&mut scatter);
+            scatter.read_each(image).unwrap();
+            resolved.proof.holds(resolved.proof.vars, &scatter, slots)
+        };
+        assert!(found.len() > 1, "{}", recording.name);
+        for (i, (vars, _, resolved)) in found.iter().enumerate() {
+            assert!(holds(&recording.image, resolved), "{}", recording.name);
+            let (_, another_root, _) = &found[(i + 1) % found.len()];
+            let mut image = recording.image.clone();
+            let root = vars.offset(recording.offsets.hamt_root);
+            image.put(root, &another_root.0.to_le_bytes());
+            assert!(!holds(&image, resolved), "{}", recording.name);
         }
     }
 }
