@@ -53,7 +53,8 @@ fn causes(parts: &Parts) -> CausesMs {
         // The sum of no floats is -0.0.
         syscall: parts.syscall / 1e6 + 0.0,
         gil: parts.gil.waited() / 1e6,
-        gc: 0.0,
+        // Collections run on the CPU of the step that they fall into; nothing that is read tells them apart yet.
+        gc: None,
         unscheduled: parts.unscheduled / 1e6,
         stolen: parts.stolen / 1e6,
         stopped: parts.stopped / 1e6,
@@ -79,7 +80,7 @@ fn largest(causes: &CausesMs) -> Cause {
         (Cause::Cpu, causes.cpu),
         (Cause::Syscall, causes.syscall),
         (Cause::Gil, causes.gil),
-        (Cause::Gc, causes.gc),
+        (Cause::Gc, causes.gc.unwrap_or(0.0)),
         (Cause::Unscheduled, causes.unscheduled),
         (Cause::Stolen, causes.stolen),
         (Cause::Stopped, causes.stopped),

@@ -147,7 +147,7 @@ impl Engine {
     /// A block that began before the attach goes on, and has passed the threshold also without what the machine did.
     pub fn emergency(&self) -> bool {
         let threshold = self.settings.slow_threshold.as_millis_f64();
-        let own = |c: &CausesMs| c.cpu + c.syscall + c.gil + c.gc + c.unknown;
+        let own = |c: &CausesMs| c.cpu + c.syscall + c.gil + c.gc.unwrap_or(0.0) + c.unknown;
         self.log
             .going_on()
             .any(|entry| entry.block.duration_is_lower_bound && own(&entry.block.causes_ms) >= threshold)

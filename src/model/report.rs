@@ -155,7 +155,8 @@ pub struct CausesMs {
     pub cpu: f64,
     pub syscall: f64,
     pub gil: f64,
-    pub gc: f64,
+    /// None: not told apart, and so part of `cpu`.
+    pub gc: Option<f64>,
     pub unscheduled: f64,
     pub stolen: f64,
     pub stopped: f64,

@@ -24,7 +24,7 @@ fn assert_ms_sum(block: &Block) {
     let sum = causes.cpu
         + causes.syscall
         + causes.gil
-        + causes.gc
+        + causes.gc.unwrap_or(0.0)
         + causes.unscheduled
         + causes.stolen
         + causes.stopped

@@ -83,7 +83,7 @@ fn assert_sound(report: &Report) {
             causes.cpu,
             causes.syscall,
             causes.gil,
-            causes.gc,
+            causes.gc.unwrap_or(0.0),
             causes.unscheduled,
             causes.stolen,
             causes.stopped,
