@@ -28,6 +28,8 @@ pub(super) struct BlockLog {
     /// Newest first.
     ended: VecDeque<Entry>,
     ongoing: BTreeMap<ThreadIndex, Entry>,
+    /// So many blocks have been given a number.
+    numbered: u64,
 }
 
 /// What the log has to ask others.
@@ -44,18 +46,32 @@ pub(super) struct Asked<'a> {
 impl BlockLog {
     /// Says what is known of a stretch that goes on, or that none does.
     pub fn ongoing(&mut self, thread: ThreadIndex, stretch: Option<&Stretch>, asked: &Asked<'_>) {
-        match stretch.and_then(|stretch| entry(stretch, true, asked)) {
-            Some(entry) => drop(self.ongoing.insert(thread, entry)),
-            None => drop(self.ongoing.remove(&thread)),
+        let known = self.ongoing.remove(&thread);
+        if let Some(mut entry) = stretch.and_then(|stretch| entry(stretch, true, asked)) {
+            entry.block.id = self.number(known.as_ref(), &entry);
+            self.ongoing.insert(thread, entry);
         }
     }
 
     /// Takes a stretch that ended; returns it if it was a block.
     pub fn ended(&mut self, thread: ThreadIndex, stretch: &Stretch, asked: &Asked<'_>) -> Option<&Entry> {
-        self.ongoing.remove(&thread);
-        self.ended.push_front(entry(stretch, false, asked)?);
+        let known = self.ongoing.remove(&thread);
+        let mut entry = entry(stretch, false, asked)?;
+        entry.block.id = self.number(known.as_ref(), &entry);
+        self.ended.push_front(entry);
         self.ended.truncate(KEPT);
         self.ended.front()
+    }
+
+    /// The number of a block: the one that it was told of with before, or the next.
+    fn number(&mut self, known: Option<&Entry>, entry: &Entry) -> u64 {
+        match known.filter(|known| known.began == entry.began) {
+            Some(known) => known.block.id,
+            None => {
+                self.numbered += 1;
+                self.numbered
+            }
+        }
     }
 
     /// All, newest first: those that go on, then those that ended.
@@ -134,6 +150,8 @@ fn entry(stretch: &Stretch, ongoing: bool, asked: &Asked<'_>) -> Option<Entry> {
 /// The block without the sessions' names.
 fn block(stretch: &Stretch, ongoing: bool, verdict: &Verdict, asked: &Asked<'_>) -> Block {
     Block {
+        id: 0,
+        culprit: verdict.culprit,
         session_id: None,
         agent_name: None,
         tenant: None,

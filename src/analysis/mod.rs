@@ -126,6 +126,7 @@ impl Engine {
                 self.sessions.name(key, &labels);
                 self.log.name(key, &labels);
             }
+            Observation::Stacks(_) | Observation::Waiting(_) => {}
             Observation::Ended(ending) => self.ended(ending),
         }
     }

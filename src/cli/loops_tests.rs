@@ -42,7 +42,9 @@ fn worker(look: &Look, script: impl FnOnce(&Sender<Observation>) + Send + 'stati
         realtime_offset: 0,
         started_unix: None,
         vcpus: 2,
-        rate_hz: 1000.0,
+        rate_hz: 1_000.0,
+        stack_rate_hz: None,
+        library: None,
     };
     std::thread::spawn(move || script(&send));
     Worker::new(
@@ -104,6 +106,7 @@ fn batch(step: Option<u64>) -> Observation {
         own_wait: Nanos::ZERO,
         suspended: Nanos::ZERO,
         gil: Gil::default(),
+        collecting: None,
         first: 0,
         count: 1,
     };

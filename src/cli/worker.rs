@@ -66,7 +66,7 @@ impl Worker {
         match &observation {
             Observation::Batch(batch) => self.seen.last_tick = batch.ticks.last().map(|t| t.at).or(self.seen.last_tick),
             Observation::Census(census) => self.seen.asyncio_imported = Some(census.asyncio_imported),
-            Observation::Labels(..) => {}
+            Observation::Labels(..) | Observation::Stacks(_) | Observation::Waiting(_) => {}
             Observation::Ended(ending) => self.seen.ending = Some(ending.clone()),
         }
         self.engine.observe(observation);

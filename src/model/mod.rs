@@ -1,10 +1,11 @@
-//! The words that both towers share: what the reading side saw (`observation`) and what the
+//! The words that both towers share: what the reading side saw (`observation`, `stacks`) and what the
 //! explaining side concluded (`report`). Knows nothing of processes, of CPython, of terminals,
 //! or of how anything is read or drawn.
 
 mod ids;
 mod observation;
 mod report;
+mod stacks;
 
 pub use ids::{Addr, Nanos, Pid, SessionKey, Tid};
 pub use observation::{
@@ -15,3 +16,4 @@ pub use report::{
     Block, Cause, CausesMs, LoopReport, Quality, Report, SCHEMA, SessionReport, Status, SystemReport, Unattributed,
     Where, WorkerReport,
 };
+pub use stacks::{Frame, Stack, StackBatch, StackMode, StackSample, Waiting};

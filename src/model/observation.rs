@@ -1,7 +1,7 @@
 //! What the reading side saw, and what it could not see: plain values, no conclusions. Three facts stay three: a
 //! session, no session, unreadable. Knows nothing of how they are read, and nothing of what they mean.
 
-use super::{Nanos, Pid, SessionKey, Tid};
+use super::{Nanos, Pid, SessionKey, StackBatch, Tid, Waiting};
 use std::sync::Arc;
 
 /// One thing that the reading side says, in the order in which it was seen.
@@ -9,8 +9,12 @@ use std::sync::Arc;
 pub enum Observation {
     /// The samples of some tens of milliseconds, from the sampler thread.
     Batch(Batch),
+    /// The stacks of some tens of milliseconds, from the stack sampler.
+    Stacks(StackBatch),
     /// One walk over all tasks, from the walker thread.
     Census(Box<Census>),
+    /// Who waits for a loop that makes no progress, from the walker thread.
+    Waiting(Waiting),
     /// The names of a session that the sampler met before a walk did.
     Labels(SessionKey, Arc<Labels>),
     /// The worker is no longer there to be read; nothing follows.
@@ -37,6 +41,10 @@ pub struct Hello {
     pub vcpus: u32,
     /// Samples a second that were asked for.
     pub rate_hz: f64,
+    /// Full stacks a second that were asked for; None: none are taken.
+    pub stack_rate_hz: Option<f64>,
+    /// Where the interpreter's standard library is, as code objects name it (the folder of `os.py`); None: not found.
+    pub library: Option<String>,
 }
 
 /// The names of one session, from the worker's memory; control characters are still in them.
@@ -120,6 +128,9 @@ pub struct Tick {
     /// How long the machine was suspended since the last tick (`CLOCK_BOOTTIME` against `CLOCK_MONOTONIC`).
     pub suspended: Nanos,
     pub gil: Gil,
+    /// A garbage collection is going on in the main interpreter (`gc.collecting`), by whoever holds the GIL; None: it
+    /// could not be read.
+    pub collecting: Option<bool>,
     pub first: u32,
     pub count: u32,
 }

@@ -166,6 +166,12 @@ pub struct CausesMs {
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Block {
+    /// The same number from the first word about a block to the last; never used twice while otop is attached.
+    #[serde(skip)]
+    pub id: u64,
+    /// The culprit's key, for whoever shows one session alone.
+    #[serde(skip)]
+    pub culprit: Option<SessionKey>,
     /// The culprit; None where nobody is blamed.
     pub session_id: Option<String>,
     pub agent_name: Option<String>,

@@ -157,6 +157,8 @@ fn hello(plan: &Plan, options: &AttachOptions, rules: &Rules) -> Hello {
         started_unix: process::started_unix(plan.pid).ok(),
         vcpus: Host::vcpus(),
         rate_hz: options.rate_hz,
+        stack_rate_hz: None,
+        library: None,
     }
 }
 

@@ -48,6 +48,7 @@ pub fn run(mut reader: TickReader, plan: &Plan, rate_hz: f64, to: &SyncSender<Ob
             own_wait: Nanos::ZERO,
             suspended: Nanos::ZERO,
             gil: Gil::default(),
+            collecting: None,
             first: 0,
             count: 0,
         };

@@ -149,6 +149,8 @@ pub fn second_loop() -> LoopReport {
 /// The emergency: it began before otop looked and is still going on.
 pub fn block_now(session_id: Option<&str>, cause: Cause) -> Block {
     Block {
+        id: 1,
+        culprit: session_id.map(SessionKey::of),
         session_id: session_id.map(str::to_owned),
         agent_name: Some("dental".to_owned()),
         tenant: Some("globex".to_owned()),

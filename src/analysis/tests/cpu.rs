@@ -499,6 +499,7 @@ fn a_clock_that_runs_backwards_is_not_counted_twice() {
         own_wait: Nanos::ZERO,
         suspended: Nanos::ZERO,
         gil: Gil::default(),
+        collecting: None,
         first,
         count: 1,
     };

@@ -236,6 +236,7 @@ fn hostile_tick() -> impl Strategy<Value = Tick> {
             late: Nanos(late),
             own_wait: Nanos(own_wait),
             suspended: Nanos(suspended * 1_000_000),
+            collecting: None,
             gil: Gil {
                 holder: holder.map(ThreadIndex),
                 switches: suspended,
@@ -362,6 +363,7 @@ fn threads_that_nobody_announced_are_forgotten() {
             own_wait: Nanos(0),
             suspended: Nanos(0),
             gil: Gil::default(),
+            collecting: None,
             first: 0,
             count: 1,
         };

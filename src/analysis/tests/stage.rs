@@ -56,6 +56,7 @@ pub struct Stage {
     random: u64,
     actors: BTreeMap<u32, Actor>,
     pub gil: Gil,
+    pub collecting: Option<bool>,
     /// CPU time of threads that are not watched.
     pub other_cpu: u64,
     batch: Batch,
@@ -79,6 +80,8 @@ pub fn hello() -> Hello {
         started_unix: Some(1_700_000_000.0),
         vcpus: 2,
         rate_hz: 1_000.0,
+        stack_rate_hz: None,
+        library: None,
     }
 }
 
@@ -124,6 +127,7 @@ impl Stage {
             random: 1,
             actors: BTreeMap::new(),
             gil: Gil::default(),
+            collecting: None,
             other_cpu: 0,
             batch: Batch::default(),
             ticks_per_batch: 50,
@@ -317,6 +321,7 @@ impl Stage {
             own_wait: Nanos(own_wait),
             suspended: Nanos(std::mem::take(&mut self.suspended)),
             gil: self.gil,
+            collecting: self.collecting,
             first,
             count: self.actors.len() as u32,
         });
