@@ -18,6 +18,8 @@ pub struct Runtime {
     pub interpreter: Addr,
     /// The field `last_holder` of the GIL.
     pub gil_last_holder: Addr,
+    /// The field `collecting` (int) of the main interpreter's garbage collector: 1 while a collection runs.
+    pub gc_collecting: Addr,
 }
 
 /// A `PyThreadState`.
@@ -69,10 +71,16 @@ impl Heap {
         } else {
             interpreter.offset(o.interp_gil_last_holder)
         };
+        let gc_collecting = if o.interp_gc_collecting == ABSENT {
+            address.offset(o.runtime_gc_collecting)
+        } else {
+            interpreter.offset(o.interp_gc_collecting)
+        };
         Ok(Runtime {
             address,
             interpreter,
             gil_last_holder,
+            gc_collecting,
         })
     }
 
