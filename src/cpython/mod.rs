@@ -16,6 +16,7 @@ mod stacks;
 mod symbols;
 mod threads;
 mod verify;
+mod verify_frames;
 mod version;
 
 pub use codes::{Code, Codes};
@@ -31,4 +32,5 @@ pub use offsets::{ABSENT, CONTEXT_VERSION, FIELDS, Field, GIL_EXTENT, MINORS, Of
 pub use stacks::Stacks;
 pub use threads::{CONTEXT_WORDS, GIL_WORDS, GilWords, Runtime, ThreadState};
 pub use verify::{Refused, check, verify_core, verify_library};
+pub use verify_frames::{verify_frames, verify_suspended};
 pub use version::Version;

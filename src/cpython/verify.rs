@@ -62,12 +62,12 @@ pub fn check(
 }
 
 /// Ok where `holds`; else the fault that names what was looked at.
-fn holds(holds: bool, what: &'static str) -> Result<(), Fault> {
+pub(super) fn holds(holds: bool, what: &'static str) -> Result<(), Fault> {
     if holds { Ok(()) } else { Err(Fault::Implausible(what)) }
 }
 
 /// A check: the fields it proves, and how.
-type Check<'a> = (&'a [&'a str], &'a dyn Fn(&Heap) -> Result<(), Fault>);
+pub(super) type Check<'a> = (&'a [&'a str], &'a dyn Fn(&Heap) -> Result<(), Fault>);
 
 /// Proves the fields that every Python process has an example of. `native_ids` are the threads of the worker as its own PID namespace
 /// numbers them.
@@ -245,14 +245,14 @@ pub fn verify_core(
 }
 
 /// The module's global `name`; a module that is not there, or has none, is a fault that says so.
-fn global(h: &Heap, runtime: Addr, module: &'static str, name: &'static str) -> Result<Addr, Fault> {
+pub(super) fn global(h: &Heap, runtime: Addr, module: &'static str, name: &'static str) -> Result<Addr, Fault> {
     let modules = h.modules(&h.runtime(runtime)?)?;
     let module = h.dict_get(modules, module)?.ok_or(Fault::Implausible(module))?;
     h.dict_get(h.module_dict(module)?, name)?
         .ok_or(Fault::Implausible(name))
 }
 
-fn run(heap: &mut Heap, checks: &[Check<'_>]) -> Result<Result<(), Refused>, Fault> {
+pub(super) fn run(heap: &mut Heap, checks: &[Check<'_>]) -> Result<Result<(), Refused>, Fault> {
     for (fields, test) in checks {
         if let Err(refused) = check(heap, fields, test)? {
             return Ok(Err(refused));
@@ -334,7 +334,10 @@ pub fn verify_library(heap: &mut Heap, runtime_address: Addr) -> Result<Result<(
             )
         }),
     ];
-    run(heap, checks)
+    match run(heap, checks)? {
+        Ok(()) => super::verify_frames::verify_code(heap, runtime_address),
+        refused => Ok(refused),
+    }
 }
 
 /// The invariants of a dict with str keys that is no split one: `sys.modules`.
