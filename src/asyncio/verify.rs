@@ -64,14 +64,17 @@ pub fn verify(heap: &mut Heap, runtime_address: Addr, lists: &TaskLists) -> Resu
             }
             Ok(())
         }),
-        (&["task_loop", "task_coro", "task_context", "task_node"], &|h| {
-            let tasks = pending(h)?;
-            most(&tasks, "loops of tasks", |t| looks_like_a_loop(h, t.event_loop))?;
-            most(&tasks, "coroutines of tasks", |t| {
-                Ok(looks_awaitable(&h.type_name(t.coroutine)?))
-            })?;
-            most(&tasks, "contexts of tasks", |t| h.is_a(t.context, "Context"))
-        }),
+        (
+            &["task_loop", "task_coro", "task_context", "task_node", "task_state"],
+            &|h| {
+                let tasks = pending(h)?;
+                most(&tasks, "loops of tasks", |t| looks_like_a_loop(h, t.event_loop))?;
+                most(&tasks, "coroutines of tasks", |t| {
+                    Ok(looks_awaitable(&h.type_name(t.coroutine)?))
+                })?;
+                most(&tasks, "contexts of tasks", |t| h.is_a(t.context, "Context"))
+            },
+        ),
         (&["task_state", "task_exception"], &|h| {
             // What stands between the two differs by version, and no pending task shows it (Modules/_asynciomodule.c).
             let between = match h.version.minor {

@@ -42,7 +42,7 @@ pub fn check(
         if original == ABSENT {
             continue;
         }
-        for moved in [original.wrapping_sub(8), original.wrapping_add(8)] {
+        for moved in [original.checked_sub(8), original.checked_add(8)].into_iter().flatten() {
             *field(&mut heap.offsets) = moved;
             heap.forget_types();
             heap.grant(super::heap::ONE_WALK);
@@ -98,6 +98,8 @@ pub fn verify_core(
                     h.word(before, h.offsets.tstate_interp) != Ok(runtime.interpreter.0),
                     "threads",
                 )?;
+                // With one thread, `prev` is NULL too. Before them all, in all versions: `prev`, `next`, `interp`.
+                holds(h.offsets.tstate_next + 8 == h.offsets.tstate_interp, "thread states")?;
                 holds(!h.thread_states(&runtime)?.is_empty(), "thread states")
             },
         ),
@@ -273,6 +275,8 @@ pub fn verify_library(heap: &mut Heap, runtime_address: Addr) -> Result<Result<(
                 .filter(|&&i| h.is_a(i, "builtin_function_or_method") == Ok(true))
                 .count();
             let used = h.word(set, h.offsets.set_used)? as usize;
+            // `fill`, which counts removed items too, `used`, `mask`, `table`: where none was removed the first two are equal.
+            holds(h.offsets.set_used + 8 == h.offsets.set_mask, "os.supports_fd")?;
             holds(
                 functions > 0 && functions == items.len() && used == items.len(),
                 "os.supports_fd",
