@@ -102,9 +102,9 @@ fn plain(stack: &Stack) -> Frames {
     stack.frames.iter().map(plain).collect()
 }
 
-/// What py-spy sees, by `pthread_self()`.
-fn oracle(spy: &mut py_spy::PythonSpy) -> BTreeMap<u64, Frames> {
-    let traces = spy.get_stack_traces().expect("py-spy reads the target");
+/// What py-spy sees, by `pthread_self()`; None: it came upon what is no frame.
+fn oracle(spy: &mut py_spy::PythonSpy) -> Option<BTreeMap<u64, Frames>> {
+    let traces = spy.get_stack_traces().ok()?;
     let frames = |trace: &py_spy::StackTrace| {
         trace
             .frames
@@ -112,7 +112,7 @@ fn oracle(spy: &mut py_spy::PythonSpy) -> BTreeMap<u64, Frames> {
             .map(|f| (f.name.clone(), f.filename.clone(), i64::from(f.line)))
             .collect()
     };
-    traces.iter().map(|trace| (trace.thread_id, frames(trace))).collect()
+    Some(traces.iter().map(|trace| (trace.thread_id, frames(trace))).collect())
 }
 
 fn py_spy_of(target: &Target) -> py_spy::PythonSpy {
@@ -143,7 +143,14 @@ fn compare(python: &Python, uvloop: bool) {
     for _ in 0..STOPS {
         std::thread::sleep(Duration::from_micros(noise() % 3000));
         stop(&target);
-        let expected = oracle(&mut spy);
+        let Some(expected) = oracle(&mut spy) else {
+            // 3.12 in the middle of a call: a caller of long ago, who is no frame any more. Not to be believed here either.
+            let refused = reader.threads().into_iter().any(|t| reader.stack(t.address).is_err());
+            assert!(refused, "{}: py-spy cannot read what otop believes", target.what);
+            unresolved += 1;
+            target.signal(Signal::SIGCONT);
+            continue;
+        };
         for thread in reader.threads() {
             let Some(expected) = expected.get(&thread.pthread.0) else {
                 continue;
