@@ -2,6 +2,7 @@
 //! they saw to one bounded channel. Knows nothing of what is concluded from it.
 
 mod naming;
+mod schedule;
 mod scheduling;
 mod ticking;
 mod walking;
