@@ -13,7 +13,7 @@ pub use live::LiveMemory;
 pub use prediction::{Key, Predictions, Range};
 pub use recorder::Recorder;
 pub use scatter::Scatter;
-pub use snapshot::Snapshot;
+pub use snapshot::{Serve, Snapshot};
 
 use crate::model::Addr;
 

@@ -71,9 +71,14 @@ impl Snapshot {
         self.wanted.get_mut().clear();
     }
 
-    /// What is read, to add slots to that answer no reads themselves, and to take out their bytes.
-    pub fn scatter(&mut self) -> &mut Scatter {
+    /// To add slots that answer no reads themselves.
+    pub fn scatter_mut(&mut self) -> &mut Scatter {
         &mut self.scatter
+    }
+
+    /// What was read.
+    pub fn scatter(&self) -> &Scatter {
+        &self.scatter
     }
 
     /// Adds a range that answers reads; `name` is what `was_wanted` will call it.
@@ -112,8 +117,8 @@ impl Snapshot {
         self.missed.get_mut().clear();
     }
 
-    /// What was read live, since `serve`.
-    pub fn missed(&mut self) -> &[(Addr, usize)] {
+    /// What the copy lacked, since `serve`.
+    pub fn missed(&mut self) -> &mut Vec<(Addr, usize)> {
         self.missed.get_mut()
     }
 
@@ -134,7 +139,9 @@ impl Snapshot {
         let place = Some(self.last.get()).filter(|&place| self.covered.get(place).is_some_and(fits));
         let place = place.or_else(|| self.covered.partition_point(|c| c.start <= at).checked_sub(1))?;
         let covered = self.covered.get(place).filter(|covered| fits(covered))?;
-        let bytes = self.scatter.bytes(covered.slots[usize::from(self.serve == Serve::Second)])?;
+        let bytes = self
+            .scatter
+            .bytes(covered.slots[usize::from(self.serve == Serve::Second)])?;
         let from = (at - covered.start) as usize;
         into.copy_from_slice(bytes.get(from..from + into.len())?);
         self.last.set(place);
@@ -239,7 +246,10 @@ mod tests {
         assert_eq!(byte(&snapshot, 0x5004), Ok(5));
         assert_eq!(byte(&snapshot, 0x5abc), Ok(5));
         assert_eq!(byte(&snapshot, 0x9000), Err(Fault::Unmapped));
-        assert_eq!(snapshot.missed(), [(Addr(0x5004), 1), (Addr(0x5abc), 1), (Addr(0x9000), 1)]);
+        assert_eq!(
+            *snapshot.missed(),
+            [(Addr(0x5004), 1), (Addr(0x5abc), 1), (Addr(0x9000), 1)]
+        );
         snapshot.serve(Serve::First);
         assert_eq!(byte(&snapshot, 0x5004), Err(Fault::Unmapped));
         assert_eq!(byte(&snapshot, 0x1000), Ok(1));
@@ -269,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn the_copy_is_of_its_instant_and_the_two_copies_of_two() {
+    fn the_copies_are_of_their_instant_and_what_is_live_is_not() {
         use std::sync::atomic::{AtomicU64, Ordering};
         static CELL: AtomicU64 = AtomicU64::new(1);
         let at = Addr(CELL.as_ptr() as u64);

@@ -134,8 +134,6 @@ pub(super) enum Rest {
         runs: u64,
         /// What was seen of it; None: nothing to speak of.
         sample: Option<Box<StackSample>>,
-        /// Looks at which it still slept.
-        looks: u32,
     },
 }
 
@@ -143,6 +141,8 @@ pub(super) enum Rest {
 pub(super) struct Followed {
     pub which: WhichCpu,
     pub clock: ThreadClock,
+    /// Where the first read of a tick has its CPU.
+    pub in_first: Option<usize>,
     pub rest: Rest,
     /// The context and version with which it was nobody's, and for how many looks that is believed.
     pub nobody: Option<(Addr, u64)>,
@@ -155,6 +155,7 @@ impl Followed {
         Some(Followed {
             which: WhichCpu::of(heap, thread, rseq),
             clock: ThreadClock::open(plan.pid, thread.tid?),
+            in_first: None,
             rest: Rest::Awake,
             nobody: None,
             believed: 0,
