@@ -17,6 +17,7 @@ mod stacks;
 mod symbols;
 mod threads;
 mod verify;
+mod verify_frames;
 mod version;
 
 pub use codes::{Code, Codes};
@@ -33,4 +34,5 @@ pub use rseq::{cpu_of, rseq_at, rseq_cpu};
 pub use stacks::Stacks;
 pub use threads::{CONTEXT_WORDS, GIL_WORDS, GilWords, Runtime, ThreadState};
 pub use verify::{Refused, check, verify_core, verify_library};
+pub use verify_frames::{verify_frames, verify_suspended};
 pub use version::Version;
