@@ -6,6 +6,7 @@ use crate::source::Seat;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::unistd::Pid;
+use std::cell::Cell;
 
 /// A CPU that was refused is not asked for again before this.
 const REFUSED_FOR: Nanos = Nanos(1_000_000_000);
@@ -19,15 +20,27 @@ pub(super) struct Affinity {
     before: Option<CpuSet>,
     /// CPUs that it may not run on (a cpuset, or none with that number), and when that was said.
     refused: Vec<(u32, Nanos)>,
+    /// Switches as last asked for, if nobody slept since.
+    last: Cell<Option<u64>>,
+    /// Switches as they must be now, unless the CPU was lost.
+    expected: Cell<Option<u64>>,
 }
 
 impl Affinity {
     pub fn new() -> Affinity {
         Affinity {
+            last: Cell::new(None),
+            expected: Cell::new(None),
             cpu: None,
             before: sched_getaffinity(SELF).ok(),
             refused: Vec::new(),
         }
+    }
+
+    /// To be called after a sleep that gave up the CPU once, if nothing else did since switches were asked for: the next
+    /// answer needs no call then. If it did, that answer is too low, which proves less, and never more.
+    pub fn slept_once(&self) {
+        self.expected.set(self.last.take().map(|last| last.wrapping_add(1)));
     }
 
     fn refuse(&mut self, cpu: u32) -> bool {
@@ -99,5 +112,23 @@ mod tests {
         let before = seat.switches();
         std::thread::sleep(std::time::Duration::from_micros(200));
         assert!(seat.switches() > before);
+    }
+
+    #[test]
+    fn a_sleep_is_one_switch_and_what_comes_on_top_shows() {
+        let seat = Affinity::new();
+        let sleep = || std::thread::sleep(std::time::Duration::from_millis(2));
+        seat.switches();
+        sleep();
+        sleep();
+        seat.slept_once();
+        let expected = seat.switches();
+        let real = seat.switches();
+        assert!(real > expected);
+        // Without a real answer since the last sleep there is none to expect.
+        seat.slept_once();
+        seat.slept_once();
+        sleep();
+        assert!(seat.switches() > real);
     }
 }

@@ -14,14 +14,18 @@ const BATCH: Nanos = Nanos(50_000_000);
 const SURVEY_EVERY: Nanos = Nanos(100_000_000);
 /// Where threads come by the dozen, they are listed at most this often.
 const SURVEY_AT_MOST: Nanos = Nanos(5_000_000);
+/// A sleep of this length gives up the CPU.
+const SURELY_SLEEPS: Nanos = Nanos(20_000);
 const FORGET_EVERY: Nanos = Nanos(10_000_000_000);
 
 /// Takes stacks until told to stop, or the worker ends.
 pub fn run(mut reader: StackReader, plan: &Plan, rate_hz: f64, to: &SyncSender<Observation>, stop: &AtomicBool) {
-    scheduling::be_woken_in_time();
+    let real_time = scheduling::be_woken_in_time();
     let mut seat = Affinity::new();
     let mut schedule = Schedule::new(rate_hz, monotonic());
     let mut planned = None;
+    // Nothing was done since the last tick that may have cost the CPU.
+    let mut quiet = false;
     let mut batch = StackBatch::default();
     let mut began = monotonic();
     let (mut surveyed, mut forgot) = (Nanos::ZERO, began);
@@ -34,6 +38,7 @@ pub fn run(mut reader: StackReader, plan: &Plan, rate_hz: f64, to: &SyncSender<O
             }
             reader.look_again();
             surveyed = monotonic();
+            quiet = false;
         }
         let at = planned.unwrap_or_else(|| {
             let (at, missed) = schedule.next(monotonic());
@@ -41,7 +46,13 @@ pub fn run(mut reader: StackReader, plan: &Plan, rate_hz: f64, to: &SyncSender<O
             at
         });
         // A rate below that of the batches must not hold back what was seen, nor how far it was looked.
-        sleep_until(at.min(began + BATCH));
+        let until = at.min(began + BATCH);
+        let sleeps = monotonic() + SURELY_SLEEPS < until;
+        sleep_until(until);
+        if real_time && sleeps && quiet {
+            seat.slept_once();
+        }
+        quiet = true;
         let woke = monotonic();
         planned = Some(at).filter(|&at| woke < at);
         if planned.is_none() {
@@ -58,6 +69,7 @@ pub fn run(mut reader: StackReader, plan: &Plan, rate_hz: f64, to: &SyncSender<O
         }
         if woke - began >= BATCH {
             began = woke;
+            quiet = false;
             for (key, labels) in reader.take_new_labels() {
                 let _ = to.try_send(Observation::Labels(key, labels));
             }

@@ -156,7 +156,11 @@ impl Reader {
         let missed = !self.snapshot.missed().is_empty();
         if resolved {
             // What cannot be resolved leaves the owner as it is.
-            instant.stack = match self.stacks.resolve(heap, runtime, &self.raw, start.generation) {
+            let found = match mode {
+                StackMode::OwnCpu => self.stacks.resolve_at_once(heap, &self.raw, start.generation),
+                StackMode::OtherCpu => self.stacks.resolve(heap, runtime, &self.raw, start.generation),
+            };
+            instant.stack = match found {
                 Ok(stack) => Some(stack),
                 Err(fault @ (Fault::Gone | Fault::Denied)) => return Err(fault),
                 Err(_) => None,

@@ -42,6 +42,11 @@ pub struct StackReader {
     reader: Reader,
     fixed: FixedWords,
     first: Scatter,
+    others: Scatter,
+    /// Of each thread, as last read.
+    words: Vec<Option<Words>>,
+    /// `last_holder` and `switch_number` when they were read.
+    gil: Option<(Addr, u64)>,
     /// Threads to look at in this tick.
     chosen: Vec<usize>,
     turn: usize,
@@ -78,6 +83,9 @@ impl StackReader {
             threads: Threads::new(),
             followed: HashMap::new(),
             first: Scatter::new(),
+            others: Scatter::new(),
+            words: Vec::new(),
+            gil: None,
             chosen: Vec::new(),
             turn: 0,
             rseq,
@@ -93,6 +101,8 @@ impl StackReader {
     pub fn survey(&mut self) -> Result<(), Fault> {
         // Whoever takes ticks says which threads there are.
         let mut unsaid = Batch::default();
+        // Which words are whose may change.
+        self.gil = None;
         self.threads.survey(&self.plan, &self.heap, &mut unsaid)?;
         for ended in unsaid.ended {
             self.followed.remove(&ended);
@@ -145,36 +155,70 @@ impl StackReader {
         Ok(())
     }
 
-    /// The words of all threads at one instant, and what stands around them.
+    /// The words of the threads, and what stands around them.
+    ///
+    /// A thread runs Python code, and enters contexts, only while it holds the GIL, and `switch_number` moves whenever
+    /// another thread takes it than had it last (Python/ceval_gil.c: `take_gil`). So where neither has changed since the
+    /// last tick, no thread has but the holder, and the words of all others are still those that were read then.
     fn read_first(&mut self) -> Result<Around, Fault> {
-        self.first.clear();
-        for thread in &self.threads.all {
-            self.reader.at.push(thread.state.address, &mut self.first);
+        let threads = &self.threads.all;
+        let at = self.reader.at;
+        let first = &mut self.first;
+        first.clear();
+        for thread in threads.iter().filter(|thread| thread.event_loop.is_some()) {
+            at.push(thread.state.address, first);
         }
-        let fixed = self.fixed.push(&mut self.first);
-        for thread in &self.threads.all {
-            if let (Some(_), Some(followed)) = (thread.event_loop, self.followed.get_mut(&thread.index)) {
-                followed.in_first = followed.which.push(&mut self.first);
+        let fixed = self.fixed.push(first);
+        for thread in threads.iter().filter(|thread| thread.event_loop.is_some()) {
+            if let Some(followed) = self.followed.get_mut(&thread.index) {
+                followed.in_first = followed.which.push(first);
             }
         }
-        self.first.read_each(self.heap.memory())?;
-        let first = &self.first;
-        let gil = self.fixed.gil(first, fixed).filter(|gil| gil.locked == 1);
-        self.threads.stale |= self
-            .fixed
-            .newest(first, fixed)
-            .is_some_and(|newest| newest != self.threads.newest);
+        first.read_each(self.heap.memory())?;
+        let gil = self.fixed.gil(first, fixed);
+        let newest = self.fixed.newest(first, fixed);
+        self.threads.stale |= newest.is_some_and(|newest| newest != self.threads.newest);
+        let own = |thread: &Thread, words: Option<Words>| words.filter(|words| words.id == thread.state.id);
+        self.words.resize(threads.len(), None);
+        let mut slot = 0;
+        for (thread, words) in threads.iter().zip(&mut self.words) {
+            if thread.event_loop.is_some() {
+                *words = own(thread, at.take(first, slot));
+                slot += 1;
+            }
+        }
+        let last_holder = gil.map_or(Addr::NULL, |gil| gil.last_holder);
+        let all = gil.is_none() || gil.map(|gil| (gil.last_holder, gil.switch_number)) != self.gil;
+        let moved = |thread: &Thread| thread.event_loop.is_none() && (all || thread.state.address == last_holder);
+        self.gil = gil.map(|gil| (gil.last_holder, gil.switch_number));
+        self.others.clear();
+        for thread in threads.iter().filter(|thread| moved(thread)) {
+            at.push(thread.state.address, &mut self.others);
+        }
+        if !self.others.is_empty() {
+            self.others.read_each(self.heap.memory())?;
+            let mut slot = 0;
+            for (thread, words) in threads.iter().zip(&mut self.words) {
+                if moved(thread) {
+                    *words = own(thread, at.take(&self.others, slot));
+                    slot += 1;
+                }
+            }
+        }
         Ok(Around {
-            holder: gil.map_or(Addr::NULL, |gil| gil.last_holder),
-            collecting: self.fixed.collecting(first, fixed) == Some(true),
-            generation: self.fixed.generation(first, fixed),
+            holder: if gil.is_some_and(|gil| gil.locked == 1) {
+                last_holder
+            } else {
+                Addr::NULL
+            },
+            collecting: self.fixed.collecting(&self.first, fixed) == Some(true),
+            generation: self.fixed.generation(&self.first, fixed),
         })
     }
 
-    /// A thread's words in the first read; None: it ended, or another one took its place.
+    /// A thread's words; None: it ended, or another one took its place.
     fn words_in_first(&self, slot: usize) -> Option<Words> {
-        let words = self.reader.at.take(&self.first, slot)?;
-        (words.id == self.threads.all.get(slot)?.state.id).then_some(words)
+        *self.words.get(slot)?
     }
 
     fn cpu_in_first(&self, slot: usize) -> Option<u32> {

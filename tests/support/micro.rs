@@ -23,11 +23,16 @@ pub struct Micro {
 impl Micro {
     pub fn start(python: &[String], args: &[&str]) -> Micro {
         let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/targets/micro.py");
-        let text = std::fs::read_to_string(script).expect("the target is in the tree");
-        // By its text: a Python in a root of its own does not see this folder.
-        let mut child = Command::new(&python[0])
-            .args(&python[1..])
-            .args(["-c", &text, "--depth", &DEPTH.to_string(), "--busy", &BUSY.to_string()])
+        let text = std::fs::read_to_string(&script).expect("the target is in the tree");
+        let mut command = Command::new(&python[0]);
+        command.args(&python[1..]);
+        match python.len() {
+            1 => command.arg(script),
+            // By its text: a Python in a root of its own does not see this folder.
+            _ => command.args(["-c", &text]),
+        };
+        let mut child = command
+            .args(["--depth", &DEPTH.to_string(), "--busy", &BUSY.to_string()])
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
