@@ -48,6 +48,7 @@ fn worker(pid: Pid, plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
         tenant_from,
     } = plan.naming.clone();
     let options = AttachOptions {
+        stack_rate_hz: None,
         rate_hz: plan.look.rate_hz,
         session_from,
         agent_from,

@@ -3,11 +3,17 @@
 
 mod attach;
 pub mod error;
+mod fixed;
+mod instant;
 mod owners;
+mod stacks;
+mod still;
 mod threads;
 mod ticks;
 mod walk;
 
 pub use attach::{Attachment, Plan, Proved, attach};
+pub use stacks::StackReader;
+pub use still::Seat;
 pub use ticks::TickReader;
 pub use walk::{Broken, Walker};
