@@ -2,12 +2,14 @@
 //! sessions, of time, or of what the samples are for.
 
 mod coroutines;
+mod handles;
 mod loops;
 mod steps;
 mod tasks;
 mod verify;
 
 pub use coroutines::{codes, local, qualified_name};
+pub use handles::{Handle, HandleSlots, Handles, MOST_HANDLES, scheduled};
 pub use loops::{DEQUE_HEAD, EventLoop, ReadyWords, describe, running_loop_address, running_loops};
 pub use steps::{StepTracker, StepWords};
 pub use tasks::{Task, TaskLists, Tasks};

@@ -4,6 +4,7 @@
 mod attributes;
 mod contexts;
 mod debug_offsets;
+mod deques;
 mod heap;
 mod locate;
 mod objects;

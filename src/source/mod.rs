@@ -3,10 +3,13 @@
 
 mod attach;
 pub mod error;
+mod loop_watch;
 mod owners;
 mod threads;
 mod ticks;
+mod waiting;
 mod walk;
+mod whose;
 
 pub use attach::{Attachment, Plan, Proved, attach};
 pub use ticks::TickReader;
