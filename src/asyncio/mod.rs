@@ -1,6 +1,7 @@
 //! asyncio as it lies in memory: loops, tasks, and which step a thread is in; stock and uvloop. Knows nothing of
 //! sessions, of time, or of what the samples are for.
 
+mod await_chain;
 mod coroutines;
 mod handles;
 mod loops;
@@ -8,6 +9,7 @@ mod steps;
 mod tasks;
 mod verify;
 
+pub use await_chain::{Chain, ChainReader, End, Link};
 pub use coroutines::{codes, local, qualified_name};
 pub use handles::{Handle, HandleSlots, Handles, MOST_HANDLES, scheduled};
 pub use loops::{DEQUE_HEAD, EventLoop, ReadyWords, describe, running_loop_address, running_loops};

@@ -24,7 +24,7 @@ pub use contexts::{Binding, CONTEXT_HEAD, ContextWords};
 pub use debug_offsets::{Stated, take_asyncio_debug, take_debug_offsets};
 pub use frames::{FrameHead, FrameWalk, MOST_FRAMES, RawFrame, RawStack};
 pub use generators::{CoroutineFrame, CoroutineState, GeneratorLayout, HeadOf};
-pub use heap::{Heap, ONE_WALK};
+pub use heap::{Heap, ONE_WALK, unqualified};
 pub use lines::{LineFormat, LineRange, Lines};
 pub use locate::{Found, LocateError, locate};
 pub use objects::{STR_HEAD, StrLayout, decode, word_at};

@@ -26,6 +26,11 @@ enum Distance {
 }
 
 impl OwnCode {
+    /// With the folder of `os.py`, and what `--own` added.
+    pub fn new(library: Option<String>, own: Vec<String>) -> OwnCode {
+        OwnCode { library, own }
+    }
+
     /// The file is own code.
     pub fn is_own(&self, file: &str) -> bool {
         self.distance(file) == Distance::Own
