@@ -16,6 +16,8 @@ pub const MOST_LINKS: usize = 256;
 const MOST_CLASSES: usize = 10_000;
 /// How much is read behind a frame's own words: its values, if it has few, so that the next hop needs no read of its own.
 const VALUES: usize = 128;
+/// Objects that are read in one go; with the largest frames some ten megabytes.
+const TOGETHER: usize = 16_384;
 /// `ob_refcnt`, `ob_type`, and the first field.
 const SHORT_HEAD: usize = 24;
 
@@ -179,6 +181,14 @@ impl ChainReader {
     }
 
     fn hops(&mut self, heap: &Heap, objects: &[Addr]) -> Result<Vec<Hop>, Fault> {
+        let mut hops = Vec::with_capacity(objects.len());
+        for together in objects.chunks(TOGETHER) {
+            hops.append(&mut self.hops_together(heap, together)?);
+        }
+        Ok(hops)
+    }
+
+    fn hops_together(&mut self, heap: &Heap, objects: &[Addr]) -> Result<Vec<Hop>, Fault> {
         self.first.clear();
         for &object in objects {
             self.first.push(object, self.head);

@@ -9,6 +9,7 @@ mod deques;
 mod frames;
 mod generators;
 mod heap;
+mod library;
 mod lines;
 mod locate;
 mod objects;

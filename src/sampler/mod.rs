@@ -7,7 +7,7 @@ mod ticking;
 mod walking;
 
 use crate::identity::Rules;
-use crate::model::{Hello, LoopKind, Nanos, Observation, Pid};
+use crate::model::{Hello, LoopKind, Nanos, Observation, OwnCode, Pid};
 use crate::process::{self, Host, Sameness};
 use crate::source::error::AttachError;
 use crate::source::{Attachment, Plan, TickReader, Walker};
@@ -29,6 +29,8 @@ pub struct AttachOptions {
     pub session_from: Option<String>,
     pub agent_from: Option<String>,
     pub tenant_from: Option<String>,
+    /// Places whose files are own code, beside those that are so anyway.
+    pub own: Vec<String>,
 }
 
 /// A worker that is being watched.
@@ -87,7 +89,7 @@ pub fn probe(pid: Pid) -> Result<Probe, AttachError> {
         plan, proved, lists, ..
     } = crate::source::attach(pid)?;
     let python = plan.version.to_string();
-    let mut walker = Walker::open(plan, proved, lists, Rules::openrtc())
+    let mut walker = Walker::open(plan, proved, lists, Rules::openrtc(), OwnCode::default())
         .map_err(|e| AttachError::io(format!("/proc/{pid}/mem"), &e))?;
     let census = walker
         .walk(monotonic)
@@ -108,13 +110,14 @@ pub fn probe(pid: Pid) -> Result<Probe, AttachError> {
 pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError> {
     let attachment = crate::source::attach(pid)?;
     let rules = naming::rules(&attachment, options)?;
-    let hello = hello(&attachment.plan, options, &rules);
+    let hello = hello(&attachment, options, &rules);
     let memory = |e| AttachError::io(format!("/proc/{pid}/mem"), &e);
     let Attachment {
         plan, proved, lists, ..
     } = attachment;
     let reader = TickReader::open(plan.clone(), rules.clone()).map_err(memory)?;
-    let walker = Walker::open(plan.clone(), proved, lists, rules).map_err(memory)?;
+    let own = OwnCode::new(hello.library.clone(), options.own.clone());
+    let walker = Walker::open(plan.clone(), proved, lists, rules, own).map_err(memory)?;
 
     let (sender, observations) = sync_channel(WAITING);
     let stop = Arc::new(AtomicBool::new(false));
@@ -145,7 +148,8 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError
     })
 }
 
-fn hello(plan: &Plan, options: &AttachOptions, rules: &Rules) -> Hello {
+fn hello(attachment: &Attachment, options: &AttachOptions, rules: &Rules) -> Hello {
+    let plan = &attachment.plan;
     let attached_at = monotonic();
     Hello {
         pid: plan.pid,
@@ -158,7 +162,7 @@ fn hello(plan: &Plan, options: &AttachOptions, rules: &Rules) -> Hello {
         vcpus: Host::vcpus(),
         rate_hz: options.rate_hz,
         stack_rate_hz: None,
-        library: None,
+        library: attachment.heap.library(&plan.runtime).unwrap_or_default(),
     }
 }
 

@@ -5,6 +5,7 @@ mod attach;
 pub mod error;
 mod loop_watch;
 mod owners;
+mod readings;
 mod threads;
 mod ticks;
 mod waiting;

@@ -4,6 +4,7 @@
 use super::attach::{Plan, Proved, of_fault, prove};
 use super::error::AttachError;
 use super::loop_watch::LoopWatch;
+use super::readings::Readings;
 use super::threads::thread_index;
 use super::whose::{Carrier, Whose, count};
 use crate::asyncio::{
@@ -12,7 +13,7 @@ use crate::asyncio::{
 use crate::cpython::{Heap, ONE_WALK, Refused, ThreadState};
 use crate::identity::{Pool, PoolLook, Resolver, Rules};
 use crate::memory::{Fault, LiveMemory};
-use crate::model::{Addr, Census, LoopFacts, Nanos, Owner, Pid, SessionFacts, SessionKey};
+use crate::model::{Addr, Census, LoopFacts, Nanos, OwnCode, Owner, Pid, SessionFacts, SessionKey};
 use crate::process::namespaces::{self, Namespace};
 use crate::process::{self, Host};
 use std::collections::{HashMap, HashSet};
@@ -31,6 +32,7 @@ pub struct Walker {
     lists: Option<TaskLists>,
     pub(super) resolver: Resolver,
     pub(super) whose: Whose,
+    readings: Readings,
     pub(super) watch: LoopWatch,
     /// Where handles keep what; None: not looked for yet.
     pub(super) slots: Option<HandleSlots>,
@@ -65,19 +67,27 @@ impl From<Fault> for Broken {
 }
 
 impl Walker {
-    pub fn open(plan: Plan, proved: Proved, lists: Option<TaskLists>, rules: Rules) -> io::Result<Walker> {
+    /// `own` says which line of what a session waits in is shown.
+    pub fn open(
+        plan: Plan,
+        proved: Proved,
+        lists: Option<TaskLists>,
+        rules: Rules,
+        own: OwnCode,
+    ) -> io::Result<Walker> {
         let memory = LiveMemory::open(plan.pid)?;
         let heap = Heap::new(Box::new(memory), plan.offsets.clone(), plan.version);
         // A kernel that has none, or does not say, is taken to have one for all.
         let shares_clock = namespaces::shared(plan.pid, Namespace::Time) != Some(false);
         Ok(Walker {
             plan,
-            heap,
             proved,
             lists,
             resolver: Resolver::new(rules),
             whose: Whose::default(),
+            readings: Readings::new(&heap, own),
             watch: LoopWatch::default(),
+            heap,
             slots: None,
             shares_clock,
             loops: HashMap::new(),
@@ -104,6 +114,7 @@ impl Walker {
         if self.walks.is_multiple_of(FORGET_AFTER) {
             self.resolver.forget_addresses();
             self.whose.forget();
+            self.readings.forget();
             self.loops.clear();
         }
         self.heap.grant(WALK_BUDGET);
@@ -157,8 +168,36 @@ impl Walker {
         self.named |= pool.is_some() || self.resolver.knows_session_variable();
         census.sessions_named = self.named;
         census.pool = pool.map(|pool| pool.facts);
+        self.read_where(&mut census, &tasks.pending, &owners, &threads)?;
         census.took = now() - at;
         Ok(census)
+    }
+
+    /// Fills in what the sessions run or wait for; what cannot be read is not known, and costs nothing else.
+    fn read_where(
+        &mut self,
+        census: &mut Census,
+        tasks: &[Task],
+        owners: &[Owner],
+        threads: &[ThreadState],
+    ) -> Result<(), Fault> {
+        self.heap.grant(WALK_BUDGET);
+        let loops = self.loops.values().filter_map(|event_loop| {
+            let of_loop = |thread: &&ThreadState| thread.address == event_loop.thread_state;
+            threads.iter().find(of_loop).copied()
+        });
+        let loops: Vec<ThreadState> = loops.collect();
+        let found = self
+            .readings
+            .look(&self.heap, &self.plan.runtime, tasks, owners, &loops);
+        let mut found = match found {
+            Err(fault @ (Fault::Gone | Fault::Denied)) => return Err(fault),
+            found => found.unwrap_or_default(),
+        };
+        for session in &mut census.sessions {
+            session.reading = found.remove(&session.key);
+        }
+        Ok(())
     }
 
     /// Whose each task is.
