@@ -53,6 +53,7 @@ fn worker(pid: Pid, plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
         session_from,
         agent_from,
         tenant_from,
+        own: Vec::new(),
     };
     let attached = attach(pid, &options, reading).map_err(CliError::from)?;
     let mut worker = Worker::new(attached, &plan.look);

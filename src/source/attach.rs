@@ -40,23 +40,6 @@ pub struct Attachment {
     pub lists: Option<TaskLists>,
 }
 
-impl Attachment {
-    /// The folder of the standard library, as the worker's own `os` module has it; None: it has none, or it is unreadable.
-    pub fn library(&self) -> Option<String> {
-        let heap = &self.heap;
-        heap.grant(crate::cpython::ONE_WALK);
-        let folder = |name: &str, levels: usize| {
-            let modules = heap.modules(&self.plan.runtime).ok()?;
-            let globals = heap.module_dict(heap.dict_get(modules, name).ok()??).ok()?;
-            let file = heap.str(heap.dict_get(globals, "__file__").ok()??).ok()?;
-            let folder = file.rsplitn(levels + 1, '/').nth(levels)?;
-            (!folder.is_empty()).then(|| folder.to_string())
-        };
-        // From 3.11 on `os` is frozen, and knows its file only where the folder was found.
-        folder("os", 1).or_else(|| folder("asyncio", 2))
-    }
-}
-
 /// A process that runs one program after another is followed this often.
 const EXECS: usize = 3;
 
