@@ -49,13 +49,14 @@ pub fn run(mut reader: StackReader, plan: &Plan, rate_hz: f64, to: &SyncSender<O
         let until = at.min(began + BATCH);
         let sleeps = monotonic() + SURELY_SLEEPS < until;
         sleep_until(until);
-        if real_time && sleeps && quiet {
-            seat.slept_once();
-        }
-        quiet = true;
+        let slept_once = real_time && sleeps && quiet;
         let woke = monotonic();
         planned = Some(at).filter(|&at| woke < at);
+        quiet = planned.is_none();
         if planned.is_none() {
+            if slept_once {
+                seat.slept_once();
+            }
             match reader.tick(&mut seat, &monotonic, &mut batch) {
                 Ok(()) => {}
                 // More reading than any sane tick takes: nothing of it is known.
