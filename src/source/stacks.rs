@@ -147,10 +147,10 @@ impl StackReader {
             if seat.cpu() != before {
                 still_since = None;
             }
-            match done {
-                Err(fault @ (Fault::Gone | Fault::Denied)) => return Err(fault),
-                // It is not known what it was: a tick of its own is all that is lost.
-                Ok(()) | Err(_) => {}
+            // What else may have gone wrong with one thread is no loss to the others.
+            if let Err(fault @ (Fault::Gone | Fault::Denied)) = done {
+                self.chosen = chosen;
+                return Err(fault);
             }
         }
         self.chosen = chosen;
