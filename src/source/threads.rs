@@ -74,7 +74,11 @@ impl Threads {
         });
         for state in states {
             match self.all.iter_mut().find(|t| same(&t.state, &state)) {
-                Some(thread) => thread.refresh(plan, heap, batch),
+                Some(thread) => {
+                    // A thread that was only being started had no number yet.
+                    thread.state = state;
+                    thread.refresh(plan, heap, batch);
+                }
                 None => {
                     let mut thread = Thread::new(state);
                     thread.refresh(plan, heap, batch);
