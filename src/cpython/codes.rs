@@ -10,6 +10,7 @@ use crate::memory::{Fault, Scatter};
 use crate::model::{Addr, Frame};
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 /// A program with more code objects than this on its stacks starts over.
@@ -48,6 +49,8 @@ pub struct Code {
     looked_at: u64,
     /// No other code object that was read has this number, whatever its address.
     serial: u64,
+    /// Code that was made while the program ran, or stands where another one stood before: it may go as it came.
+    may_go: bool,
 }
 
 /// The words by which a code object is told from another one at the same address.
@@ -144,13 +147,15 @@ impl Code {
 /// The code objects that were met.
 #[derive(Default)]
 pub struct Codes {
-    known: HashMap<Addr, Code>,
+    known: HashMap<Addr, Code, ByAddress>,
     /// Names of files, which many code objects share.
     files: HashSet<Arc<str>>,
     /// Code objects that were found at an earlier look are looked at again before they are believed.
     look: u64,
     /// How many were read.
     read: u64,
+    /// Addresses at which one code object followed another.
+    reused: HashSet<Addr>,
 }
 
 impl Codes {
@@ -165,13 +170,20 @@ impl Codes {
     }
 
     /// Looks again at those of `codes` that were not looked at since `look_again`, all in one read, and forgets the ones
-    /// that are no longer what they were. Some: all are known; the number changes when one of them becomes another.
-    pub fn check(&mut self, heap: &Heap, codes: impl Iterator<Item = Addr> + Clone) -> Result<Option<u64>, Fault> {
+    /// that are no longer what they were. `each_time`: looks at those that may go in any case. Some: all are known; the
+    /// number changes when one of them becomes another.
+    pub fn check(
+        &mut self,
+        heap: &Heap,
+        codes: impl Iterator<Item = Addr> + Clone,
+        each_time: bool,
+    ) -> Result<Option<u64>, Fault> {
         let mut scatter = Scatter::new();
         let mut asked: Vec<(Addr, usize)> = Vec::new();
         let head = Identity::head(&heap.offsets);
         for address in codes.clone() {
-            let Some(code) = self.known.get_mut(&address).filter(|code| code.looked_at != self.look) else {
+            let stale = |code: &&mut Code| code.looked_at != self.look || each_time && code.may_go;
+            let Some(code) = self.known.get_mut(&address).filter(stale) else {
                 continue;
             };
             // Asked for once; whether it holds is seen below.
@@ -181,7 +193,9 @@ impl Codes {
             scatter.push(code.identity.table().offset(heap.offsets.bytes_data), code.table.len());
             asked.push((address, slot));
         }
-        scatter.read_each(heap.memory())?;
+        if !asked.is_empty() {
+            scatter.read_each(heap.memory())?;
+        }
         for (address, slot) in asked {
             let same = self.known.get(&address).is_some_and(|code| {
                 let now = scatter.bytes(slot).map(|head| Identity::of_head(head, &heap.offsets));
@@ -189,6 +203,10 @@ impl Codes {
             });
             if !same {
                 self.known.remove(&address);
+                if self.reused.len() >= MOST_CODES {
+                    self.reused.clear();
+                }
+                self.reused.insert(address);
             }
         }
         let mut number = 0u64;
@@ -213,6 +231,7 @@ impl Codes {
                 let mut code = heap.code(address)?;
                 self.read += 1;
                 (code.serial, code.looked_at) = (self.read, self.look);
+                code.may_go = is_made(&code.file) || self.reused.contains(&address);
                 if let Some(file) = self.files.get(&code.file) {
                     code.file = Arc::clone(file);
                 } else {
@@ -233,9 +252,47 @@ impl Codes {
         self.known.contains_key(&address)
     }
 
+    /// Whether one code object after another was found at `address`.
+    pub fn is_reused(&self, address: Addr) -> bool {
+        self.reused.contains(&address)
+    }
+
+    /// Whether a code object that is known may go: it was made while the program ran, or stands where another one stood.
+    pub fn may_go(&self, address: Addr) -> bool {
+        self.known.get(&address).is_none_or(|code| code.may_go)
+    }
+
     /// The frame of the model for a frame as it lies in memory.
     pub fn frame(&mut self, heap: &Heap, raw: &RawFrame) -> Result<Arc<Frame>, Fault> {
         self.get(heap, raw.code)?.frame(raw)
+    }
+}
+
+/// Code of no file: from `exec`, `eval` or a template. Functions of modules stay as long as their module.
+fn is_made(file: &str) -> bool {
+    file.starts_with('<') && !file.starts_with("<frozen ")
+}
+
+/// Addresses are looked up for every frame of a stack; one multiplication spreads them.
+type ByAddress = BuildHasherDefault<Spread>;
+
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        // The upper half of the product is the better one, and the table begins with the lower bits.
+        self.0 = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
     }
 }
 
@@ -272,6 +329,7 @@ impl Heap {
             frames: HashMap::new(),
             looked_at: 0,
             serial: 0,
+            may_go: false,
         };
         // It may have been freed, and another one made there, while it was read.
         let again = self.bytes(address, head.len())?;

@@ -7,7 +7,7 @@ use crate::memory::Fault;
 impl Heap {
     /// The folder of `os.py`. None: `os` is not imported, or does not say where it is from.
     pub fn library(&self, runtime: &Runtime) -> Result<Option<String>, Fault> {
-        let Some(os) = self.dict_get(self.modules(runtime)?, "os")? else {
+        let Some(os) = self.module(runtime, "os")? else {
             return Ok(None);
         };
         // Frozen since 3.11, but it has its file's name all the same (Lib/importlib/_bootstrap.py: `_fix_up_module`).

@@ -3,6 +3,7 @@
 
 mod attributes;
 mod codes;
+mod collects;
 mod contexts;
 mod debug_offsets;
 mod deques;
@@ -14,10 +15,12 @@ mod lines;
 mod locate;
 mod objects;
 mod offsets;
+mod rseq;
 mod stacks;
 mod symbols;
 mod threads;
 mod verify;
+mod verify_frames;
 mod version;
 
 pub use codes::{Code, Codes};
@@ -30,7 +33,9 @@ pub use lines::{LineFormat, LineRange, Lines};
 pub use locate::{Found, LocateError, locate};
 pub use objects::{STR_HEAD, StrLayout, decode, word_at};
 pub use offsets::{ABSENT, CONTEXT_VERSION, FIELDS, Field, GIL_EXTENT, MINORS, Offsets, THREAD_ID};
+pub use rseq::{cpu_of, rseq_at, rseq_cpu};
 pub use stacks::Stacks;
 pub use threads::{CONTEXT_WORDS, GIL_WORDS, GilWords, Runtime, ThreadState};
 pub use verify::{Refused, check, verify_core, verify_library};
+pub use verify_frames::{verify_frames, verify_suspended};
 pub use version::Version;

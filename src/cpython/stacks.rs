@@ -33,6 +33,8 @@ struct Known {
     stack: Arc<Stack>,
     /// What `Codes::check` said of its code objects.
     codes: u64,
+    /// One of them may go.
+    may_go: bool,
     looked_at: u64,
 }
 
@@ -41,12 +43,14 @@ impl Stacks {
         Stacks::default()
     }
 
-    /// The stack of these bare frames, from memory where it was met before, else read from the worker.
+    /// The stack of these bare frames, from memory where it was met before, else read from the worker, which has gone on
+    /// since the walk.
     ///
     /// A frame that runs keeps its code object alive; after that another one may stand in its place. `generation` is
     /// `_code_object_generation` (3.14 on) at the instant of the walk: where it has moved, code objects are looked at
-    /// again, and those that had to be read anew are not believed, for they may be others. For older versions (None) call
-    /// `look_again` from time to time.
+    /// again, and those that had to be read anew are not believed, for they may be others. Older versions (None) do not
+    /// count: code that may go is looked at each time, and not believed where it was not known and another one stood there
+    /// before; for the rest call `look_again` now and then.
     pub fn resolve(
         &mut self,
         heap: &Heap,
@@ -54,42 +58,65 @@ impl Stacks {
         raw: &RawStack,
         generation: Option<u64>,
     ) -> Result<Arc<Stack>, Fault> {
+        let codes = raw.frames.iter().map(|frame| frame.code);
+        let (stack, fresh) = self.find(heap, raw, generation)?;
+        let moved = match generation {
+            _ if fresh.is_empty() => false,
+            None => fresh.iter().any(|&code| self.codes.is_reused(code)),
+            counted => heap.code_generation(runtime)? != counted,
+        };
+        if moved {
+            codes.for_each(|code| self.codes.forget(code));
+            return Err(Fault::Implausible("code: one was freed meanwhile"));
+        }
+        Ok(stack)
+    }
+
+    /// As `resolve`, where the worker has not run since the walk: it is stopped, or the caller has kept its CPU. What is
+    /// read now is what was there then.
+    pub fn resolve_at_once(
+        &mut self,
+        heap: &Heap,
+        raw: &RawStack,
+        generation: Option<u64>,
+    ) -> Result<Arc<Stack>, Fault> {
+        self.find(heap, raw, generation).map(|(stack, _)| stack)
+    }
+
+    /// The stack, and the code objects that had to be read for it.
+    fn find(&mut self, heap: &Heap, raw: &RawStack, generation: Option<u64>) -> Result<(Arc<Stack>, Vec<Addr>), Fault> {
         if generation != self.generation {
             self.generation = generation;
             self.codes.look_again();
         }
         let look = self.codes.look();
         let codes = raw.frames.iter().map(|frame| frame.code);
-        if let Some(known) = self.known.get_mut(&raw.hash)
-            && *known.frames == *raw.frames
-            && known.stack.is_cut == raw.is_cut
-        {
-            if known.looked_at == look {
-                return Ok(Arc::clone(&known.stack));
+        let each_time = generation.is_none();
+        let known = self.known.get_mut(&raw.hash);
+        let known = known.filter(|known| *known.frames == *raw.frames && known.stack.is_cut == raw.is_cut);
+        if let Some(known) = known {
+            if known.looked_at == look && !(each_time && known.may_go) {
+                return Ok((Arc::clone(&known.stack), Vec::new()));
             }
-            if self.codes.check(heap, codes.clone())? == Some(known.codes) {
+            if self.codes.check(heap, codes.clone(), each_time)? == Some(known.codes) {
                 known.looked_at = look;
-                return Ok(Arc::clone(&known.stack));
+                return Ok((Arc::clone(&known.stack), Vec::new()));
             }
+        } else {
+            self.codes.check(heap, codes.clone(), each_time)?;
         }
-        let all_known = self.codes.check(heap, codes.clone())?.is_some();
+        let fresh = codes.clone().filter(|&code| !self.codes.knows(code)).collect();
         let frames: Vec<Arc<Frame>> = raw
             .frames
             .iter()
             .map(|frame| self.codes.frame(heap, frame))
             .collect::<Result<_, _>>()?;
-        if !all_known && generation.is_some() && heap.code_generation(runtime)? != generation {
-            for frame in &raw.frames {
-                self.codes.forget(frame.code);
-            }
-            return Err(Fault::Implausible("code: one was freed meanwhile"));
-        }
         let stack = self.intern(frames, raw.is_cut);
         // None: there are more code objects in one stack than are remembered at all.
-        if let Some(codes) = self.codes.check(heap, codes)? {
-            self.remember(raw, &stack, codes, look);
+        if let Some(number) = self.codes.check(heap, codes, false)? {
+            self.remember(raw, &stack, number, look);
         }
-        Ok(stack)
+        Ok((stack, fresh))
     }
 
     /// What is remembered is looked at again before it is believed: for versions that do not count freed code objects
@@ -100,8 +127,15 @@ impl Stacks {
 
     /// One frame, of a coroutine that is suspended for instance.
     pub fn frame(&mut self, heap: &Heap, raw: &RawFrame) -> Result<Arc<Frame>, Fault> {
-        self.codes.check(heap, std::iter::once(raw.code))?;
+        self.codes
+            .check(heap, std::iter::once(raw.code), self.generation.is_none())?;
         self.codes.frame(heap, raw)
+    }
+
+    /// Whether the innermost frame of a walk calls `gc.collect()`; None: that cannot be told (`Heap::calls_collect`).
+    pub fn calls_collect(&mut self, heap: &Heap, innermost: &RawFrame) -> Option<bool> {
+        let code = self.codes.get(heap, innermost.code).ok()?;
+        heap.calls_collect(code, innermost)
     }
 
     /// The code objects that were met.
@@ -140,6 +174,7 @@ impl Stacks {
             frames: raw.frames.as_slice().into(),
             stack: Arc::clone(stack),
             codes,
+            may_go: raw.frames.iter().any(|frame| self.codes.may_go(frame.code)),
             looked_at: look,
         };
         self.frames_known += raw.frames.len();

@@ -3,9 +3,13 @@
 
 mod attach;
 pub mod error;
+mod fixed;
+mod instant;
 mod loop_watch;
 mod owners;
 mod readings;
+mod stacks;
+mod still;
 mod threads;
 mod ticks;
 mod waiting;
@@ -13,5 +17,7 @@ mod walk;
 mod whose;
 
 pub use attach::{Attachment, Plan, Proved, attach};
+pub use stacks::StackReader;
+pub use still::Seat;
 pub use ticks::TickReader;
 pub use walk::{Broken, Walker};

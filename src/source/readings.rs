@@ -244,7 +244,7 @@ impl Readings {
                 .flat_map(|chain: &Chain| chain.links.iter().map(|l| l.raw.code))
         };
         self.stacks.look_again();
-        self.stacks.codes().check(heap, codes())?;
+        self.stacks.codes().check(heap, codes(), false)?;
         for ((task, chain), holds) in of.into_iter().zip(&chains).zip(holding) {
             let at = match holds && chain.end != End::Unreadable {
                 true => self.place(heap, chain),
