@@ -22,12 +22,15 @@ pub fn session(id: &str, agent: &str, tenant: &str, cpu_pct: f64) -> SessionRepo
         blocks: 0,
         blocked_ms: 0.0,
         worst_block_ms: None,
+        blocked_is_lower_bound: false,
+        worst_is_lower_bound: false,
         place: Some(Where {
             function: Some("recv".to_owned()),
             file: Some("/srv/app/agents/voice.py".to_owned()),
             line: Some(88),
             state: Some("waiting".to_owned()),
         }),
+        stack: None,
     }
 }
 
@@ -132,6 +135,9 @@ pub fn report(sessions: Vec<SessionReport>) -> Report {
             otop_cpu_pct: Some(1.2),
             ..Quality::default()
         },
+        unix_now: Some(1_700_000_100.0),
+        recent: Vec::new(),
+        history: Vec::new(),
     }
 }
 
@@ -192,7 +198,10 @@ pub fn unknown(id: &str) -> SessionReport {
         blocks: 0,
         blocked_ms: 0.0,
         worst_block_ms: None,
+        blocked_is_lower_bound: false,
+        worst_is_lower_bound: false,
         place: None,
+        stack: None,
     }
 }
 
