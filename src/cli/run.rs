@@ -48,10 +48,12 @@ fn worker(pid: Pid, plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
         tenant_from,
     } = plan.naming.clone();
     let options = AttachOptions {
+        stack_rate_hz: None,
         rate_hz: plan.look.rate_hz,
         session_from,
         agent_from,
         tenant_from,
+        own: Vec::new(),
     };
     let attached = attach(pid, &options, reading).map_err(CliError::from)?;
     let mut worker = Worker::new(attached, &plan.look);
