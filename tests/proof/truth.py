@@ -106,7 +106,8 @@ class Case:
         # context: what is true lies between that and what an empty step costs on top, 3 us here at most.
         low, high = truth["cpu_s"], truth["cpu_s"]
         if do != "thread" and not self.worker.ready["steps_clocked"]:
-            low, high = truth["inside_s"], truth["inside_s"] + 3e-6 * truth["steps"]
+            low = truth["inside_s"] + self.worker.ready["clock_s"] * truth["steps"]
+            high = low + 3e-6 * truth["steps"]
         error = min(got - low, 0.0) + max(got - high, 0.0)
         within = 0.03 * high + 0.020
         share = min(1.0, high / seconds)
@@ -147,6 +148,7 @@ class Case:
         self.otop.settle()
         self.otop.take_blocks()
         watch, truths = self.watch(), []
+        self.worker.tell(do="beat", s=sum(ms / 1e3 + gap for _, ms, _, _ in wanted))
         for sid, ms, kind, where in wanted:
             if kind == "garbage":
                 self.worker.ask("littered", do="litter", ms=ms)

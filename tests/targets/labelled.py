@@ -10,7 +10,7 @@ It takes orders on stdin, one JSON object a line, and tells on stdout what reall
     {"do": "block", "sid": S, "ms": X, "kind": K, "where": W}    block: when it began and ended, its function and lines
     {"do": "coop", "kind": K, "s": T, "step_ms": X}              a load that never holds the loop for long; coop: its sums
     {"do": "litter", "ms": X}                                    garbage whose collection takes that long
-    {"do": "idle", "s": T}, {"do": "cpu"}, {"do": "quit"}
+    {"do": "beat", "s": T}, {"do": "cpu"}, {"do": "quit"}
 
 Every block has its own function, so that a line belongs to one kind only.
 """
@@ -32,6 +32,7 @@ SESSIONS = {}
 PER_SECOND = [1e7]
 YOUNG, BALLAST = [], []
 LOOP = [None]
+CLOCK = [0.0]           # what it costs to ask the clock; it is asked twice in a step, and sees itself once
 SCHEDSTAT = 9           # the main thread's account of waiting for a CPU, opened by whoever starts this
 
 
@@ -52,15 +53,22 @@ def book(sid, cpu, wall=0.0):
 
 
 def clock_every_step():
-    """Stock asyncio runs each callback by Handle._run: a clock around it is a clock around the step, all of it."""
+    """Stock asyncio runs each callback by Handle._run, which enters its context: a clock right inside of that."""
     run, cpu_now, wall_now = asyncio.events.Handle._run, time.thread_time, time.monotonic
 
-    def timed(self):
+    def timed(callback, args):
         wall, cpu = wall_now(), cpu_now()
+        try:
+            callback(*args)
+        finally:
+            cpu, wall = cpu_now() - cpu, wall_now() - wall
+            book(PARLEY.get(), cpu + CLOCK[0], wall)
+
+    def clocked(self):
+        if self._callback is not None and self._args is not None:
+            self._callback, self._args = timed, (self._callback, self._args)
         run(self)
-        cpu, wall = cpu_now() - cpu, wall_now() - wall
-        book(self._context.get(PARLEY), cpu, wall)
-    asyncio.events.Handle._run = timed
+    asyncio.events.Handle._run = clocked
 
 
 def burn(seconds):
@@ -161,6 +169,7 @@ def litter(seconds):
 def calibrate():
     best = min(timed(lambda: sum(range(500000))) for _ in range(5))
     PER_SECOND[0] = 500000 / best
+    CLOCK[0] = min(timed(lambda: [time.thread_time() for _ in range(1000)]) for _ in range(5)) / 1000
 
 
 def timed(call):
@@ -394,6 +403,13 @@ COOP = {"tasks": coop_tasks, "nested": coop_nested, "timers": coop_timers, "shar
         "sockets": coop_sockets, "nested-sockets": coop_nested_sockets, "eager": coop_eager}
 
 
+async def beat(s):
+    """Nobody's task that always has something due: only a loop that something waits for can be blocked."""
+    end = time.monotonic() + s
+    while time.monotonic() < end:
+        await asyncio.sleep(0.002)
+
+
 async def coop(sid, kind, s, step_ms):
     """In the context of a session: whatever is wrongly joined would be its block."""
     PARLEY.set(sid)
@@ -429,6 +445,8 @@ def obey(order):
         say("cpu", process=time.process_time(), steps={str(sid): sums for sid, sums in STEPS.items()})
     elif do == "coop":
         LOOP[0].call_soon_threadsafe(contextvars.copy_context().run, asyncio.ensure_future, coop(**order))
+    elif do == "beat":
+        LOOP[0].call_soon_threadsafe(contextvars.copy_context().run, asyncio.ensure_future, beat(**order))
     elif do == "litter":
         litter(order["ms"] / 1e3)
         say("littered")
@@ -452,7 +470,7 @@ async def main(args):
         SESSIONS["p-%02d" % i] = Session("p-%02d" % i)
     await asyncio.sleep(0.05)
     threading.Thread(target=orders, name="orders", daemon=True).start()
-    say("ready", pid=os.getpid(), python=sys.version.split()[0], steps_clocked=args.loop == "asyncio" and not args.bare,
+    say("ready", pid=os.getpid(), python=sys.version.split()[0], clock_s=CLOCK[0], steps_clocked=args.loop == "asyncio" and not args.bare,
         sids=sorted(SESSIONS))
     await asyncio.get_event_loop().create_future()
 
