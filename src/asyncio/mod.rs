@@ -4,6 +4,7 @@
 mod await_chain;
 mod coroutines;
 mod handles;
+mod libuv;
 mod loops;
 mod names;
 mod steps;
@@ -14,6 +15,7 @@ mod waits;
 pub use await_chain::{Chain, ChainReader, End, Link};
 pub use coroutines::{codes, local, qualified_name};
 pub use handles::{Handle, HandleSlots, Handles, MOST_HANDLES, scheduled};
+pub use libuv::{CallbackSlots, Libuv};
 pub use loops::{DEQUE_HEAD, EventLoop, ReadyWords, describe, running_loop_address, running_loops};
 pub use names::{task_name, task_numbers};
 pub use steps::{StepTracker, StepWords};

@@ -421,13 +421,15 @@ fn ask_kernel(followed: &Followed, thread: &Thread, gil: std::ops::Range<u64>) -
     let doing = followed.clock.doing();
     let state = match doing {
         Some(Doing::Runnable) => State::Runnable,
-        Some(Doing::Syscall { number: FUTEX, first }) if gil.contains(&first) => State::GilWait,
+        Some(Doing::Syscall {
+            number: FUTEX, first, ..
+        }) if gil.contains(&first) => State::GilWait,
         Some(Doing::Syscall { number, .. }) => State::Syscall(number),
         Some(Doing::Asleep) => State::Syscall(-1),
         None => State::Unknown,
     };
     let selector = thread.event_loop.and_then(|l| l.selector);
-    let selects = matches!(doing, Some(Doing::Syscall { number, first })
+    let selects = matches!(doing, Some(Doing::Syscall { number, first, .. })
         if EPOLL_WAITS.contains(&number) && Some(first) == selector);
     Said { state, selects }
 }
