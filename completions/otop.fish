@@ -26,9 +26,9 @@ end
 
 complete -c otop -n "__fish_otop_needs_command" -l pid -d 'Process to watch [default: the only asyncio worker here, or a choice]' -r
 complete -c otop -n "__fish_otop_needs_command" -l socket -d 'Show what the worker itself serves at its OpenRTC introspection socket' -r -F
-complete -c otop -n "__fish_otop_needs_command" -l session-from -d 'Contextvar that holds the session\'s id [default: OpenRTC\'s]' -r
-complete -c otop -n "__fish_otop_needs_command" -l agent-from -d 'Contextvar that holds the agent\'s name [default: OpenRTC\'s]' -r
-complete -c otop -n "__fish_otop_needs_command" -l tenant-from -d 'Contextvar that holds the tenant\'s name [default: OpenRTC\'s]' -r
+complete -c otop -n "__fish_otop_needs_command" -l session-from -d 'Where the session\'s id stands; several: the first that fits wins [default: as the packages in use keep it]' -r
+complete -c otop -n "__fish_otop_needs_command" -l agent-from -d 'Where the agent\'s name stands' -r
+complete -c otop -n "__fish_otop_needs_command" -l tenant-from -d 'Where the tenant\'s name stands' -r
 complete -c otop -n "__fish_otop_needs_command" -l refresh-rate -d 'Pictures a second of the live table, 0.5 to 10' -r
 complete -c otop -n "__fish_otop_needs_command" -l sort -d 'Column to sort by; in the live table key s goes on' -r -f -a "mem_mb\t''
 cpu_pct\t''

@@ -6,7 +6,7 @@ use otop::asyncio::{TaskLists, asyncio_tasks_module, verify};
 use otop::cpython::{
     FIELDS, Heap, Offsets, locate, take_asyncio_debug, take_debug_offsets, verify_core, verify_library,
 };
-use otop::identity::{Resolver, Rules};
+use otop::identity::{Resolver, Rules, Spec};
 use otop::memory::{LiveMemory, Recorder};
 use otop::model::Pid;
 use otop::process::{maps, namespaces, threads};
@@ -41,7 +41,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("the worker runs no loop with tasks".into());
     }
     let states = heap.thread_states(&runtime)?;
-    let mut resolver = Resolver::new(Rules::chosen(Some(variable), Some("agent_name"), None));
+    let mut resolver = Resolver::new(Rules::chosen(
+        &[Spec::variable(variable)],
+        &[Spec::variable("agent_name")],
+        &[],
+    ));
     let mut sessions: BTreeMap<String, (Option<String>, u32)> = BTreeMap::new();
     let tasks = lists.walk(&heap, &runtime, &states)?;
     for task in &tasks.pending {

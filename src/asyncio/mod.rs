@@ -2,15 +2,17 @@
 //! sessions, of time, or of what the samples are for.
 
 mod coroutines;
+mod locals;
 mod loops;
 mod steps;
 mod tasks;
 mod verify;
 
 pub use coroutines::{codes, local, qualified_name};
+pub use locals::{coroutine_local, is_of_context, running_tasks, task_name};
 pub use loops::{DEQUE_HEAD, EventLoop, ReadyWords, describe, running_loop_address, running_loops};
 pub use steps::{StepTracker, StepWords};
-pub use tasks::{Task, TaskLists, Tasks};
+pub use tasks::{Task, TaskLists, Tasks, task_at};
 pub use verify::verify;
 
 use crate::cpython::Heap;

@@ -3,6 +3,7 @@
 
 use super::args::{Arguments, Command, LookArguments, WorkerArguments};
 use super::values::refresh_word;
+use crate::identity::Spec;
 use crate::model::Pid;
 use crate::view::{COLUMNS, Column, Filter, Options, Sort, parse_status};
 use std::path::PathBuf;
@@ -30,12 +31,12 @@ pub enum Target {
     Demo,
 }
 
-/// Contextvars that name sessions, agents and tenants; None: the ones that are known.
+/// What names sessions, agents and tenants; empty: what is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Naming {
-    pub session_from: Option<String>,
-    pub agent_from: Option<String>,
-    pub tenant_from: Option<String>,
+    pub session_from: Vec<Spec>,
+    pub agent_from: Vec<Spec>,
+    pub tenant_from: Vec<Spec>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

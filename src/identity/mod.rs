@@ -1,14 +1,20 @@
 //! From a context to a session: which contextvar, and which path from its value, names session, agent and tenant. Knows
 //! nothing of samples and time.
 
+mod follow;
 mod openrtc;
-mod path;
+mod presets;
 mod resolver;
 mod rules;
+mod spec;
+mod trial;
 mod variables;
 
+pub use follow::{Found, follow};
 pub use openrtc::{Pool, PoolLook, PoolSession};
-pub use path::{PathStep, Text};
-pub use resolver::{Proof, ProofSlots, Resolved, Resolver};
-pub use rules::{Rule, Rules};
+pub use presets::{PRESETS, Preset};
+pub use resolver::{Carrier, Proof, ProofSlots, Resolved, Resolver};
+pub use rules::Rules;
+pub use spec::{Filter, Reading, Source, Spec, SpecError, Step};
+pub use trial::{Trial, attempt, is_near, live_contexts, nearest, settled};
 pub use variables::{Variable, all_variables, likely_variables, variables_in_use};

@@ -6,7 +6,7 @@ mod scheduling;
 mod ticking;
 mod walking;
 
-use crate::identity::Rules;
+use crate::identity::{Rules, Spec};
 use crate::model::{Hello, LoopKind, Nanos, Observation, Pid};
 use crate::process::{self, Host, Sameness};
 use crate::source::error::AttachError;
@@ -25,10 +25,10 @@ const WAITING: usize = 64;
 pub struct AttachOptions {
     /// Ticks a second.
     pub rate_hz: f64,
-    /// The contextvars that name sessions, agents and tenants; None: OpenRTC's.
-    pub session_from: Option<String>,
-    pub agent_from: Option<String>,
-    pub tenant_from: Option<String>,
+    /// What names sessions, agents and tenants, the first that fits; none: what is known.
+    pub session_from: Vec<Spec>,
+    pub agent_from: Vec<Spec>,
+    pub tenant_from: Vec<Spec>,
 }
 
 /// A worker that is being watched.

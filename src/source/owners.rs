@@ -1,8 +1,9 @@
 //! Whose a context is, proved: what was found out about contexts before, what the second read of a tick shows of it, and
 //! the look-up where that does not do. Knows nothing of threads but where their words are.
 
+use crate::asyncio::{Task, running_tasks, task_at};
 use crate::cpython::{CONTEXT_HEAD, CONTEXT_WORDS, Heap, word_at};
-use crate::identity::{Proof, ProofSlots, Resolver, Rules};
+use crate::identity::{Carrier, Proof, ProofSlots, Resolver, Rules};
 use crate::memory::{Fault, Scatter};
 use crate::model::{Addr, Labels, Owner, SessionKey};
 use std::collections::HashMap;
@@ -21,6 +22,8 @@ pub(super) struct Owners {
     resolver: Resolver,
     contexts: HashMap<Addr, Known>,
     context_type: Option<Addr>,
+    /// The `__dict__` of `asyncio.tasks`, where the rules need a task.
+    asyncio_tasks: Option<Addr>,
 }
 
 /// A thread's `(context, context_ver)`, and where they stand.
@@ -44,7 +47,18 @@ impl Owners {
             resolver: Resolver::new(rules),
             contexts: HashMap::new(),
             context_type: None,
+            asyncio_tasks: None,
         }
+    }
+
+    /// Whose a context is, its task tells too, and where tasks are told of is not known yet.
+    pub fn lacks_asyncio(&self) -> bool {
+        self.asyncio_tasks.is_none() && self.resolver.needs_task()
+    }
+
+    /// The `__dict__` of `asyncio.tasks`.
+    pub fn found_asyncio(&mut self, module: Option<Addr>) {
+        self.asyncio_tasks = module;
     }
 
     /// Sessions that were met since the last call, with their names.
@@ -81,7 +95,19 @@ impl Owners {
             // Known from before this tick, and unchanged after it: so it was at the tick, whatever ran since.
             return Ok(of(known.session));
         }
-        let resolved = match self.resolver.resolve(heap, vars) {
+        let tasks = match self.resolver.needs_task() {
+            true => self.running(heap, words),
+            false => Ok(Vec::new()),
+        };
+        let resolved = tasks.and_then(|tasks| {
+            let carrier = Carrier {
+                vars,
+                context,
+                tasks: &tasks,
+            };
+            self.resolver.resolve_carrier(heap, carrier)
+        });
+        let resolved = match resolved {
             Ok(resolved) => resolved,
             Err(Fault::Gone) => return Err(Fault::Gone),
             Err(_) => return torn_or_unreadable(heap, words),
@@ -94,7 +120,7 @@ impl Owners {
         last.read_each(heap.memory())?;
         let now = last.bytes(head).map(|b| heap.context_words(b).vars);
         let same_step = last.bytes(again).is_some_and(|bytes| words.still(bytes));
-        let proved = now.is_some_and(|now| resolved.proof.holds(now, &last, slots));
+        let proved = now.is_some_and(|now| resolved.proof.holds_once(now, &last, slots));
         if !proved {
             return Ok(Owner::Torn);
         }
@@ -109,6 +135,16 @@ impl Owners {
             },
         );
         Ok(if same_step { of(resolved.session) } else { Owner::Torn })
+    }
+
+    /// The tasks that run now, as far as they can be told: the thread's own is among them.
+    fn running(&self, heap: &Heap, words: ContextWords) -> Result<Vec<Task>, Fault> {
+        let thread_state = Addr(words.at.0.wrapping_sub(heap.offsets.tstate_context));
+        let tasks = running_tasks(heap, thread_state, self.asyncio_tasks)?.into_iter();
+        let tasks = tasks
+            .map(|address| task_at(heap, address))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(tasks.into_iter().flatten().collect())
     }
 
     /// The type object is that of contexts.

@@ -10,8 +10,8 @@
 use super::attach::Plan;
 use super::owners::{ContextWords, Owners};
 use super::threads::{QUIET_TICKS, Thread, Threads};
-use crate::asyncio::{DEQUE_HEAD, ReadyWords, StepWords};
-use crate::cpython::{CONTEXT_HEAD, CONTEXT_WORDS, GIL_EXTENT, GIL_WORDS, GilWords, Heap, word_at};
+use crate::asyncio::{DEQUE_HEAD, ReadyWords, StepWords, asyncio_tasks_module};
+use crate::cpython::{CONTEXT_HEAD, CONTEXT_WORDS, GIL_EXTENT, GIL_WORDS, GilWords, Heap, ONE_WALK, word_at};
 use crate::identity::{ProofSlots, Rules};
 use crate::memory::{Fault, LiveMemory, Scatter};
 use crate::model::{Addr, Batch, Gil, Labels, LoopKind, Nanos, Owner, Sample, SessionKey, State, ThreadIndex, Tick};
@@ -104,6 +104,12 @@ impl TickReader {
     /// Looks which threads there are and which run a loop; says in `batch` what changed. To be called some ten times a
     /// second; between that, a tick that sees another newest thread asks for it.
     pub fn survey(&mut self, batch: &mut Batch) -> Result<(), Fault> {
+        if self.owners.lacks_asyncio() {
+            self.heap.grant(ONE_WALK);
+            let modules = self.heap.modules(&self.plan.runtime);
+            let found = modules.and_then(|modules| asyncio_tasks_module(&self.heap, modules));
+            self.owners.found_asyncio(found.ok().flatten());
+        }
         self.threads.survey(&self.plan, &self.heap, batch)
     }
 

@@ -6,7 +6,7 @@ use super::error::AttachError;
 use super::threads::thread_index;
 use crate::asyncio::{DEQUE_HEAD, EventLoop, ReadyWords, Task, TaskLists, Tasks, describe, running_loop_address};
 use crate::cpython::{CONTEXT_HEAD, Heap, ONE_WALK, Refused, ThreadState};
-use crate::identity::{Pool, PoolLook, Resolved, Resolver, Rules};
+use crate::identity::{Carrier, Pool, PoolLook, Resolved, Resolver, Rules};
 use crate::memory::{Fault, LiveMemory, Scatter};
 use crate::model::{Addr, Census, LoopFacts, Nanos, Pid, SessionFacts, SessionKey};
 use crate::process::{self, Host};
@@ -25,7 +25,7 @@ pub struct Walker {
     proved: Proved,
     lists: Option<TaskLists>,
     resolver: Resolver,
-    /// What the variables (`ctx_vars`) of live contexts name.
+    /// What the variables (`ctx_vars`) of live contexts name; where the rules need a task, what tasks name.
     known: HashMap<Addr, Resolved>,
     loops: HashMap<Addr, EventLoop>,
     pool: Pool,
@@ -153,43 +153,57 @@ impl Walker {
     /// together with the tasks that carry them, because a task that ended meanwhile may have left its memory to another.
     fn sessions_of(&mut self, tasks: &[Task]) -> Result<(HashMap<SessionKey, u32>, u32), Fault> {
         let mut unreadable = 0;
-        let mut carriers: HashMap<Addr, Vec<&Task>> = HashMap::new();
+        let by_task = self.resolver.needs_task();
+        // By what is remembered, the tasks and their variables.
+        let mut carriers: HashMap<Addr, (Addr, Vec<&Task>)> = HashMap::new();
         for (task, vars) in tasks.iter().zip(self.vars_of(tasks)?) {
-            match vars {
-                Some(vars) => carriers.entry(vars).or_default().push(task),
-                None => unreadable += 1,
-            }
+            let Some(vars) = vars else {
+                unreadable += 1;
+                continue;
+            };
+            let key = if by_task { task.address } else { vars };
+            carriers.entry(key).or_insert((vars, Vec::new())).1.push(task);
         }
-        self.known.retain(|vars, _| carriers.contains_key(vars));
-        let holding = self.check(self.known.values())?;
-        self.known.retain(|vars, _| holding.contains(vars));
+        self.known.retain(|key, known| {
+            !known.proof.is_for_once() && carriers.get(key).is_some_and(|(vars, _)| *vars == known.proof.vars)
+        });
+        let holding = self.check(self.known.iter().map(|(&key, known)| (key, known)))?;
+        self.known.retain(|key, _| holding.contains(key));
 
-        let mut fresh: Vec<Resolved> = Vec::new();
-        for (&vars, carriers) in carriers.iter().filter(|(vars, _)| !self.known.contains_key(vars)) {
-            match self.resolver.resolve(&self.heap, vars) {
-                Ok(resolved) => fresh.push(resolved),
+        let mut fresh: Vec<(Addr, Resolved)> = Vec::new();
+        for (&key, (vars, carriers)) in carriers.iter().filter(|(key, _)| !self.known.contains_key(key)) {
+            let only: &[&Task] = if by_task { carriers } else { &[] };
+            let only: Vec<Task> = only.iter().map(|&&task| task).collect();
+            let carrier = Carrier {
+                vars: *vars,
+                context: only.first().map_or(Addr::NULL, |task| task.context),
+                tasks: &only,
+            };
+            match self.resolver.resolve_carrier(&self.heap, carrier) {
+                Ok(resolved) => fresh.push((key, resolved)),
                 Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
                 Err(_) => unreadable += carriers.len() as u32,
             }
         }
-        let holding = self.check(fresh.iter())?;
-        for resolved in fresh {
-            let vars = resolved.proof.vars;
-            let Some(tasks) = carriers.get_mut(&vars) else { continue };
+        let holding = self.check(fresh.iter().map(|(key, resolved)| (*key, resolved)))?;
+        for (key, resolved) in fresh {
+            let Some((vars, tasks)) = carriers.get_mut(&key) else {
+                continue;
+            };
             let before = tasks.len();
-            if holding.contains(&vars) {
-                let still: Vec<bool> = self.still_carry(tasks, vars)?;
+            if holding.contains(&key) {
+                let still: Vec<bool> = self.still_carry(tasks, *vars)?;
                 let mut still = still.into_iter();
                 tasks.retain(|_| still.next() == Some(true));
-                self.known.insert(vars, resolved);
+                self.known.insert(key, resolved);
             } else {
                 tasks.clear();
             }
             unreadable += (before - tasks.len()) as u32;
         }
         let mut counts: HashMap<SessionKey, u32> = HashMap::new();
-        for (vars, resolved) in &self.known {
-            if let (Some(session), Some(tasks)) = (resolved.session, carriers.get(vars))
+        for (key, resolved) in &self.known {
+            if let (Some(session), Some((_, tasks))) = (resolved.session, carriers.get(key))
                 && !tasks.is_empty()
             {
                 *counts.entry(session).or_default() += tasks.len() as u32;
@@ -218,15 +232,17 @@ impl Walker {
     }
 
     /// Those whose proof still holds.
-    fn check<'r>(&self, resolved: impl Iterator<Item = &'r Resolved>) -> Result<HashSet<Addr>, Fault> {
+    fn check<'r>(&self, resolved: impl Iterator<Item = (Addr, &'r Resolved)>) -> Result<HashSet<Addr>, Fault> {
         let mut scatter = Scatter::new();
-        let asked: Vec<_> = resolved.map(|r| (&r.proof, r.proof.push(&mut scatter))).collect();
+        let asked: Vec<_> = resolved
+            .map(|(key, r)| (key, &r.proof, r.proof.push(&mut scatter)))
+            .collect();
         self.heap.spend(scatter.len() * 64)?;
         scatter.read_each(self.heap.memory())?;
         let holding = asked
             .into_iter()
-            .filter(|(proof, slots)| proof.holds(proof.vars, &scatter, *slots));
-        Ok(holding.map(|(proof, _)| proof.vars).collect())
+            .filter(|(_, proof, slots)| proof.holds_once(proof.vars, &scatter, *slots));
+        Ok(holding.map(|(key, _, _)| key).collect())
     }
 
     /// Whether each task still has its context, and that still these variables.
@@ -253,7 +269,14 @@ impl Walker {
         let mut errored = HashSet::new();
         for task in failed {
             let vars = self.heap.context(task.context).map(|context| context.vars);
-            let resolved = vars.and_then(|vars| self.resolver.resolve(&self.heap, vars));
+            let resolved = vars.and_then(|vars| {
+                let carrier = Carrier {
+                    vars,
+                    context: task.context,
+                    tasks: std::slice::from_ref(task),
+                };
+                self.resolver.resolve_carrier(&self.heap, carrier)
+            });
             // A failed task that has just been freed is no failure that anybody holds.
             let Some(key) = resolved.ok().and_then(|resolved| resolved.session) else {
                 continue;
