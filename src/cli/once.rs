@@ -57,5 +57,5 @@ pub fn watch(worker: &mut Worker, look: &Look) -> Result<Report, CliError> {
             });
         }
     }
-    Ok(worker.report())
+    Ok(worker.last_report())
 }

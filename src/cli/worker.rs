@@ -33,6 +33,7 @@ impl Worker {
             window: look.window.into(),
             slow_threshold: look.slow_threshold.into(),
             slow_window: look.slow_window.into(),
+            own: Vec::new(),
         };
         Worker {
             pid: attached.hello.pid,
@@ -70,6 +71,12 @@ impl Worker {
             Observation::Ended(ending) => self.seen.ending = Some(ending.clone()),
         }
         self.engine.observe(observation);
+    }
+
+    /// The sliding window up to now, after which nothing more is asked.
+    pub fn last_report(&mut self) -> Report {
+        self.engine.settle();
+        self.report()
     }
 
     /// The sliding window up to now.

@@ -237,11 +237,21 @@ pub fn take_debug_offsets(memory: &dyn Memory, runtime: Addr, minor: u8, into: &
         return Ok(Stated::FreeThreaded);
     }
     let mut taken = 0;
+    let mut gc = 0;
     let mut at = 24;
     for (group, fields) in groups {
         for field in *fields {
             let value = word_at(&bytes, at);
             at += 8;
+            // `collecting` is stated by its place in `gc`, and that by its place in the interpreter.
+            let value = match (*group, *field) {
+                ("interp", "gc") => {
+                    gc = value;
+                    continue;
+                }
+                ("gc", "collecting") => value.saturating_add(gc),
+                _ => value,
+            };
             if let Some(ours) = field_of(into, minor, group, field)
                 && value < FURTHEST
             {
@@ -290,6 +300,7 @@ fn field_of<'o>(o: &'o mut Offsets, minor: u8, group: &str, field: &str) -> Opti
         ("unicode", "length") => &mut o.str_length,
         ("unicode", "asciiobject_size") => &mut o.str_ascii_data,
         ("unicode", "compactunicodeobject_size") => &mut o.str_compact_data,
+        ("gc", "collecting") => &mut o.interp_gc_collecting,
         ("gen", "gi_iframe") => &mut o.coro_frame,
         _ => return None,
     })

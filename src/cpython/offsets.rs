@@ -59,6 +59,8 @@ offsets! {
     runtime_interpreters_head:          [  32,   32,   32,   40,   40,  632,  808,  936],
     /// `ceval.gil.last_holder`; `locked` (int) follows at +8, `switch_number` at +16, `interval` stands at −8
     runtime_gil_last_holder:            [1160,  360,  360,  368,   NO,   NO,   NO,   NO],
+    /// `gc.collecting` (int); `garbage` follows at +8
+    runtime_gc_collecting:              [ 544,   NO,   NO,   NO,   NO,   NO,   NO,   NO],
     // PyInterpreterState
     /// `threads.head` (`tstate_head` up to 3.10)
     interp_threads_head:                [   8,    8,    8,   16,   72, 7344, 7344, 7336],
@@ -66,6 +68,8 @@ offsets! {
     interp_modules:                     [  56,  856,  856,  888,  944, 7656, 7688, 7592],
     /// `_gil.last_holder`; neighbours as above
     interp_gil_last_holder:             [  NO,   NO,   NO,   NO, 1048, 7760, 7792, 7744],
+    /// `gc.collecting` (int); `garbage` follows at +8 (3.15: at +16, behind `frame`)
+    interp_gc_collecting:               [  NO,  816,  816,  848,  312, 7600, 7600, 7512],
     /// `asyncio_tasks_head`: tasks of threads that ended
     interp_asyncio_tasks_head:          [  NO,   NO,   NO,   NO,   NO,   NO,10880,10856],
     // PyThreadState

@@ -44,11 +44,11 @@ pub fn check(
         }
         for moved in [original.wrapping_sub(8), original.wrapping_add(8)] {
             *field(&mut heap.offsets) = moved;
-            heap.forget_types();
+            heap.forget_names();
             heap.grant(super::heap::ONE_WALK);
             let passes = test(heap).is_ok();
             *field(&mut heap.offsets) = original;
-            heap.forget_types();
+            heap.forget_names();
             if passes {
                 culprit = name;
                 break 'search;
@@ -186,6 +186,23 @@ pub fn verify_core(
             holds(!items.is_empty() && items.len() < 1000, "sys.meta_path")?;
             items.iter().try_for_each(|&item| h.type_name(item).map(drop))
         }),
+        (&["runtime_gc_collecting", "interp_gc_collecting"], &|h| {
+            let collecting = runtime(h)?.gc_collecting;
+            holds(h.half(collecting, 0)? <= 1, "gc.collecting")?;
+            if h.version.at_least(3, 15) {
+                // `generation_stats` before it, `frame` behind it.
+                h.byte(h.object(Addr(collecting.0.wrapping_sub(8)), 0)?, 0)?;
+                return h.expect(h.object(collecting, 16)?, "list");
+            }
+            if h.version.at_least(3, 9) {
+                return h.expect(h.object(collecting, 8)?, "list");
+            }
+            // In 3.8 the list `garbage` is there only once `gc` was imported. Before `collecting` stand the statistics of
+            // three generations, and before those the permanent one, whose head links a ring.
+            let permanent = Addr(collecting.0.wrapping_sub(3 * 24 + 24));
+            let first = h.object(permanent, 0)?;
+            holds(h.word(first, 8)? & !3 == permanent.0, "permanent generation")
+        }),
         (&["type_basicsize"], &|h| {
             let float = h.type_of(h.tuple_items(global(h, "sys", "float_info")?)?[0])?;
             let dict = h.type_of(modules(h)?)?;
@@ -229,8 +246,9 @@ pub fn verify_core(
 
 /// The module's global `name`; a module that is not there, or has none, is a fault that says so.
 fn global(h: &Heap, runtime: Addr, module: &'static str, name: &'static str) -> Result<Addr, Fault> {
-    let modules = h.modules(&h.runtime(runtime)?)?;
-    let module = h.dict_get(modules, module)?.ok_or(Fault::Implausible(module))?;
+    let module = h
+        .module(&h.runtime(runtime)?, module)?
+        .ok_or(Fault::Implausible(module))?;
     h.dict_get(h.module_dict(module)?, name)?
         .ok_or(Fault::Implausible(name))
 }

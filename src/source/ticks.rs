@@ -44,6 +44,7 @@ pub struct TickReader {
 struct FirstRead {
     queues: Vec<QueueRead>,
     gil: usize,
+    collecting: usize,
     newest: usize,
 }
 
@@ -171,10 +172,17 @@ impl TickReader {
                 batch.samples.push(sample);
             }
         }
+        // An int in all versions: 0, or 1 while a collection runs.
+        let collecting = self.first.bytes(slots.collecting).and_then(|bytes| match bytes {
+            [0, 0, 0, 0] => Some(false),
+            [1, 0, 0, 0] => Some(true),
+            _ => None,
+        });
         let count = batch.samples.len() as u32 - first;
         batch.ticks.push(Tick {
             at,
             gil,
+            collecting,
             first,
             count,
             ..tick
@@ -202,9 +210,15 @@ impl TickReader {
             });
         }
         let gil = first.push(self.plan.runtime.gil_last_holder, GIL_WORDS);
+        let collecting = first.push(self.plan.runtime.gc_collecting, 4);
         let newest = first.push(self.plan.runtime.interpreter.offset(o.interp_threads_head), 8);
         first.read_each(self.heap.memory())?;
-        Ok(FirstRead { queues, gil, newest })
+        Ok(FirstRead {
+            queues,
+            gil,
+            collecting,
+            newest,
+        })
     }
 
     /// Handles taken from the thread's queue, and libuv's turns, where they were read in the same step as its words.
