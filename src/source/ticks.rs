@@ -107,8 +107,7 @@ impl TickReader {
     pub fn survey(&mut self, batch: &mut Batch) -> Result<(), Fault> {
         if self.owners.lacks_asyncio() {
             self.heap.grant(ONE_WALK);
-            let modules = self.heap.modules(&self.plan.runtime);
-            let found = modules.and_then(|modules| asyncio_tasks_module(&self.heap, modules));
+            let found = asyncio_tasks_module(&self.heap, &self.plan.runtime);
             self.owners.found_asyncio(found.ok().flatten());
         }
         self.threads.survey(&self.plan, &self.heap, batch)
