@@ -5,7 +5,7 @@ mod support;
 
 use serde_json::Value;
 use std::collections::BTreeSet;
-use support::{Python, Target, any_python, once, pythons_of, run};
+use support::{Python, Target, any_python, once, one_python, pythons_of, run};
 
 /// A spec, and what it makes of a session's id and its place in the list.
 type Case = (&'static str, fn(&str, u128) -> String);
@@ -160,6 +160,46 @@ on_every_python! {
     every_path_on_3_15 "3.15"
 }
 
+/// Without anything that names sessions: tasks belong to the task that waits for them, however it waits.
+#[test]
+fn tasks_belong_to_the_root_that_waits_for_them() {
+    for minor in ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15"] {
+        let Some(python) = one_python(minor) else { continue };
+        for event_loop in python.loops() {
+            let target = Target::launch(
+                &python,
+                "paths.py",
+                &["--loop", event_loop, "--sessions", "1", "--roots"],
+            );
+            let ready = target.said.last().expect("ready").clone();
+            let expected = ready["roots"].as_object().expect("roots");
+            assert!(expected.len() >= 6);
+            let doc = rows(&target, &["task:root"], "100ms");
+            let tasks = |name: &str| {
+                let row = doc["sessions"]
+                    .as_array()
+                    .expect("rows")
+                    .iter()
+                    .find(|row| row["session_id"] == name);
+                row.map_or(Value::Null, |row| row["tasks"].clone())
+            };
+            for (name, count) in expected {
+                assert_eq!(&tasks(name), count, "{name} on {}: {doc}", target.what);
+            }
+            assert_eq!(tasks("call ticket-0"), 1, "{}", target.what);
+            // What the program gave no name has asyncio's number, and what it runs.
+            assert_eq!(tasks("Task-1 serve"), 1, "{}", target.what);
+            let sum: i64 = doc["sessions"]
+                .as_array()
+                .expect("rows")
+                .iter()
+                .filter_map(|row| row["tasks"].as_i64())
+                .sum();
+            assert_eq!(doc["worker"]["tasks"], sum, "every task has its root: {}", target.what);
+        }
+    }
+}
+
 /// A path that leads nowhere, or to what is no id, is refused with what there is instead; and none of the values is said.
 #[test]
 fn a_path_that_leads_nowhere_is_refused_with_the_nearest_names() {
@@ -229,7 +269,13 @@ fn a_path_that_leads_nowhere_is_refused_with_the_nearest_names() {
         assert!(!ran.stderr.contains("ticket-"), "{spec}: a value in {}", ran.stderr);
     }
     // Unset, or None: it may still come, and is no error.
-    for spec in ["none", "none.user", "frame:nowhere:x", "task:name"] {
+    for spec in [
+        "none",
+        "none.user",
+        "frame:nowhere:x",
+        "task:name|strip('call ')",
+        "task:root",
+    ] {
         let ran = run(&["--pid", &pid, "--once", "--window", "100ms", "--session-from", spec]);
         assert_eq!(ran.code, Some(0), "{spec}: {ran:?}");
     }

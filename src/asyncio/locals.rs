@@ -85,6 +85,39 @@ pub fn task_name(heap: &Heap, task: &Task, links: &mut Links) -> Result<Option<A
     Ok((!numbered).then_some(name))
 }
 
+/// What to call a task that nobody waits for: the name that the program gave it, or asyncio's number and the coroutine
+/// that it runs, `Task-17 Server.serve`.
+pub fn root_name(heap: &Heap, task: &Task, links: &mut Links) -> Result<Option<String>, Fault> {
+    if let Some(name) = task_name(heap, task, links)? {
+        return heap.str_by(name, links).map(Some);
+    }
+    let (name, coroutine) = match task.is_native {
+        true => (
+            heap.pointer_by(task.address, heap.offsets.task_context.wrapping_sub(8), links)?,
+            heap.pointer_by(task.address, heap.offsets.task_coro, links)?,
+        ),
+        false => (
+            heap.attribute_by(task.address, "_name", links)?.unwrap_or(Addr::NULL),
+            heap.attribute_by(task.address, "_coro", links)?.unwrap_or(Addr::NULL),
+        ),
+    };
+    if name.is_null() || coroutine.is_null() {
+        return Ok(None);
+    }
+    let number = match heap.is_a(name, "int")? {
+        true => format!("Task-{}", heap.int_by(name, links)?.1),
+        false => heap.str_by(name, links)?,
+    };
+    // What is no coroutine of Python code (Cython's, say) has no name that can be read.
+    let qualname = match &*heap.type_name(coroutine)? {
+        "coroutine" | "generator" | "async_generator" => {
+            heap.pointer_by(coroutine, Layout::of(heap).qualname, links)?
+        }
+        _ => return Ok(Some(number)),
+    };
+    Ok(Some(format!("{number} {}", heap.str_by(qualname, links)?)))
+}
+
 /// Proves that this is the task of the context, as it is while it lives: what is freed loses its fields first
 /// (`TaskObj_clear`). False: it is another's.
 pub fn is_of_context(heap: &Heap, task: &Task, context: Addr, links: &mut Links) -> Result<bool, Fault> {

@@ -1,6 +1,7 @@
 //! asyncio as it lies in memory: loops, tasks, and which step a thread is in; stock and uvloop. Knows nothing of
 //! sessions, of time, or of what the samples are for.
 
+mod awaiters;
 mod coroutines;
 mod locals;
 mod loops;
@@ -8,8 +9,9 @@ mod steps;
 mod tasks;
 mod verify;
 
+pub use awaiters::waiting_chain;
 pub use coroutines::{codes, local, qualified_name};
-pub use locals::{coroutine_local, is_of_context, running_tasks, task_name};
+pub use locals::{coroutine_local, is_of_context, root_name, running_tasks, task_name};
 pub use loops::{DEQUE_HEAD, EventLoop, ReadyWords, describe, running_loop_address, running_loops};
 pub use steps::{StepTracker, StepWords};
 pub use tasks::{Task, TaskLists, Tasks, task_at};

@@ -60,7 +60,7 @@ fn hop(heap: &Heap, at: Addr, step: &Step, links: &mut Links) -> Result<Option<A
 /// The text of a str, or of an int or a `uuid.UUID` as Python prints it, after the filters.
 pub fn text(heap: &Heap, object: Addr, filters: &[Filter], links: &mut Links) -> Result<Found, Fault> {
     let class = heap.type_name(object)?;
-    let mut text = if heap.builtin(object)? == Some(Builtin::Str) {
+    let text = if heap.builtin(object)? == Some(Builtin::Str) {
         heap.str_by(object, links)?
     } else if &*class == "int" {
         let (negative, value) = heap.int_by(object, links)?;
@@ -85,6 +85,11 @@ pub fn text(heap: &Heap, object: Addr, filters: &[Filter], links: &mut Links) ->
     } else {
         return Ok(Found::Other { object, class });
     };
+    Ok(filtered(text, filters))
+}
+
+/// A text after the filters; an empty one is none.
+pub fn filtered(mut text: String, filters: &[Filter]) -> Found {
     for filter in filters {
         if let Filter::Strip(prefix) = filter
             && let Some(rest) = text.strip_prefix(prefix.as_str())
@@ -92,10 +97,10 @@ pub fn text(heap: &Heap, object: Addr, filters: &[Filter], links: &mut Links) ->
             text = rest.to_owned();
         }
     }
-    Ok(match text.is_empty() {
+    match text.is_empty() {
         true => Found::Nothing,
         false => Found::Text(text),
-    })
+    }
 }
 
 /// How many digits a number is to have at least; None: it is to be decimal.

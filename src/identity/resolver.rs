@@ -1,11 +1,11 @@
 //! From a context's variables to the session that they name, and the proof by which a later sample can check in one
 //! read that this still holds. Knows nothing of threads and time.
 
-use super::follow::{Found, follow, text};
+use super::follow::{Found, filtered, follow, text};
 use super::rules::Rules;
 use super::spec::{Reading, Source, Spec};
 use super::variables::Variable;
-use crate::asyncio::{Task, coroutine_local, is_of_context, task_name};
+use crate::asyncio::{Task, coroutine_local, is_of_context, root_name, task_name, waiting_chain};
 use crate::cpython::{Heap, Links};
 use crate::memory::{Fault, Scatter};
 use crate::model::{Addr, Labels, SessionKey};
@@ -227,7 +227,9 @@ impl Resolver {
         for rule in rules {
             let found = match &rule.spec.source {
                 Source::Variable(_) | Source::Quoted(_) => self.by_variable(heap, carrier.vars, rule, search)?,
-                Source::TaskName | Source::Local { .. } => by_task(heap, carrier, &rule.spec, search)?,
+                Source::TaskName | Source::RootTask | Source::Local { .. } => {
+                    by_task(heap, carrier, &rule.spec, search)?
+                }
             };
             if let Found::Text(text) = found {
                 return Ok(Some(text));
@@ -353,22 +355,39 @@ fn by_task(heap: &Heap, carrier: Carrier<'_>, spec: &Spec, search: &mut Search) 
             continue;
         }
         search.links.append(&mut links);
-        let links = &mut search.links;
-        return match &spec.source {
-            Source::Local { coroutine, local } => match coroutine_local(heap, task, coroutine, local, links)? {
-                Some(value) => follow(heap, value, &spec.steps, &spec.filters, links),
-                // Which coroutines a running task is in is not known here, and another look may find it waiting.
-                None => {
-                    search.lacks_task = true;
-                    Ok(Found::Nothing)
-                }
-            },
-            _ => match task_name(heap, task, links)? {
-                Some(name) => text(heap, name, &spec.filters, links),
-                None => Ok(Found::Nothing),
-            },
-        };
+        let chain = waiting_chain(heap, task, &mut search.links)?;
+        if spec.source == Source::RootTask {
+            let root = chain.last().unwrap_or(task);
+            let name = root_name(heap, root, &mut search.links)?;
+            return Ok(name.map_or(Found::Nothing, |name| filtered(name, &spec.filters)));
+        }
+        for task in &chain {
+            let found = of_task(heap, task, spec, search)?;
+            if matches!(found, Found::Text(_)) {
+                return Ok(found);
+            }
+        }
+        return Ok(Found::Nothing);
     }
     search.lacks_task = true;
     Ok(Found::Nothing)
+}
+
+/// What one task of a chain gives.
+fn of_task(heap: &Heap, task: &Task, spec: &Spec, search: &mut Search) -> Result<Found, Fault> {
+    let links = &mut search.links;
+    match &spec.source {
+        Source::Local { coroutine, local } => match coroutine_local(heap, task, coroutine, local, links)? {
+            Some(value) => follow(heap, value, &spec.steps, &spec.filters, links),
+            // Which coroutines a running task is in is not known here, and another look may find it waiting.
+            None => {
+                search.lacks_task = true;
+                Ok(Found::Nothing)
+            }
+        },
+        _ => match task_name(heap, task, links)? {
+            Some(name) => text(heap, name, &spec.filters, links),
+            None => Ok(Found::Nothing),
+        },
+    }
 }

@@ -6,6 +6,7 @@
 //! source  = name                            a contextvar
 //!         | quoted                          a contextvar, whatever characters its name has
 //!         | "task:name"                     the name that the program gave to the task
+//!         | "task:root"                     the root task: the one that nobody waits for, by name or number
 //!         | "frame:" coroutine ":" local    a local variable of a coroutine that the task runs or waits in
 //! step    = "." attribute                   what the instance stores: dictionary, inline values, slots, members of C types
 //!         | "[" [ "-" ] digits "]"          an item of a tuple or a list, or a dictionary's int key
@@ -18,6 +19,10 @@
 //!
 //! The arguments of a `functools.partial` are `.args[1]` and `.keywords["name"]`. A coroutine is named as its
 //! `__qualname__` has it: `Worker.run_job`, `serve.<locals>.handle`.
+//!
+//! What is said of a task holds for one that waits for it too, directly or through `gather`, `wait_for`, `wait`, `shield`
+//! or a TaskGroup: the task itself first, then the one that waits for it, and so on. Which task created it is recorded
+//! nowhere.
 //!
 //! **A contextvar's name may have dots**, so `a.b.c` has three readings. The whole of it, if there is such a variable;
 //! else the longest beginning that is one, and the rest are attributes. A quoted name has one reading.
@@ -45,6 +50,7 @@ pub enum Source {
     /// A contextvar's name that was written in quotes.
     Quoted(String),
     TaskName,
+    RootTask,
     Local {
         coroutine: String,
         local: String,
@@ -101,7 +107,7 @@ impl Spec {
     /// task or a frame.
     pub fn readings(&self) -> Vec<Reading> {
         match &self.source {
-            Source::TaskName | Source::Local { .. } => Vec::new(),
+            Source::TaskName | Source::RootTask | Source::Local { .. } => Vec::new(),
             Source::Quoted(name) => vec![Reading {
                 variable: name.clone(),
                 steps: self.steps.clone(),
@@ -125,7 +131,7 @@ impl Spec {
 
     /// It begins with a task or a frame, so that the contextvars alone do not tell whose a context is.
     pub fn needs_task(&self) -> bool {
-        matches!(self.source, Source::TaskName | Source::Local { .. })
+        matches!(self.source, Source::TaskName | Source::RootTask | Source::Local { .. })
     }
 }
 
@@ -217,9 +223,10 @@ impl<'t> Parser<'t> {
             self.at += "task:".len();
             return match self.take_while(|c| !is_special(c)) {
                 "name" => Ok((Source::TaskName, Vec::new())),
+                "root" => Ok((Source::RootTask, Vec::new())),
                 found => {
                     self.at -= found.len();
-                    self.wrong("of a task there is its name: task:name (a contextvar's name with a colon: in quotes)")
+                    self.wrong("task:name or task:root (a contextvar's name that begins so: in quotes)")
                 }
             };
         }
@@ -389,6 +396,7 @@ impl fmt::Display for Spec {
             Source::Quoted(name) if is_identifier(name) => f.write_str(name)?,
             Source::Quoted(name) => quote(f, name)?,
             Source::TaskName => f.write_str("task:name")?,
+            Source::RootTask => f.write_str("task:root")?,
             Source::Local { coroutine, local } => write!(f, "frame:{coroutine}:{local}")?,
         }
         for step in &self.steps {

@@ -102,7 +102,7 @@ fn what_is_wrong_is_said_at_its_place() {
         ("a|hex(3", 7, "the closing parenthesis is missing"),
         ("a|strip", 7, "what to take off is missing"),
         ("a|strip(x)", 8, "what to take off is missing"),
-        ("task:id", 5, "of a task there is its name"),
+        ("task:id", 5, "task:name or task:root"),
         ("frame:", 6, "a coroutine's __qualname__ is missing"),
         ("frame:run", 9, "a colon and a local variable are missing"),
         ("frame:run:", 10, "a local variable is missing"),
@@ -131,6 +131,7 @@ fn source() -> impl Strategy<Value = Source> {
         // An identifier in quotes prints without, and is then a name of one part: the same reading.
         "[^\\p{Cc}]{0,8}[ .|-]".prop_map(Source::Quoted),
         Just(Source::TaskName),
+        Just(Source::RootTask),
         ("[A-Za-z_.<>]{1,12}", "[a-z_][a-z0-9_]{0,6}")
             .prop_map(|(coroutine, local)| Source::Local { coroutine, local }),
     ]
@@ -165,7 +166,7 @@ proptest! {
         let again = Spec::parse(&spec.to_string());
         let again = again.map_err(|error| TestCaseError::fail(format!("{spec}: {error} at {}", error.at)))?;
         prop_assert_eq!(again.to_string(), spec.to_string());
-        if matches!(spec.source, Source::TaskName | Source::Local { .. } | Source::Quoted(_)) {
+        if matches!(spec.source, Source::TaskName | Source::RootTask | Source::Local { .. } | Source::Quoted(_)) {
             prop_assert_eq!(again, spec);
         } else {
             prop_assert!(again.readings().first().is_some_and(|reading| !reading.variable.is_empty()));

@@ -2,7 +2,7 @@
 """A worker that keeps the ids of its sessions in every place to which otop's path language leads.
 
 A session is a task in a context of its own, with two child tasks; its id stands in some twenty places at once, one of
-them per kind of hop. Session number 0 works half of the time, so that the samples of running code count too.
+them per kind of hop. With --roots there are tasks besides that wait for others, in every way. Session number 0 works half of the time, so that the samples of running code count too.
 Prints ready, with the ids; ends with its stdin. Python 3.8 to 3.15, standard library only. It knows nothing of otop.
 """
 import argparse
@@ -119,6 +119,43 @@ async def session(index, sid, works):
     return ticket, children
 
 
+# ---- who waits for whom ---------------------------------------------------------------------------------------------
+
+async def wait_direct():
+    await asyncio.ensure_future(idle())
+
+
+async def wait_gather():
+    await asyncio.gather(idle(), idle(), idle())
+
+
+async def wait_wait_for():
+    await asyncio.wait_for(idle(), 3600)
+
+
+async def wait_wait():
+    await asyncio.wait([asyncio.ensure_future(idle()), asyncio.ensure_future(idle())])
+
+
+async def wait_shield():
+    await asyncio.shield(asyncio.ensure_future(idle()))
+
+
+async def wait_group():
+    async with asyncio.TaskGroup() as group:
+        group.create_task(idle())
+        group.create_task(wait_direct())
+
+
+async def wait_nested():
+    await asyncio.gather(wait_direct(), wait_gather())
+
+
+WAYS = [wait_direct, wait_gather, wait_wait_for, wait_wait, wait_shield, wait_nested]
+if hasattr(asyncio, "TaskGroup"):
+    WAYS.append(wait_group)
+
+
 def name_of(task, name):
     task.set_name(name)
     return task
@@ -132,8 +169,15 @@ async def serve(args):
         context.run(label, i, sid)
         task = context.run(asyncio.get_event_loop().create_task, session(i, sid, i == 0))
         tasks.append(name_of(task, "call " + sid))
+    roots = {}
     await asyncio.sleep(0.05)
-    print(json.dumps({"ev": "ready", "pid": os.getpid(), "sids": sids, "python": sys.version.split()[0],
+    for way in WAYS if args.roots else []:
+        before = len(asyncio.all_tasks())
+        tasks.append(name_of(asyncio.ensure_future(way()), way.__name__))
+        await asyncio.sleep(0.05)
+        roots[way.__name__] = len(asyncio.all_tasks()) - before
+    await asyncio.sleep(0.05)
+    print(json.dumps({"ev": "ready", "roots": roots, "pid": os.getpid(), "sids": sids, "python": sys.version.split()[0],
                       "numbers": [number_of(i) for i in range(len(sids))]}), flush=True)
     end = asyncio.Event()
     loop = asyncio.get_event_loop()
@@ -150,6 +194,7 @@ async def serve(args):
 def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio")
+    p.add_argument("--roots", action="store_true", help="tasks that wait for others, one per way to wait")
     p.add_argument("--sessions", type=int, default=4)
     args = p.parse_args()
     if args.loop == "uvloop":
