@@ -41,11 +41,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("the worker runs no loop with tasks".into());
     }
     let states = heap.thread_states(&runtime)?;
-    let mut resolver = Resolver::new(Rules::chosen(
-        &[Spec::variable(variable)],
-        &[Spec::variable("agent_name")],
-        &[],
-    ));
+    let mut resolver = Resolver::new(Rules {
+        agent: vec![Spec::variable("agent_name")],
+        ..Rules::of_specs(vec![Spec::variable(variable)])
+    });
     let mut sessions: BTreeMap<String, (Option<String>, u32)> = BTreeMap::new();
     let tasks = lists.walk(&heap, &runtime, &states)?;
     for task in &tasks.pending {

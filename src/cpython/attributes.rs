@@ -53,7 +53,7 @@ impl Heap {
                 11 if !values.is_null() => self.in_values(ty, values, name, links),
                 12 if dict.0 & 1 == 1 => self.in_values(ty, dict.offset(1), name, links),
                 11 | 12 if dict.is_null() => Ok(None),
-                _ if !dict.is_null() => self.dict_item_by(dict, Key::Text(name), links),
+                _ if !dict.is_null() => self.dict_item_by(dict, Key::Name(name), links),
                 _ if flags & INLINE_VALUES != 0 => {
                     let values = object.offset(self.word(ty, o.type_basicsize)?);
                     // PyDictValues: capacity, size, embedded, valid
@@ -73,13 +73,13 @@ impl Heap {
         }
         match self.pointer_by(object, offset as u64, links)? {
             Addr::NULL => Ok(None),
-            dict => self.dict_item_by(dict, Key::Text(name), links),
+            dict => self.dict_item_by(dict, Key::Name(name), links),
         }
     }
 
     fn in_values(&self, ty: Addr, values: Addr, name: &str, links: &mut Links) -> Result<Option<Addr>, Fault> {
         let keys = self.object(ty, self.offsets.heap_type_cached_keys)?;
-        self.split_item_by(keys, values, Key::Text(name), links)
+        self.split_item_by(keys, values, Key::Name(name), links)
     }
 
     fn in_slots(&self, object: Addr, ty: Addr, name: &str, links: &mut Links) -> Result<Option<Addr>, Fault> {

@@ -20,6 +20,8 @@ const MOST_SEARCHED: u64 = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key<'k> {
     Text(&'k str),
+    /// An attribute's name, which is a str and no subclass of it.
+    Name(&'k str),
     /// The first, in order of insertion, that begins so.
     Prefix(&'k str),
     Int(i64),
@@ -145,23 +147,30 @@ impl Heap {
     fn position(&self, keys: &[Addr], wanted: Key<'_>) -> Result<Option<usize>, Fault> {
         let passable = |fault| matches!(fault, Fault::Implausible(_) | Fault::Unmapped);
         let used = || keys.iter().copied().enumerate().filter(|(_, key)| !key.is_null());
-        if let Key::Text(name) = wanted
+        // A subclass, as members of a `StrEnum` are, keeps its characters elsewhere: those are left to look at then.
+        let mut only_subclasses = false;
+        if let Key::Text(name) | Key::Name(name) = wanted
             && name.is_ascii()
         {
             let (places, keys): (Vec<usize>, Vec<Addr>) = used().unzip();
-            let Some(found) = self.find_key(&keys, name)? else {
+            if let Some(found) = self.find_key(&keys, name)?
+                && let Some(&key) = keys.get(found)
+                // The bytes fit; an int's might.
+                && self.builtin(key)? == Some(Builtin::Str)
+            {
+                return Ok(places.get(found).copied());
+            }
+            if matches!(wanted, Key::Name(_)) {
                 return Ok(None);
-            };
-            // The bytes fit; an int's might.
-            let is_text = match keys.get(found) {
-                Some(&key) => self.builtin(key)? == Some(Builtin::Str),
-                None => false,
-            };
-            return Ok(places.get(found).copied().filter(|_| is_text));
+            }
+            only_subclasses = true;
         }
         for (place, key) in used() {
+            if only_subclasses && self.type_name(key).is_ok_and(|class| &*class == "str") {
+                continue;
+            }
             let fits = match wanted {
-                Key::Text(name) => self.str(key).map(|key| key == name),
+                Key::Text(name) | Key::Name(name) => self.str(key).map(|key| key == name),
                 Key::Prefix(prefix) => self.str(key).map(|key| key.starts_with(prefix)),
                 Key::Int(number) => match self.is_a(key, "int") {
                     Ok(true) => self.int(key).map(|key| key == i128::from(number)),

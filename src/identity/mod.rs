@@ -1,6 +1,7 @@
 //! From a context to a session: which contextvar, and which path from its value, names session, agent and tenant. Knows
 //! nothing of samples and time.
 
+mod chooser;
 mod follow;
 mod openrtc;
 mod presets;
@@ -10,6 +11,7 @@ mod spec;
 mod trial;
 mod variables;
 
+pub use chooser::{Chooser, Fits, Naming};
 pub use follow::{Found, follow};
 pub use openrtc::{Pool, PoolLook, PoolSession};
 pub use presets::{PRESETS, Preset};

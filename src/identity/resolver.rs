@@ -100,12 +100,15 @@ impl Rule {
 /// Finds sessions by rules. Each reading thread has its own.
 pub struct Resolver {
     session: Arc<[Rule]>,
+    rivals: Vec<Arc<[Rule]>>,
     agent: Arc<[Rule]>,
     tenant: Arc<[Rule]>,
     /// Variables that some rule begins with, by name.
     wanted: HashMap<String, Vec<Variable>>,
     /// Addresses of variables that were looked at.
     seen: HashSet<Addr>,
+    /// Rules of the same right gave different texts.
+    disagreed: bool,
     labels: HashMap<SessionKey, Arc<Labels>>,
     new_labels: Vec<SessionKey>,
 }
@@ -114,15 +117,18 @@ impl Resolver {
     pub fn new(rules: Rules) -> Resolver {
         let all = [&rules.session, &rules.agent, &rules.tenant];
         let [session, agent, tenant] = all.map(|specs| Rule::of(specs).into());
-        let readings = [&session, &agent, &tenant];
-        let readings = readings.into_iter().flat_map(|rules: &Arc<[Rule]>| rules.iter());
+        let rivals: Vec<Arc<[Rule]>> = rules.rivals.iter().map(|specs| Rule::of(specs).into()).collect();
+        let readings = [&session, &agent, &tenant].into_iter().chain(&rivals);
+        let readings = readings.flat_map(|rules: &Arc<[Rule]>| rules.iter());
         let names = readings.flat_map(|rule| rule.readings.iter().map(|reading| reading.variable.clone()));
         Resolver {
             wanted: names.map(|name| (name, Vec::new())).collect(),
             session,
+            rivals,
             agent,
             tenant,
             seen: HashSet::new(),
+            disagreed: false,
             labels: HashMap::new(),
             new_labels: Vec::new(),
         }
@@ -148,13 +154,23 @@ impl Resolver {
                 .get(&reading.variable)
                 .is_some_and(|known| !known.is_empty())
         };
-        let mut rules = self.session.iter();
+        let mut rules = std::iter::once(&self.session)
+            .chain(&self.rivals)
+            .flat_map(|rules| rules.iter());
         rules.any(|rule| rule.spec.needs_task() || rule.readings.iter().any(met))
+    }
+
+    /// Rules of the same right gave different texts for one and the same context.
+    pub fn has_disagreed(&self) -> bool {
+        self.disagreed
     }
 
     /// Whose a context is, its variables alone do not tell: the resolver wants to know its task.
     pub fn needs_task(&self) -> bool {
-        self.session.iter().any(|rule| rule.spec.needs_task())
+        let mut rules = std::iter::once(&self.session)
+            .chain(&self.rivals)
+            .flat_map(|rules| rules.iter());
+        rules.any(|rule| rule.spec.needs_task())
     }
 
     /// Forgets all addresses, so that memory which was freed and used again is looked at anew. To be called now and then.
@@ -191,8 +207,7 @@ impl Resolver {
             self.learn(heap, vars)?;
         }
         let mut search = Search::default();
-        let session = Arc::clone(&self.session);
-        let Some(found) = self.first(heap, carrier, &session, &mut search)? else {
+        let Some(found) = self.session_id(heap, carrier, &mut search)? else {
             return Ok(Resolved {
                 session: None,
                 proof: search.proof(heap, vars)?,
@@ -214,6 +229,25 @@ impl Resolver {
             }
         }
         Ok(None)
+    }
+
+    /// The session's id. Where rules of the same right differ: all that they say, behind a `?`.
+    fn session_id(&mut self, heap: &Heap, carrier: Carrier<'_>, search: &mut Search) -> Result<Option<String>, Fault> {
+        let mut found: Vec<String> = Vec::new();
+        for rules in std::iter::once(&self.session).chain(&self.rivals) {
+            if let Some(text) = self.first(heap, carrier, rules, search)?
+                && !found.contains(&text)
+            {
+                found.push(text);
+            }
+        }
+        Ok(match found.len() {
+            0 | 1 => found.pop(),
+            _ => {
+                self.disagreed = true;
+                Some(format!("? {}", found.join(" | ")))
+            }
+        })
     }
 
     /// The text of the first rule that gives one.

@@ -104,7 +104,7 @@ pub fn attempt(heap: &Heap, spec: &Spec, contexts: &[(Addr, Task)]) -> Result<Tr
 }
 
 fn attempt_by_task(heap: &Heap, spec: &Spec, contexts: &[(Addr, Task)]) -> Result<Trial, Fault> {
-    let mut resolver = Resolver::new(Rules::chosen(std::slice::from_ref(spec), &[], &[]));
+    let mut resolver = Resolver::new(Rules::of_specs(vec![spec.clone()]));
     for (vars, task) in contexts {
         let carrier = Carrier {
             vars: *vars,

@@ -15,7 +15,7 @@ pub use observation::{
 };
 pub use own_code::OwnCode;
 pub use report::{
-    Block, Cause, CausesMs, LoopReport, Quality, Report, SCHEMA, SessionReport, Status, SystemReport, Unattributed,
-    Where, WorkerReport,
+    Block, Cause, CausesMs, LoopReport, Quality, Report, SCHEMA, SessionReport, Status, SystemReport, TASKS,
+    Unattributed, Where, WorkerReport,
 };
 pub use stacks::{Frame, Stack, StackBatch, StackMode, StackSample, Waiting};

@@ -18,6 +18,9 @@ pub struct Report {
     pub quality: Quality,
 }
 
+/// `worker.session_from` where nothing names sessions and tasks stand for them, each with those that it waits for.
+pub const TASKS: &str = "tasks";
+
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct WorkerReport {
     pub name: Option<String>,

@@ -6,7 +6,7 @@ mod scheduling;
 mod ticking;
 mod walking;
 
-use crate::identity::{Rules, Spec};
+use crate::identity::{Naming, Spec};
 use crate::model::{Hello, LoopKind, Nanos, Observation, Pid};
 use crate::process::{self, Host, Sameness};
 use crate::source::error::AttachError;
@@ -87,8 +87,12 @@ pub fn probe(pid: Pid) -> Result<Probe, AttachError> {
         plan, proved, lists, ..
     } = crate::source::attach(pid)?;
     let python = plan.version.to_string();
-    let mut walker = Walker::open(plan, proved, lists, Rules::openrtc())
-        .map_err(|e| AttachError::io(format!("/proc/{pid}/mem"), &e))?;
+    let naming = Naming {
+        only_named: true,
+        ..Naming::default()
+    };
+    let mut walker =
+        Walker::open(plan, proved, lists, naming).map_err(|e| AttachError::io(format!("/proc/{pid}/mem"), &e))?;
     let census = walker
         .walk(monotonic)
         .map_err(|broken| broken.into_error(pid, &python))?;
@@ -107,14 +111,14 @@ pub fn probe(pid: Pid) -> Result<Probe, AttachError> {
 /// Attaches to `pid` and starts to watch it.
 pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError> {
     let attachment = crate::source::attach(pid)?;
-    let rules = naming::rules(&attachment, options)?;
-    let hello = hello(&attachment.plan, options, &rules);
+    let naming = naming::naming(&attachment, options)?;
+    let hello = hello(&attachment.plan, options, &naming);
     let memory = |e| AttachError::io(format!("/proc/{pid}/mem"), &e);
     let Attachment {
         plan, proved, lists, ..
     } = attachment;
-    let reader = TickReader::open(plan.clone(), rules.clone()).map_err(memory)?;
-    let walker = Walker::open(plan.clone(), proved, lists, rules).map_err(memory)?;
+    let reader = TickReader::open(plan.clone(), naming.clone()).map_err(memory)?;
+    let walker = Walker::open(plan.clone(), proved, lists, naming).map_err(memory)?;
 
     let (sender, observations) = sync_channel(WAITING);
     let stop = Arc::new(AtomicBool::new(false));
@@ -145,13 +149,13 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError
     })
 }
 
-fn hello(plan: &Plan, options: &AttachOptions, rules: &Rules) -> Hello {
+fn hello(plan: &Plan, options: &AttachOptions, naming: &Naming) -> Hello {
     let attached_at = monotonic();
     Hello {
         pid: plan.pid,
         python: plan.version.to_string(),
         name: process::uts_hostname(plan.pid),
-        session_from: Some(rules.name.clone()),
+        session_from: Some(naming.rules(naming.fits()).name),
         attached_at,
         realtime_offset: i128::from(clock(ClockId::CLOCK_REALTIME).0) - i128::from(attached_at.0),
         started_unix: process::started_unix(plan.pid).ok(),

@@ -4,8 +4,8 @@
 use super::AttachOptions;
 use crate::cpython::ONE_WALK;
 use crate::identity::{
-    Rules, Spec, Trial, all_variables, attempt, is_near, likely_variables, live_contexts, nearest, settled,
-    variables_in_use,
+    Chooser, Fits, Naming, Rules, Spec, Trial, all_variables, attempt, is_near, likely_variables, live_contexts,
+    nearest, settled, variables_in_use,
 };
 use crate::source::error::AttachError;
 use crate::source::{Attachment, Proved};
@@ -15,16 +15,15 @@ const OFFERED: usize = 5;
 /// Tasks in whose contexts a spec is tried.
 const TRIED: usize = 2_000;
 
-/// The rules that the options ask for. A spec that leads nowhere is refused, if there is something that it might have
-/// meant; a program that is only starting, or holds its variables where nobody finds them, may still set it.
-pub(super) fn rules(attachment: &Attachment, options: &AttachOptions) -> Result<Rules, AttachError> {
-    let named = |specs: &[Spec]| specs.to_vec();
+/// What the options ask for. A spec that leads nowhere is refused, if there is something that it might have meant; a
+/// program that is only starting, or holds its variables where nobody finds them, may still set it. Where nothing is
+/// asked for: the presets that fit.
+pub(super) fn naming(attachment: &Attachment, options: &AttachOptions) -> Result<Naming, AttachError> {
     let mut asked = [
-        ("--session-from", named(&options.session_from)),
-        ("--agent-from", named(&options.agent_from)),
-        ("--tenant-from", named(&options.tenant_from)),
+        ("--session-from", options.session_from.clone()),
+        ("--agent-from", options.agent_from.clone()),
+        ("--tenant-from", options.tenant_from.clone()),
     ];
-    let name = Rules::name_of(&options.session_from);
     let Attachment {
         heap, lists, proved, ..
     } = attachment;
@@ -35,11 +34,33 @@ pub(super) fn rules(attachment: &Attachment, options: &AttachOptions) -> Result<
         heap.grant(16 * ONE_WALK);
         settle(attachment, lists, &mut asked)?;
     }
-    let [session, agent, tenant] = &asked;
-    let mut rules = Rules::chosen(&session.1, &agent.1, &tenant.1);
-    // As it was typed: quotes that say how it was read would surprise.
-    rules.name = name.unwrap_or(rules.name);
-    Ok(rules)
+    let [(_, session), (_, agent), (_, tenant)] = asked;
+    let naming = Naming {
+        // As it was typed: quotes that say how it was read would surprise.
+        name: Rules::name_of(&options.session_from),
+        session,
+        agent,
+        tenant,
+        ..Naming::default()
+    };
+    if naming.follows_presets() {
+        naming.add(fitting(attachment));
+    }
+    Ok(naming)
+}
+
+/// The presets that fit now, so that the first sample already goes by them. What cannot be read fits none; the walker
+/// looks on.
+fn fitting(attachment: &Attachment) -> Fits {
+    let Attachment { plan, heap, lists, .. } = attachment;
+    heap.grant(16 * ONE_WALK);
+    let mut chooser = Chooser::default();
+    let imported = chooser.look_at_imports(heap, &plan.runtime).unwrap_or_default();
+    let Some(lists) = lists else { return imported };
+    let threads = heap.thread_states(&plan.runtime).unwrap_or_default();
+    let tasks = lists.walk(heap, &plan.runtime, &threads).unwrap_or_default();
+    let contexts = live_contexts(heap, &tasks.pending, TRIED);
+    imported.and(chooser.look(heap, contexts.into_iter()).unwrap_or_default())
 }
 
 /// Reads the names in the way that the worker's variables allow, and tries where the specs lead.

@@ -12,7 +12,7 @@ use super::owners::{ContextWords, Owners};
 use super::threads::{QUIET_TICKS, Thread, Threads};
 use crate::asyncio::{DEQUE_HEAD, ReadyWords, StepWords, asyncio_tasks_module};
 use crate::cpython::{CONTEXT_HEAD, CONTEXT_WORDS, GIL_EXTENT, GIL_WORDS, GilWords, Heap, ONE_WALK, word_at};
-use crate::identity::{ProofSlots, Rules};
+use crate::identity::{Fits, Naming, ProofSlots};
 use crate::memory::{Fault, LiveMemory, Scatter};
 use crate::model::{Addr, Batch, Gil, Labels, LoopKind, Nanos, Owner, Sample, SessionKey, State, ThreadIndex, Tick};
 use crate::process::{Doing, ThreadClock};
@@ -34,6 +34,9 @@ const STOPPED_AFTER: u32 = 20;
 pub struct TickReader {
     plan: Plan,
     heap: Heap,
+    naming: Naming,
+    /// The presets by which `owners` goes.
+    fits: Fits,
     owners: Owners,
     threads: Threads,
     first: Scatter,
@@ -84,13 +87,16 @@ impl Said {
 }
 
 impl TickReader {
-    pub fn open(plan: Plan, rules: Rules) -> io::Result<TickReader> {
+    pub fn open(plan: Plan, naming: Naming) -> io::Result<TickReader> {
+        let fits = naming.fits();
         let memory = LiveMemory::open(plan.pid)?;
         let heap = Heap::new(Box::new(memory), plan.offsets.clone(), plan.version);
         Ok(TickReader {
             plan,
             heap,
-            owners: Owners::new(rules),
+            owners: Owners::new(naming.rules(fits)),
+            naming,
+            fits,
             threads: Threads::new(),
             first: Scatter::new(),
             second: Scatter::new(),
@@ -105,6 +111,11 @@ impl TickReader {
     /// Looks which threads there are and which run a loop; says in `batch` what changed. To be called some ten times a
     /// second; between that, a tick that sees another newest thread asks for it.
     pub fn survey(&mut self, batch: &mut Batch) -> Result<(), Fault> {
+        let fits = self.naming.fits();
+        if fits != self.fits {
+            self.fits = fits;
+            self.owners = Owners::new(self.naming.rules(fits));
+        }
         if self.owners.lacks_asyncio() {
             self.heap.grant(ONE_WALK);
             let found = asyncio_tasks_module(&self.heap, &self.plan.runtime);

@@ -6,7 +6,7 @@ use super::error::AttachError;
 use super::threads::thread_index;
 use crate::asyncio::{DEQUE_HEAD, EventLoop, ReadyWords, Task, TaskLists, Tasks, describe, running_loop_address};
 use crate::cpython::{CONTEXT_HEAD, Heap, ONE_WALK, Refused, ThreadState};
-use crate::identity::{Carrier, Pool, PoolLook, Resolved, Resolver, Rules};
+use crate::identity::{Carrier, Chooser, Fits, Naming, Pool, PoolLook, Resolved, Resolver};
 use crate::memory::{Fault, LiveMemory, Scatter};
 use crate::model::{Addr, Census, LoopFacts, Nanos, Pid, SessionFacts, SessionKey};
 use crate::process::{self, Host};
@@ -24,6 +24,10 @@ pub struct Walker {
     heap: Heap,
     proved: Proved,
     lists: Option<TaskLists>,
+    naming: Naming,
+    chooser: Chooser,
+    /// The presets by which the resolver goes.
+    fits: Fits,
     resolver: Resolver,
     /// What the variables (`ctx_vars`) of live contexts name; where the rules need a task, what tasks name.
     known: HashMap<Addr, Resolved>,
@@ -56,7 +60,8 @@ impl From<Fault> for Broken {
 }
 
 impl Walker {
-    pub fn open(plan: Plan, proved: Proved, lists: Option<TaskLists>, rules: Rules) -> io::Result<Walker> {
+    pub fn open(plan: Plan, proved: Proved, lists: Option<TaskLists>, naming: Naming) -> io::Result<Walker> {
+        let fits = naming.fits();
         let memory = LiveMemory::open(plan.pid)?;
         let heap = Heap::new(Box::new(memory), plan.offsets.clone(), plan.version);
         Ok(Walker {
@@ -64,7 +69,10 @@ impl Walker {
             heap,
             proved,
             lists,
-            resolver: Resolver::new(rules),
+            resolver: Resolver::new(naming.rules(fits)),
+            naming,
+            chooser: Chooser::default(),
+            fits,
             known: HashMap::new(),
             loops: HashMap::new(),
             pool: Pool::default(),
@@ -89,6 +97,7 @@ impl Walker {
         self.walks += 1;
         if self.walks.is_multiple_of(FORGET_AFTER) {
             self.resolver.forget_addresses();
+            self.chooser.forget();
             self.known.clear();
             self.loops.clear();
         }
@@ -99,7 +108,7 @@ impl Walker {
             sessions: Vec::new(),
             loops: Vec::new(),
             tasks: 0,
-            sessions_named: false,
+            session_from: None,
             asyncio_imported: self.proved != Proved::WithoutAsyncio,
             pool: None,
             rss_bytes: process::rss_bytes(self.plan.pid).ok().flatten(),
@@ -121,7 +130,11 @@ impl Walker {
             None => Tasks::default(),
         };
         census.unreadable += tasks.unreadable;
-        let (by_session, unreadable) = self.sessions_of(&tasks.pending)?;
+        let vars = self.vars_of(&tasks.pending)?;
+        if self.naming.follows_presets() {
+            self.choose(&tasks.pending, &vars)?;
+        }
+        let (by_session, unreadable) = self.sessions_of(&tasks.pending, vars)?;
         census.unreadable += unreadable;
         self.note_failures(&tasks.failed, &by_session);
         census.tasks = tasks.pending.len() as u32;
@@ -140,10 +153,42 @@ impl Walker {
         census.unreadable += pool.as_ref().map_or(0, |p| p.unreadable);
         census.sessions = self.session_facts(by_session, pool.as_ref());
         self.named |= pool.is_some() || self.resolver.knows_session_variable();
-        census.sessions_named = self.named;
+        let name = self.named.then(|| self.naming.rules(self.fits).name);
+        census.session_from = name.map(|name| match self.resolver.has_disagreed() {
+            true => format!("? {name}"),
+            false => name,
+        });
         census.pool = pool.map(|pool| pool.facts);
         census.took = now() - at;
         Ok(census)
+    }
+
+    /// Looks whether other presets fit, now that there are other tasks; if one of a smaller rank does, everything is
+    /// found anew.
+    fn choose(&mut self, tasks: &[Task], vars: &[Option<Addr>]) -> Result<(), Fault> {
+        let mut fits = self.naming.fits();
+        if self.walks % FORGET_AFTER == 1 {
+            fits = fits.and(
+                self.chooser
+                    .look_at_imports(&self.heap, &self.plan.runtime)
+                    .unwrap_or_default(),
+            );
+        }
+        let contexts = tasks
+            .iter()
+            .zip(vars)
+            .filter_map(|(task, vars)| Some(((*vars)?, *task)));
+        fits = fits.and(self.chooser.look(&self.heap, contexts)?);
+        self.naming.add(fits);
+        if fits != self.fits {
+            self.fits = fits;
+            self.resolver = Resolver::new(self.naming.rules(fits));
+            self.known.clear();
+            self.started.clear();
+            self.live.clear();
+            self.errored.clear();
+        }
+        Ok(())
     }
 
     /// Tasks by session, and what could not be read.
@@ -151,12 +196,16 @@ impl Walker {
     /// The tasks of a session mostly share one set of variables, so it is the sets that are known from walk to walk. All
     /// are checked in one go; those that are new, or do not hold any more, are looked up, and then checked in a second go
     /// together with the tasks that carry them, because a task that ended meanwhile may have left its memory to another.
-    fn sessions_of(&mut self, tasks: &[Task]) -> Result<(HashMap<SessionKey, u32>, u32), Fault> {
+    fn sessions_of(
+        &mut self,
+        tasks: &[Task],
+        vars: Vec<Option<Addr>>,
+    ) -> Result<(HashMap<SessionKey, u32>, u32), Fault> {
         let mut unreadable = 0;
         let by_task = self.resolver.needs_task();
         // By what is remembered, the tasks and their variables.
         let mut carriers: HashMap<Addr, (Addr, Vec<&Task>)> = HashMap::new();
-        for (task, vars) in tasks.iter().zip(self.vars_of(tasks)?) {
+        for (task, vars) in tasks.iter().zip(vars) {
             let Some(vars) = vars else {
                 unreadable += 1;
                 continue;
