@@ -69,9 +69,9 @@ impl Layout {
 }
 
 /// The name that the program gave to the task. None: it gave none, and asyncio numbers it.
-pub fn task_name(heap: &Heap, task: &Task, links: &mut Links) -> Result<Option<Addr>, Fault> {
+pub fn given_name(heap: &Heap, task: &Task, links: &mut Links) -> Result<Option<Addr>, Fault> {
     let name = match task.is_native {
-        // `task_name` stands before `task_context` in all versions (Modules/_asynciomodule.c: TaskObj).
+        // `given_name` stands before `task_context` in all versions (Modules/_asynciomodule.c: TaskObj).
         true => heap.pointer_by(task.address, heap.offsets.task_context.wrapping_sub(8), links)?,
         false => heap.attribute_by(task.address, "_name", links)?.unwrap_or(Addr::NULL),
     };
@@ -88,7 +88,7 @@ pub fn task_name(heap: &Heap, task: &Task, links: &mut Links) -> Result<Option<A
 /// What to call a task that nobody waits for: the name that the program gave it, or asyncio's number and the coroutine
 /// that it runs, `Task-17 Server.serve`.
 pub fn root_name(heap: &Heap, task: &Task, links: &mut Links) -> Result<Option<String>, Fault> {
-    if let Some(name) = task_name(heap, task, links)? {
+    if let Some(name) = given_name(heap, task, links)? {
         return heap.str_by(name, links).map(Some);
     }
     let (name, coroutine) = match task.is_native {

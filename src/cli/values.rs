@@ -40,6 +40,17 @@ pub const SLOW_WINDOW: Times = Times {
     most: Duration::from_secs(3600),
 };
 
+/// Below, no batch of samples has come; above, it is a service and no look.
+pub const FOR: Times = Times {
+    least: Duration::from_millis(100),
+    most: Duration::from_secs(168 * 3600),
+};
+
+pub const FAIL_ON: Times = Times {
+    least: Duration::from_millis(1),
+    most: Duration::from_secs(3600),
+};
+
 impl Rates {
     pub fn parse(&self, text: &str) -> Result<f64, String> {
         let (least, most) = (self.least, self.most);
@@ -81,6 +92,14 @@ pub fn spec(text: &str) -> Result<Spec, String> {
         let (before, after) = (printable(before), printable(after));
         format!("{what}\n  {before}{after}\n  {}^", " ".repeat(width(&before)))
     })
+}
+
+/// The beginning of a file's name as code objects have it. All names begin with nothing.
+pub fn prefix(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("the beginning of a file's name is needed, like /srv/app/".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// `500ms`, `1s`, `1.5s`, `2m`, `1h`: a number and its unit.
@@ -188,5 +207,11 @@ mod tests {
         }
         let refusal = spec("a\u{1b}[2J").expect_err("a control character");
         assert!(!refusal.contains('\u{1b}'), "{refusal:?}");
+    }
+
+    #[test]
+    fn a_place_is_any_path() {
+        assert_eq!(prefix("/srv/app"), Ok("/srv/app".to_owned()));
+        assert!(prefix(" ").is_err_and(|refusal| refusal.contains("/srv/app/")));
     }
 }

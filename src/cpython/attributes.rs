@@ -14,16 +14,26 @@ const MOST_BASES: usize = 64;
 impl Heap {
     /// The value stored for `name` in the instance; None where there is none.
     pub fn attribute(&self, object: Addr, name: &str) -> Result<Option<Addr>, Fault> {
-        self.attribute_by(object, name, &mut Links::new())
+        let ty = self.type_of(object)?;
+        if let Some(value) = self.in_instance_dict(object, ty, name)? {
+            return Ok(Some(value));
+        }
+        self.in_slots(object, ty, name)
     }
 
     /// As `attribute`; `links` gets what proves it, and where there is none, what would change if it came.
     pub fn attribute_by(&self, object: Addr, name: &str, links: &mut Links) -> Result<Option<Addr>, Fault> {
         let ty = self.type_of(object)?;
-        if let Some(value) = self.in_instance_dict(object, ty, name, links)? {
+        if let Some(value) = self.in_instance_dict_by(object, ty, name, links)? {
             return Ok(Some(value));
         }
-        self.in_slots(object, ty, name, links)
+        match self.slot_offset(ty, name)? {
+            Some(offset) => {
+                let value = self.pointer_by(object, offset, links)?;
+                Ok((!value.is_null()).then_some(value))
+            }
+            None => Ok(None),
+        }
     }
 
     /// The attributes `names` must all be there, for callers that have no use for a part.
@@ -38,9 +48,117 @@ impl Heap {
         Ok(Some(at))
     }
 
-    fn in_instance_dict(&self, object: Addr, ty: Addr, name: &str, links: &mut Links) -> Result<Option<Addr>, Fault> {
+    /// The values stored for each of `names` in the instance: one look at its dictionary does for all.
+    pub fn attributes<const N: usize>(&self, object: Addr, names: [&str; N]) -> Result<[Option<Addr>; N], Fault> {
+        let ty = self.type_of(object)?;
+        let items = self.instance_items(object, ty)?;
+        let keys: Vec<Addr> = items.iter().map(|&(key, _)| key).collect();
+        let mut values = [None; N];
+        for (value, found) in values.iter_mut().zip(self.find_keys(&keys, &names)?) {
+            *value = found.and_then(|slot| items.get(slot)).map(|&(_, value)| value);
+        }
+        for (value, name) in values.iter_mut().zip(names).filter(|(value, _)| value.is_none()) {
+            *value = self.in_slots(object, ty, name)?;
+        }
+        Ok(values)
+    }
+
+    fn in_instance_dict(&self, object: Addr, ty: Addr, name: &str) -> Result<Option<Addr>, Fault> {
+        let items = self.instance_items(object, ty)?;
+        let keys: Vec<Addr> = items.iter().map(|&(key, _)| key).collect();
+        Ok(self.find_key(&keys, name)?.map(|i| items[i].1))
+    }
+
+    /// Names and values of an instance's dictionary, or of what it has in its place.
+    fn instance_items(&self, object: Addr, ty: Addr) -> Result<Vec<(Addr, Addr)>, Fault> {
+        let o = &self.offsets;
+        let none = || Ok(Vec::new());
+        let flags = self.word(ty, o.type_flags)?;
+        if self.version.at_least(3, 11) && flags & MANAGED_DICT != 0 {
+            // Objects/object_layout.md: the dict, or in its place the values, stand before the object's own head.
+            let pre = Addr(object.0.wrapping_sub(32));
+            let (values, dict) = (self.pointer(pre, 0)?, self.pointer(pre, 8)?);
+            return match self.version.minor {
+                11 if !values.is_null() => self.split_items(ty, values),
+                12 if dict.0 & 1 == 1 => self.split_items(ty, dict.offset(1)),
+                11 | 12 if dict.is_null() => none(),
+                _ if !dict.is_null() => self.dict_items(dict),
+                _ if flags & INLINE_VALUES != 0 => {
+                    let values = object.offset(self.word(ty, o.type_basicsize)?);
+                    // PyDictValues: capacity, size, embedded, valid
+                    if self.byte(values, 3)? == 0 {
+                        none()
+                    } else {
+                        self.split_items(ty, values)
+                    }
+                }
+                _ => none(),
+            };
+        }
+        let offset = self.word(ty, o.type_dictoffset)? as i64;
+        if !(1..=4096).contains(&offset) {
+            return none();
+        }
+        match self.pointer(object, offset as u64)? {
+            Addr::NULL => none(),
+            dict => self.dict_items(dict),
+        }
+    }
+
+    fn split_items(&self, ty: Addr, values: Addr) -> Result<Vec<(Addr, Addr)>, Fault> {
+        let keys = self.object(ty, self.offsets.heap_type_cached_keys)?;
+        self.keys_and_values(keys, values)
+    }
+
+    fn in_slots(&self, object: Addr, ty: Addr, name: &str) -> Result<Option<Addr>, Fault> {
+        let Some(offset) = self.slot_offset(ty, name)? else {
+            return Ok(None);
+        };
+        let value = self.pointer(object, offset)?;
+        Ok((!value.is_null()).then_some(value))
+    }
+
+    /// Where instances of a class keep the attribute `name` of its `__slots__`, or of a base's; None: it is no slot.
+    pub fn slot_offset(&self, class: Addr, name: &str) -> Result<Option<u64>, Fault> {
+        let o = &self.offsets;
+        let mut class = class;
+        for _ in 0..MOST_BASES {
+            // From 3.12 on, static types keep their dict elsewhere; slots are made by classes of Python code.
+            let dict = self.pointer(class, o.type_dict)?;
+            if !dict.is_null()
+                && let Some(descriptor) = self.dict_get(dict, name)?
+            {
+                if !self.is_a(descriptor, "member_descriptor")? {
+                    return Ok(None);
+                }
+                let member = self.object(descriptor, o.member_descriptor_member)?;
+                let offset = self.word(member, o.member_offset)?;
+                if !(16..1 << 20).contains(&offset) {
+                    return Err(Fault::Implausible("slot offset"));
+                }
+                return Ok(Some(offset));
+            }
+            class = self.pointer(class, o.type_base)?;
+            if class.is_null() {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    fn in_instance_dict_by(
+        &self,
+        object: Addr,
+        ty: Addr,
+        name: &str,
+        links: &mut Links,
+    ) -> Result<Option<Addr>, Fault> {
         let o = &self.offsets;
         let flags = self.word(ty, o.type_flags)?;
+        let split = |values, links: &mut Links| {
+            let keys = self.object(ty, o.heap_type_cached_keys)?;
+            self.split_item_by(keys, values, Key::Name(name), links)
+        };
         if self.version.at_least(3, 11) && flags & MANAGED_DICT != 0 {
             // Objects/object_layout.md: the dict, or in its place the values, stand before the object's own head.
             let pre = Addr(object.0.wrapping_sub(32));
@@ -50,8 +168,8 @@ impl Heap {
             }
             link(links, pre.offset(8), dict.0);
             return match self.version.minor {
-                11 if !values.is_null() => self.in_values(ty, values, name, links),
-                12 if dict.0 & 1 == 1 => self.in_values(ty, dict.offset(1), name, links),
+                11 if !values.is_null() => split(values, links),
+                12 if dict.0 & 1 == 1 => split(dict.offset(1), links),
                 11 | 12 if dict.is_null() => Ok(None),
                 _ if !dict.is_null() => self.dict_item_by(dict, Key::Name(name), links),
                 _ if flags & INLINE_VALUES != 0 => {
@@ -61,7 +179,7 @@ impl Heap {
                     links.push((values.offset(3), vec![valid]));
                     match valid {
                         0 => Ok(None),
-                        _ => self.in_values(ty, values, name, links),
+                        _ => split(values, links),
                     }
                 }
                 _ => Ok(None),
@@ -77,60 +195,17 @@ impl Heap {
         }
     }
 
-    fn in_values(&self, ty: Addr, values: Addr, name: &str, links: &mut Links) -> Result<Option<Addr>, Fault> {
-        let keys = self.object(ty, self.offsets.heap_type_cached_keys)?;
-        self.split_item_by(keys, values, Key::Name(name), links)
-    }
-
-    fn in_slots(&self, object: Addr, ty: Addr, name: &str, links: &mut Links) -> Result<Option<Addr>, Fault> {
-        let o = &self.offsets;
-        let mut class = ty;
-        for _ in 0..MOST_BASES {
-            // From 3.12 on, static types keep their dict elsewhere; slots are made by classes of Python code.
-            let dict = self.pointer(class, o.type_dict)?;
-            if !dict.is_null()
-                && let Some(descriptor) = self.dict_get(dict, name)?
-            {
-                if !self.is_a(descriptor, "member_descriptor")? {
-                    return Ok(None);
-                }
-                let member = self.object(descriptor, o.member_descriptor_member)?;
-                let offset = self.word(member, o.member_offset)?;
-                if !(16..1 << 20).contains(&offset) {
-                    return Err(Fault::Implausible("slot offset"));
-                }
-                let value = self.pointer_by(object, offset, links)?;
-                return Ok((!value.is_null()).then_some(value));
-            }
-            class = self.pointer(class, o.type_base)?;
-            if class.is_null() {
-                break;
-            }
-        }
-        Ok(None)
-    }
-
     /// The names under which the instance stores something, `most` at most: what a misspelt name may have meant.
     pub fn attribute_names(&self, object: Addr, most: usize) -> Result<Vec<String>, Fault> {
-        let o = &self.offsets;
         let ty = self.type_of(object)?;
-        let flags = self.word(ty, o.type_flags)?;
-        let mut keys: Vec<Addr> = Vec::new();
-        if self.version.at_least(3, 11) && flags & MANAGED_DICT != 0 {
-            keys = self.dict_entry_keys(self.object(ty, o.heap_type_cached_keys)?)?;
-            let dict = self.pointer(Addr(object.0.wrapping_sub(32)), 8)?;
-            if !dict.is_null() && dict.0 & 1 == 0 {
-                keys.extend(self.dict_items(dict)?.into_iter().map(|(key, _)| key));
-            }
-        } else if let offset @ 1..=4096 = self.word(ty, o.type_dictoffset)?
-            && let dict = self.pointer(object, offset)?
-            && !dict.is_null()
-        {
-            keys = self.dict_items(dict)?.into_iter().map(|(key, _)| key).collect();
-        }
+        let mut keys: Vec<Addr> = self
+            .instance_items(object, ty)?
+            .into_iter()
+            .map(|(key, _)| key)
+            .collect();
         let mut class = ty;
         for _ in 0..MOST_BASES {
-            let dict = self.pointer(class, o.type_dict)?;
+            let dict = self.pointer(class, self.offsets.type_dict)?;
             let items = if dict.is_null() {
                 Vec::new()
             } else {
@@ -138,7 +213,7 @@ impl Heap {
             };
             let is_slot = |&(_, value): &(Addr, Addr)| self.is_a(value, "member_descriptor") == Ok(true);
             keys.extend(items.into_iter().filter(is_slot).map(|(key, _)| key));
-            class = self.pointer(class, o.type_base)?;
+            class = self.pointer(class, self.offsets.type_base)?;
             if class.is_null() {
                 break;
             }
@@ -150,7 +225,7 @@ impl Heap {
             .collect();
         names.sort();
         names.dedup();
-        // Slots, and keys that the type keeps for others of its instances.
+        // A slot may not be set.
         names.retain(|name| matches!(self.attribute(object, name), Ok(Some(_))));
         Ok(names)
     }

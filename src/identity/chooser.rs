@@ -2,7 +2,7 @@
 //! Knows nothing of threads: two of them come to the same rules because they share one word, the presets that fit.
 
 use super::presets::{PRESETS, Preset};
-use super::resolver::{Carrier, Resolver};
+use super::resolver::{Resolver, Subject};
 use super::rules::Rules;
 use super::spec::{Reading, Source, Spec};
 use crate::asyncio::Task;
@@ -153,7 +153,7 @@ fn root_task() -> Spec {
 pub struct Chooser {
     /// For each preset that is not known to fit: what resolves by it alone, and the variables that it begins with.
     open: Vec<Open>,
-    /// Sets of variables (and tasks) that were looked at.
+    /// Contexts that were looked at.
     seen: HashSet<Addr>,
     /// Names of the variables that were met.
     names: HashMap<Addr, String>,
@@ -212,26 +212,25 @@ impl Chooser {
         Ok(fits)
     }
 
-    /// Which presets give a text in one of the contexts that were not looked at before.
-    pub fn look(&mut self, heap: &Heap, contexts: impl Iterator<Item = (Addr, Task)>) -> Result<Fits, Fault> {
+    /// Which presets give a text for one of the tasks that were not looked at before.
+    pub fn look(&mut self, heap: &Heap, tasks: &[Task]) -> Result<Fits, Fault> {
         if self.seen.len() > MOST_SEEN {
             self.forget();
         }
         let by_task = self.open.iter().any(|open| open.needs_task && open.imported);
+        let new: Vec<&Task> = tasks.iter().filter(|task| !self.seen.contains(&task.context)).collect();
         let mut fits = Fits::default();
-        let mut looked_at = 0;
-        for (vars, task) in contexts {
-            let new = self.seen.insert(vars) || (by_task && self.seen.insert(task.address));
-            if !new {
+        let mut sets = HashSet::new();
+        for task in new.into_iter().take(MOST_LOOKED_AT) {
+            self.seen.insert(task.context);
+            let Ok(context) = heap.context(task.context) else {
+                continue;
+            };
+            // Tasks of one session share their variables.
+            if !sets.insert(context.vars) && !by_task {
                 continue;
             }
-            looked_at += 1;
-            if looked_at > MOST_LOOKED_AT {
-                self.seen.remove(&vars);
-                self.seen.remove(&task.address);
-                break;
-            }
-            match self.look_into(heap, vars, &task) {
+            match self.look_into(heap, context.vars, task) {
                 Ok(found) => {
                     fits = fits.and(found);
                     self.close(found);
@@ -264,12 +263,12 @@ impl Chooser {
             if !may {
                 continue;
             }
-            let carrier = Carrier {
+            let subject = Subject {
                 vars,
                 context: task.context,
                 tasks: std::slice::from_ref(task),
             };
-            match open.resolver.resolve_carrier(heap, carrier) {
+            match open.resolver.resolve_subject(heap, subject) {
                 Ok(resolved) if resolved.session.is_some() => fits = fits.with(open.preset),
                 Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
                 _ => {}

@@ -15,7 +15,7 @@ pub use chooser::{Chooser, Fits, Naming};
 pub use follow::{Found, follow};
 pub use openrtc::{Pool, PoolLook, PoolSession};
 pub use presets::{PRESETS, Preset};
-pub use resolver::{Carrier, Proof, ProofSlots, Resolved, Resolver};
+pub use resolver::{Proof, ProofSlots, Resolved, Resolver, Subject};
 pub use rules::Rules;
 pub use spec::{Filter, Reading, Source, Spec, SpecError, Step};
 pub use trial::{Trial, attempt, is_near, live_contexts, nearest, settled};

@@ -5,7 +5,7 @@ use super::follow::{Found, filtered, follow, text};
 use super::rules::Rules;
 use super::spec::{Reading, Source, Spec};
 use super::variables::Variable;
-use crate::asyncio::{Task, coroutine_local, is_of_context, root_name, task_name, waiting_chain};
+use crate::asyncio::{Task, coroutine_local, given_name, is_of_context, root_name, waiting_chain};
 use crate::cpython::{Heap, Links};
 use crate::memory::{Fault, Scatter};
 use crate::model::{Addr, Labels, SessionKey};
@@ -40,7 +40,7 @@ pub struct Proof {
 
 /// What there is to find a session by.
 #[derive(Clone, Copy, Debug)]
-pub struct Carrier<'t> {
+pub struct Subject<'t> {
     /// The variables of a context (`ctx_vars`, a HAMT).
     pub vars: Addr,
     /// The context itself, and tasks of which one may be its own. Asked for only where the rules need a task.
@@ -189,9 +189,9 @@ impl Resolver {
 
     /// What the variables (`ctx_vars`, a HAMT) name.
     pub fn resolve(&mut self, heap: &Heap, vars: Addr) -> Result<Resolved, Fault> {
-        self.resolve_carrier(
+        self.resolve_subject(
             heap,
-            Carrier {
+            Subject {
                 vars,
                 context: Addr::NULL,
                 tasks: &[],
@@ -200,21 +200,21 @@ impl Resolver {
     }
 
     /// What the context's variables name, or its task.
-    pub fn resolve_carrier(&mut self, heap: &Heap, carrier: Carrier<'_>) -> Result<Resolved, Fault> {
-        let vars = carrier.vars;
+    pub fn resolve_subject(&mut self, heap: &Heap, subject: Subject<'_>) -> Result<Resolved, Fault> {
+        let vars = subject.vars;
         // Before the first look, not after it: a rule whose variable is not known yet may come before one that fits.
         if self.wanted.values().any(Vec::is_empty) {
             self.learn(heap, vars)?;
         }
         let mut search = Search::default();
-        let Some(found) = self.session_id(heap, carrier, &mut search)? else {
+        let Some(found) = self.session_id(heap, subject, &mut search)? else {
             return Ok(Resolved {
                 session: None,
                 proof: search.proof(heap, vars)?,
             });
         };
         let key = SessionKey::of(&found);
-        self.name(heap, carrier, key, found)?;
+        self.name(heap, subject, key, found)?;
         Ok(Resolved {
             session: Some(key),
             proof: search.proof(heap, vars)?,
@@ -232,10 +232,10 @@ impl Resolver {
     }
 
     /// The session's id. Where rules of the same right differ: all that they say, behind a `?`.
-    fn session_id(&mut self, heap: &Heap, carrier: Carrier<'_>, search: &mut Search) -> Result<Option<String>, Fault> {
+    fn session_id(&mut self, heap: &Heap, subject: Subject<'_>, search: &mut Search) -> Result<Option<String>, Fault> {
         let mut found: Vec<String> = Vec::new();
         for rules in std::iter::once(&self.session).chain(&self.rivals) {
-            if let Some(text) = self.first(heap, carrier, rules, search)?
+            if let Some(text) = self.first(heap, subject, rules, search)?
                 && !found.contains(&text)
             {
                 found.push(text);
@@ -254,15 +254,15 @@ impl Resolver {
     fn first(
         &self,
         heap: &Heap,
-        carrier: Carrier<'_>,
+        subject: Subject<'_>,
         rules: &[Rule],
         search: &mut Search,
     ) -> Result<Option<String>, Fault> {
         for rule in rules {
             let found = match &rule.spec.source {
-                Source::Variable(_) | Source::Quoted(_) => self.by_variable(heap, carrier.vars, rule, search)?,
+                Source::Variable(_) | Source::Quoted(_) => self.by_variable(heap, subject.vars, rule, search)?,
                 Source::TaskName | Source::RootTask | Source::Local { .. } => {
-                    by_task(heap, carrier, &rule.spec, search)?
+                    by_task(heap, subject, &rule.spec, search)?
                 }
             };
             if let Found::Text(text) = found {
@@ -329,12 +329,12 @@ impl Resolver {
         Ok(new)
     }
 
-    fn name(&mut self, heap: &Heap, carrier: Carrier<'_>, key: SessionKey, session_id: String) -> Result<(), Fault> {
+    fn name(&mut self, heap: &Heap, subject: Subject<'_>, key: SessionKey, session_id: String) -> Result<(), Fault> {
         let complete = |labels: &Labels| labels.agent.is_some() && labels.tenant.is_some();
         if self.labels.get(&key).is_some_and(|labels| complete(labels)) {
             return Ok(());
         }
-        let label = |rules| self.first(heap, carrier, rules, &mut Search::default());
+        let label = |rules| self.first(heap, subject, rules, &mut Search::default());
         let (agent, tenant) = (label(&self.agent)?, label(&self.tenant)?);
         let known = self.labels.get(&key);
         // A task that carries fewer names than another of the same session does not take them away.
@@ -382,10 +382,10 @@ impl Search {
     }
 }
 
-fn by_task(heap: &Heap, carrier: Carrier<'_>, spec: &Spec, search: &mut Search) -> Result<Found, Fault> {
-    for task in carrier.tasks {
+fn by_task(heap: &Heap, subject: Subject<'_>, spec: &Spec, search: &mut Search) -> Result<Found, Fault> {
+    for task in subject.tasks {
         let mut links = Links::new();
-        if !is_of_context(heap, task, carrier.context, &mut links)? {
+        if !is_of_context(heap, task, subject.context, &mut links)? {
             continue;
         }
         search.links.append(&mut links);
@@ -419,7 +419,7 @@ fn of_task(heap: &Heap, task: &Task, spec: &Spec, search: &mut Search) -> Result
                 Ok(Found::Nothing)
             }
         },
-        _ => match task_name(heap, task, links)? {
+        _ => match given_name(heap, task, links)? {
             Some(name) => text(heap, name, &spec.filters, links),
             None => Ok(Found::Nothing),
         },

@@ -2,7 +2,7 @@
 //! may mean, where its path ends, and which names are near. Knows nothing of options and exit codes.
 
 use super::follow::{Found, follow};
-use super::resolver::{Carrier, Resolver};
+use super::resolver::{Resolver, Subject};
 use super::rules::Rules;
 use super::spec::{Reading, Source, Spec, Step};
 use super::variables::Variable;
@@ -106,12 +106,12 @@ pub fn attempt(heap: &Heap, spec: &Spec, contexts: &[(Addr, Task)]) -> Result<Tr
 fn attempt_by_task(heap: &Heap, spec: &Spec, contexts: &[(Addr, Task)]) -> Result<Trial, Fault> {
     let mut resolver = Resolver::new(Rules::of_specs(vec![spec.clone()]));
     for (vars, task) in contexts {
-        let carrier = Carrier {
+        let subject = Subject {
             vars: *vars,
             context: task.context,
             tasks: std::slice::from_ref(task),
         };
-        match resolver.resolve_carrier(heap, carrier) {
+        match resolver.resolve_subject(heap, subject) {
             Ok(resolved) if resolved.session.is_some() => return Ok(Trial::Fits),
             Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
             _ => {}

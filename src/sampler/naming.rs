@@ -59,8 +59,7 @@ fn fitting(attachment: &Attachment) -> Fits {
     let Some(lists) = lists else { return imported };
     let threads = heap.thread_states(&plan.runtime).unwrap_or_default();
     let tasks = lists.walk(heap, &plan.runtime, &threads).unwrap_or_default();
-    let contexts = live_contexts(heap, &tasks.pending, TRIED);
-    imported.and(chooser.look(heap, contexts.into_iter()).unwrap_or_default())
+    imported.and(chooser.look(heap, &tasks.pending).unwrap_or_default())
 }
 
 /// Reads the names in the way that the worker's variables allow, and tries where the specs lead.

@@ -1,9 +1,9 @@
 //! Whose a context is, proved: what was found out about contexts before, what the second read of a tick shows of it, and
 //! the look-up where that does not do. Knows nothing of threads but where their words are.
 
-use crate::asyncio::{Task, running_tasks, task_at};
-use crate::cpython::{CONTEXT_HEAD, CONTEXT_WORDS, Heap, word_at};
-use crate::identity::{Carrier, Proof, ProofSlots, Resolver, Rules};
+use crate::asyncio::{Task, asyncio_tasks_module, running_tasks, task_at};
+use crate::cpython::{CONTEXT_HEAD, CONTEXT_WORDS, Heap, ONE_WALK, Runtime, word_at};
+use crate::identity::{Fits, Naming, Proof, ProofSlots, Resolver, Subject};
 use crate::memory::{Fault, Scatter};
 use crate::model::{Addr, Labels, Owner, SessionKey};
 use std::collections::HashMap;
@@ -19,6 +19,9 @@ struct Known {
 
 /// What is known of contexts.
 pub(super) struct Owners {
+    naming: Naming,
+    /// The presets by which the resolver goes.
+    fits: Fits,
     resolver: Resolver,
     contexts: HashMap<Addr, Known>,
     context_type: Option<Addr>,
@@ -42,23 +45,29 @@ impl ContextWords {
 }
 
 impl Owners {
-    pub fn new(rules: Rules) -> Owners {
+    pub fn new(naming: Naming) -> Owners {
+        let fits = naming.fits();
         Owners {
-            resolver: Resolver::new(rules),
+            resolver: Resolver::new(naming.rules(fits)),
+            naming,
+            fits,
             contexts: HashMap::new(),
             context_type: None,
             asyncio_tasks: None,
         }
     }
 
-    /// Whose a context is, its task tells too, and where tasks are told of is not known yet.
-    pub fn lacks_asyncio(&self) -> bool {
-        self.asyncio_tasks.is_none() && self.resolver.needs_task()
-    }
-
-    /// The `__dict__` of `asyncio.tasks`.
-    pub fn found_asyncio(&mut self, module: Option<Addr>) {
-        self.asyncio_tasks = module;
+    /// Goes by other presets, if others fit by now, and finds where tasks are told of, if the rules need a task. To be
+    /// called some ten times a second.
+    pub fn survey(&mut self, heap: &Heap, runtime: &Runtime) {
+        let fits = self.naming.fits();
+        if fits != self.fits {
+            *self = Owners::new(self.naming.clone());
+        }
+        if self.asyncio_tasks.is_none() && self.resolver.needs_task() {
+            heap.grant(ONE_WALK);
+            self.asyncio_tasks = asyncio_tasks_module(heap, runtime).ok().flatten();
+        }
     }
 
     /// Sessions that were met since the last call, with their names.
@@ -100,12 +109,12 @@ impl Owners {
             false => Ok(Vec::new()),
         };
         let resolved = tasks.and_then(|tasks| {
-            let carrier = Carrier {
+            let subject = Subject {
                 vars,
                 context,
                 tasks: &tasks,
             };
-            self.resolver.resolve_carrier(heap, carrier)
+            self.resolver.resolve_subject(heap, subject)
         });
         let resolved = match resolved {
             Ok(resolved) => resolved,

@@ -1,0 +1,208 @@
+//! Whose each of many contexts is, all at once and proved: for the tasks of a walk, and for the handles that a loop has
+//! waiting. Knows nothing of tasks and handles but where they keep their context.
+//!
+//! The contexts of a session mostly share one set of variables, so it is the sets that are remembered from look to look.
+//! All are checked in one go; those that are new, or do not hold any more, are looked up, and then checked in a second
+//! go together with those that carry them, because what ended meanwhile may have left its memory to another.
+//!
+//! Where the rules need a task, it is contexts that are remembered in place of sets: nearly every task has its own.
+
+use crate::asyncio::Task;
+use crate::cpython::{CONTEXT_HEAD, Heap};
+use crate::identity::{Resolved, Resolver, Subject};
+use crate::memory::{Fault, Scatter};
+use crate::model::{Addr, Owner, SessionKey};
+use std::collections::{HashMap, HashSet};
+
+/// Sets of variables that are remembered.
+const MOST_SETS: usize = 200_000;
+
+/// Something that has a context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Carrier {
+    pub context: Addr,
+    /// Where the pointer to the context stands; None: in no fixed place (a task of Python code), so that it is not read
+    /// again.
+    pub link: Option<Addr>,
+    /// The task itself, where it is one.
+    pub task: Option<Task>,
+}
+
+/// What sets of variables (`ctx_vars`) name, or contexts.
+#[derive(Default)]
+pub(super) struct Whose {
+    known: HashMap<Addr, Resolved>,
+    /// The tasks of the last look over all of them, by their context: a handle's context may be a task's.
+    tasks: HashMap<Addr, Task>,
+}
+
+/// Carriers that share what is remembered.
+#[derive(Default)]
+struct Group {
+    vars: Addr,
+    carriers: Vec<usize>,
+}
+
+impl Whose {
+    /// Forgets everything, so that memory which was freed and used again is looked at anew; to be called now and then.
+    pub fn forget(&mut self) {
+        self.known.clear();
+        self.tasks.clear();
+    }
+
+    /// Whose each carrier's context is: a session, nobody, torn where it changed meanwhile, or unreadable. With `forget`,
+    /// sets that none of these carriers has are forgotten.
+    pub fn of(
+        &mut self,
+        heap: &Heap,
+        resolver: &mut Resolver,
+        carriers: &[Carrier],
+        forget: bool,
+    ) -> Result<Vec<Owner>, Fault> {
+        let mut owners = vec![Owner::Unreadable; carriers.len()];
+        let by_task = resolver.needs_task();
+        if by_task && forget {
+            let tasks = carriers
+                .iter()
+                .filter_map(|carrier| Some((carrier.context, carrier.task?)));
+            self.tasks = tasks.collect();
+        }
+        let mut groups: HashMap<Addr, Group> = HashMap::new();
+        for (index, vars) in vars_of(heap, carriers)?.into_iter().enumerate() {
+            let (Some(vars), Some(carrier)) = (vars, carriers.get(index)) else {
+                continue;
+            };
+            let group = groups.entry(if by_task { carrier.context } else { vars }).or_default();
+            group.vars = vars;
+            group.carriers.push(index);
+        }
+        if forget || self.known.len() > MOST_SETS {
+            self.known.retain(|key, _| groups.contains_key(key));
+        }
+        self.known.retain(|key, known| {
+            let group = groups.get(key);
+            group.is_none_or(|group| !known.proof.is_for_once() && group.vars == known.proof.vars)
+        });
+        let asked = self.known.iter().filter(|(key, _)| groups.contains_key(key));
+        let asked: Vec<(Addr, &Resolved)> = asked.map(|(&key, resolved)| (key, resolved)).collect();
+        let holding = check(heap, asked.into_iter())?;
+        self.known
+            .retain(|key, _| holding.contains(key) || !groups.contains_key(key));
+
+        let mut fresh: Vec<(Addr, Resolved)> = Vec::new();
+        for (&key, group) in groups.iter().filter(|(key, _)| !self.known.contains_key(key)) {
+            let task = if by_task { self.tasks.get(&key) } else { None };
+            let subject = Subject {
+                vars: group.vars,
+                context: key,
+                tasks: task.map_or(&[], std::slice::from_ref),
+            };
+            match resolver.resolve_subject(heap, subject) {
+                Ok(resolved) => fresh.push((key, resolved)),
+                Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
+                Err(_) => {}
+            }
+        }
+        let holding = check(heap, fresh.iter().map(|(key, resolved)| (*key, resolved)))?;
+        for (key, resolved) in fresh {
+            let Some(group) = groups.get_mut(&key) else { continue };
+            if !holding.contains(&key) {
+                let carriers = group.carriers.drain(..);
+                carriers.for_each(|index| set(&mut owners, index, Owner::Torn));
+                continue;
+            }
+            let still = still_carry(heap, carriers, &group.carriers, group.vars)?;
+            let mut still = still.into_iter();
+            group.carriers.retain(|&index| {
+                let still = still.next() == Some(true);
+                if !still {
+                    set(&mut owners, index, Owner::Torn);
+                }
+                still
+            });
+            self.known.insert(key, resolved);
+        }
+        for (key, group) in groups {
+            let Some(resolved) = self.known.get(&key) else {
+                continue;
+            };
+            let owner = resolved.session.map_or(Owner::Nobody, Owner::Session);
+            group
+                .carriers
+                .into_iter()
+                .for_each(|index| set(&mut owners, index, owner));
+        }
+        Ok(owners)
+    }
+}
+
+/// How many carriers each session has, and for how many it is not known.
+pub(super) fn count(owners: &[Owner]) -> (HashMap<SessionKey, u32>, u32) {
+    let (mut counts, mut unknown) = (HashMap::new(), 0);
+    for owner in owners {
+        match owner {
+            Owner::Session(key) => *counts.entry(*key).or_default() += 1,
+            Owner::Nobody => {}
+            Owner::Torn | Owner::Unreadable => unknown += 1,
+        }
+    }
+    (counts, unknown)
+}
+
+fn set(owners: &mut [Owner], index: usize, owner: Owner) {
+    if let Some(place) = owners.get_mut(index) {
+        *place = owner;
+    }
+}
+
+/// The variables of each carrier's context; None where it could not be read, or is no context.
+fn vars_of(heap: &Heap, carriers: &[Carrier]) -> Result<Vec<Option<Addr>>, Fault> {
+    let mut scatter = Scatter::new();
+    for carrier in carriers {
+        scatter.push(carrier.context, CONTEXT_HEAD);
+    }
+    heap.spend(carriers.len() * CONTEXT_HEAD)?;
+    scatter.read_each(heap.memory())?;
+    let is_context = |class| {
+        let name = heap.name_of_type(class);
+        name.is_ok_and(|name| matches!(&*name, "Context" | "_contextvars.Context"))
+    };
+    let vars = (0..carriers.len()).map(|slot| {
+        let head = scatter.bytes(slot)?;
+        is_context(scatter.pointer(slot, 8)?).then(|| heap.context_words(head).vars)
+    });
+    Ok(vars.collect())
+}
+
+/// Those whose proof still holds.
+fn check<'r>(heap: &Heap, resolved: impl Iterator<Item = (Addr, &'r Resolved)>) -> Result<HashSet<Addr>, Fault> {
+    let mut scatter = Scatter::new();
+    let asked: Vec<_> = resolved
+        .map(|(key, r)| (key, &r.proof, r.proof.push(&mut scatter)))
+        .collect();
+    heap.spend(scatter.len() * 64)?;
+    scatter.read_each(heap.memory())?;
+    let holding = asked
+        .into_iter()
+        .filter(|(_, proof, slots)| proof.holds_once(proof.vars, &scatter, *slots));
+    Ok(holding.map(|(key, _, _)| key).collect())
+}
+
+/// Whether each of these carriers still has its context, and that still these variables.
+fn still_carry(heap: &Heap, carriers: &[Carrier], which: &[usize], vars: Addr) -> Result<Vec<bool>, Fault> {
+    let mut scatter = Scatter::new();
+    let mut asked = Vec::with_capacity(which.len());
+    for &index in which {
+        let Some(carrier) = carriers.get(index) else { continue };
+        let link = carrier.link.map(|link| scatter.push(link, 8));
+        let context = scatter.push(carrier.context.offset(heap.offsets.context_vars), 8);
+        asked.push((carrier, link, context));
+    }
+    heap.spend(scatter.len() * 8)?;
+    scatter.read_each(heap.memory())?;
+    let still = asked.into_iter().map(|(carrier, link, context)| {
+        scatter.pointer(context, 0) == Some(vars)
+            && link.is_none_or(|link| scatter.pointer(link, 0) == Some(carrier.context))
+    });
+    Ok(still.collect())
+}
