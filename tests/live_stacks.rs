@@ -29,9 +29,9 @@ impl Sampler {
         let options = AttachOptions {
             rate_hz: 10.0,
             stack_rate_hz: Some(rate_hz),
-            session_from: Some("call_ref".to_owned()),
-            agent_from: None,
-            tenant_from: None,
+            session_from: vec![otop::identity::Spec::variable("call_ref")],
+            agent_from: Vec::new(),
+            tenant_from: Vec::new(),
             own: Vec::new(),
         };
         let attached = attach(Pid(target.pid), &options).unwrap_or_else(|e| panic!("{}: {e}", target.what));
@@ -166,7 +166,7 @@ fn from_another_cpu_what_is_kept_is_as_right() {
             let plan = otop::source::attach(Pid(target.pid))
                 .expect("it can be attached to")
                 .plan;
-            let rules = Rules::chosen(Some("call_ref"), None, None);
+            let rules = Rules::of_specs(vec![otop::identity::Spec::variable("call_ref")]);
             let mut reader = StackReader::open(plan, rules).expect("its memory can be read");
             let mut batch = StackBatch::default();
             // Long steps are mostly caught; of short ones hardly any.
