@@ -4,6 +4,7 @@
 
 mod ids;
 mod observation;
+mod origin;
 mod own_code;
 mod report;
 mod stacks;
@@ -13,6 +14,7 @@ pub use observation::{
     Batch, Census, Ending, Gil, Hello, HostFacts, Labels, LoopFacts, LoopKind, Observation, Owner, PoolFacts, Reading,
     Sample, SessionFacts, State, ThreadFacts, ThreadIndex, Tick,
 };
+pub use origin::Origin;
 pub use own_code::OwnCode;
 pub use report::{
     Block, Cause, CausesMs, LoopReport, Quality, Report, SCHEMA, SessionReport, Status, SystemReport, Unattributed,

@@ -12,6 +12,7 @@ mod maps;
 pub mod namespaces;
 pub mod permission;
 mod read;
+mod secrets;
 mod socket_owner;
 mod thread_clock;
 
@@ -24,5 +25,6 @@ pub use fingerprint::{Fingerprint, Sameness, start_time};
 pub use host::Host;
 pub use hostname::uts_hostname;
 pub use maps::{Mapping, maps};
+pub use secrets::masked;
 pub use socket_owner::socket_owner;
 pub use thread_clock::{Doing, ThreadClock};
