@@ -13,13 +13,13 @@ pub use steps::{StepTracker, StepWords};
 pub use tasks::{Task, TaskLists, Tasks};
 pub use verify::verify;
 
-use crate::cpython::Heap;
+use crate::cpython::{Heap, Runtime};
 use crate::memory::Fault;
 use crate::model::Addr;
 
 /// The `__dict__` of `asyncio.tasks`; None: the worker has not imported asyncio (yet).
-pub fn asyncio_tasks_module(heap: &Heap, modules: Addr) -> Result<Option<Addr>, Fault> {
-    match heap.dict_get(modules, "asyncio.tasks")? {
+pub fn asyncio_tasks_module(heap: &Heap, runtime: &Runtime) -> Result<Option<Addr>, Fault> {
+    match heap.module(runtime, "asyncio.tasks")? {
         Some(module) => heap.module_dict(module).map(Some),
         None => Ok(None),
     }

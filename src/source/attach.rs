@@ -123,7 +123,7 @@ pub fn prove(
 ) -> Result<Result<Proved, Refused>, Fault> {
     heap.grant(crate::cpython::ONE_WALK);
     if lists.is_none() {
-        let Some(module) = asyncio_tasks_module(heap, heap.modules(runtime)?)? else {
+        let Some(module) = asyncio_tasks_module(heap, runtime)? else {
             return Ok(Ok(Proved::WithoutAsyncio));
         };
         // The import may be half done: its globals, and the modules that give examples, come one by one.
@@ -144,9 +144,8 @@ pub fn prove(
 
 /// `asyncio.runners` is the last but few of the modules that asyncio imports.
 fn imported(heap: &Heap, runtime: &Runtime) -> Result<bool, Fault> {
-    let modules = heap.modules(runtime)?;
     for name in ["asyncio.events", "asyncio.runners", "os", "threading"] {
-        if heap.dict_get(modules, name)?.is_none() {
+        if heap.module(runtime, name)?.is_none() {
             return Ok(false);
         }
     }
