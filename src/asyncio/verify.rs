@@ -3,9 +3,9 @@
 
 use super::loops::{DEQUE_HEAD, ReadyWords, running_loops};
 use super::tasks::{Task, TaskLists};
-use crate::cpython::{ABSENT, Heap, Refused, check};
+use crate::cpython::{ABSENT, Heap, Refused, check, verify_frames, verify_suspended};
 use crate::memory::Fault;
-use crate::model::Addr;
+use crate::model::{Addr, LoopKind};
 
 /// How many tasks and contexts are looked at: enough that some are of every shape, few enough to be quick.
 const LOOKED_AT: usize = 24;
@@ -77,14 +77,17 @@ pub fn verify(heap: &mut Heap, runtime_address: Addr, lists: &TaskLists) -> Resu
             }
             Ok(())
         }),
-        (&["task_loop", "task_coro", "task_context", "task_node"], &|h| {
-            let tasks = pending(h)?;
-            most(&tasks, "loops of tasks", |t| looks_like_a_loop(h, t.event_loop))?;
-            most(&tasks, "coroutines of tasks", |t| {
-                Ok(looks_awaitable(&h.type_name(t.coroutine)?))
-            })?;
-            most(&tasks, "contexts of tasks", |t| h.is_a(t.context, "Context"))
-        }),
+        (
+            &["task_loop", "task_coro", "task_context", "task_node", "task_state"],
+            &|h| {
+                let tasks = pending(h)?;
+                most(&tasks, "loops of tasks", |t| looks_like_a_loop(h, t.event_loop))?;
+                most(&tasks, "coroutines of tasks", |t| {
+                    Ok(looks_awaitable(&h.type_name(t.coroutine)?))
+                })?;
+                most(&tasks, "contexts of tasks", |t| h.is_a(t.context, "Context"))
+            },
+        ),
         (&["task_state", "task_exception"], &|h| {
             // What stands between the two differs by version, and no pending task shows it (Modules/_asynciomodule.c).
             let between = match h.version.minor {
@@ -238,6 +241,24 @@ pub fn verify(heap: &mut Heap, runtime_address: Addr, lists: &TaskLists) -> Resu
         if let Err(refused) = check(heap, fields, test)? {
             return Ok(Err(refused));
         }
+    }
+    // A loop written in Python is a frame of its thread, and who called it another.
+    let in_python = |h: &Heap| -> Result<Vec<Addr>, Fault> {
+        let loops = running_loops(h, &threads(h)?);
+        let stock = loops.iter().filter(|l| l.kind == LoopKind::Asyncio);
+        Ok(stock.map(|l| l.thread_state).collect())
+    };
+    let suspended = |h: &Heap| -> Result<Vec<Addr>, Fault> {
+        let coroutines = pending(h)?.into_iter().map(|t| t.coroutine);
+        Ok(coroutines.filter(|&c| h.is_a(c, "coroutine") == Ok(true)).collect())
+    };
+    let frames = verify_frames(heap, &in_python)?;
+    if frames.is_err() {
+        return Ok(frames.map(|()| false));
+    }
+    let coroutines = verify_suspended(heap, &suspended)?;
+    if coroutines.is_err() {
+        return Ok(coroutines.map(|()| false));
     }
     heap.grant(crate::cpython::ONE_WALK);
     let complete = !pending(heap)?.is_empty() && !running_loops(heap, &threads(heap)?).is_empty();

@@ -66,9 +66,11 @@ fn worker(pid: Pid, plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
     } = plan.naming.clone();
     let options = AttachOptions {
         rate_hz: plan.work.measuring().rate_hz,
+        stack_rate_hz: Some(plan.work.measuring().stack_rate_hz),
         session_from,
         agent_from,
         tenant_from,
+        own: plan.work.measuring().own.clone(),
     };
     let attached = attach(pid, &options, reading).map_err(CliError::from)?;
     let mut worker = Worker::new(attached, plan.work.measuring());

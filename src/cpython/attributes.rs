@@ -95,8 +95,17 @@ impl Heap {
     }
 
     fn in_slots(&self, object: Addr, ty: Addr, name: &str) -> Result<Option<Addr>, Fault> {
+        let Some(offset) = self.slot_offset(ty, name)? else {
+            return Ok(None);
+        };
+        let value = self.pointer(object, offset)?;
+        Ok((!value.is_null()).then_some(value))
+    }
+
+    /// Where instances of a class keep the attribute `name` of its `__slots__`, or of a base's; None: it is no slot.
+    pub fn slot_offset(&self, class: Addr, name: &str) -> Result<Option<u64>, Fault> {
         let o = &self.offsets;
-        let mut class = ty;
+        let mut class = class;
         for _ in 0..MOST_BASES {
             // From 3.12 on, static types keep their dict elsewhere; slots are made by classes of Python code.
             let dict = self.pointer(class, o.type_dict)?;
@@ -111,8 +120,7 @@ impl Heap {
                 if !(16..1 << 20).contains(&offset) {
                     return Err(Fault::Implausible("slot offset"));
                 }
-                let value = self.pointer(object, offset)?;
-                return Ok((!value.is_null()).then_some(value));
+                return Ok(Some(offset));
             }
             class = self.pointer(class, o.type_base)?;
             if class.is_null() {

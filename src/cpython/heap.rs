@@ -56,6 +56,11 @@ impl Heap {
         self.budget.set(bytes);
     }
 
+    /// What is left of the last grant: it shrinks with every read.
+    pub fn left(&self) -> u64 {
+        self.budget.get()
+    }
+
     /// Takes `bytes` from the budget, for readers that use `memory()` themselves.
     pub fn spend(&self, bytes: usize) -> Result<(), Fault> {
         let left = self

@@ -91,10 +91,12 @@ fn attach_to(pid: Pid, fingerprint: Fingerprint) -> Result<Attachment, AttachErr
         detail: refused.detail,
     };
     let faulty = |fault| of_fault(pid, fault);
-    let native_ids = native_ids(pid)?;
-    let runtime = verify_core(&mut heap, found.runtime, &native_ids)
-        .map_err(faulty)?
-        .map_err(refused)?;
+    let mut verdict = verify_core(&mut heap, found.runtime, &native_ids(pid)?).map_err(faulty)?;
+    // Threads that start between the two looks are in the second one only: a pool that fills up is no foreign layout.
+    if verdict.is_err() {
+        verdict = verify_core(&mut heap, found.runtime, &native_ids(pid)?).map_err(faulty)?;
+    }
+    let runtime = verdict.map_err(refused)?;
     let mut lists = None;
     let proved = prove(&mut heap, &runtime, &mut lists)
         .map_err(faulty)?
