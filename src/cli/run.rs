@@ -64,6 +64,7 @@ fn worker(pid: Pid, plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
         agent_from,
         tenant_from,
     } = plan.naming.clone();
+    let measuring = plan.work.measuring();
     let options = AttachOptions {
         rate_hz: plan.work.measuring().rate_hz,
         stack_rate_hz: Some(plan.work.measuring().stack_rate_hz),
