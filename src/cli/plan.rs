@@ -355,7 +355,7 @@ mod tests {
         let Plan { target, naming, work } = plan(arguments, true);
         match work {
             Work::Blocks(following) => Ok((target, naming, following)),
-            Work::Table(_) => panic!("a table"),
+            Work::Table(_) | Work::Record(_) => panic!("no blocks"),
         }
     }
 

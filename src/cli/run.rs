@@ -66,15 +66,15 @@ fn worker(pid: Pid, plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
     } = plan.naming.clone();
     let measuring = plan.work.measuring();
     let options = AttachOptions {
-        rate_hz: plan.work.measuring().rate_hz,
-        stack_rate_hz: Some(plan.work.measuring().stack_rate_hz),
+        rate_hz: measuring.rate_hz,
+        stack_rate_hz: Some(measuring.stack_rate_hz),
         session_from,
         agent_from,
         tenant_from,
-        own: plan.work.measuring().own.clone(),
+        own: measuring.own.clone(),
     };
     let attached = attach(pid, &options, reading).map_err(CliError::from)?;
-    let mut worker = Worker::new(attached, plan.work.measuring());
+    let mut worker = Worker::new(attached, measuring);
     match (&plan.work, file) {
         (Work::Table(look), _) => table(&mut worker, look),
         (Work::Blocks(following), _) => follow_blocks(&mut worker, following),

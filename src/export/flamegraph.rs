@@ -70,3 +70,47 @@ fn with_facts(picture: Vec<u8>, facts: &[(&'static str, String)]) -> Vec<u8> {
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+    use crate::analysis::Wanted;
+
+    fn picture(profile: &Profile) -> String {
+        String::from_utf8(render(profile, &sample::origin()).expect("drawn")).expect("UTF-8")
+    }
+
+    #[test]
+    fn sessions_functions_and_facts_are_in_the_picture() {
+        let svg = picture(&sample::profile(&Wanted::default()));
+        let named = "<title>job-a,&lt;b&gt;&amp;\\x1b[31m";
+        for text in [
+            named,
+            "<title>lookup (agents/booking.py:10) (",
+            "[syscall recvfrom]",
+            "&lt;unresolved&gt;",
+        ] {
+            assert!(svg.contains(text), "{text}: {svg}");
+        }
+        for text in [
+            "<desc>otop: 0.1.0\n",
+            "python worker.py --token ***",
+            "worker-1",
+            "search",
+            "zoom",
+        ] {
+            assert!(svg.contains(text), "{text}");
+        }
+        assert!(
+            !svg.chars()
+                .any(|c| c != '\n' && c != '\t' && crate::view::is_unprintable(c))
+        );
+        assert_eq!(svg, picture(&sample::profile(&Wanted::default())), "the same each time");
+    }
+
+    #[test]
+    fn where_nothing_was_sampled_the_picture_says_so() {
+        assert!(picture(&sample::nothing()).contains("nothing was sampled"));
+    }
+}

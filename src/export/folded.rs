@@ -62,3 +62,46 @@ pub(super) fn stacks(tree: &CallTree) -> Vec<(String, f64)> {
     }
     stacks
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+    use crate::analysis::{Mode, Wanted};
+    use crate::view::is_unprintable;
+
+    fn text(mode: Mode) -> String {
+        let wanted = Wanted {
+            mode,
+            ..Wanted::default()
+        };
+        String::from_utf8(render(&sample::profile(&wanted), &sample::origin())).expect("UTF-8")
+    }
+
+    #[test]
+    fn a_line_for_each_stack_and_what_the_file_is_about() {
+        insta::assert_snapshot!(text(Mode::Wall));
+        insta::assert_snapshot!(text(Mode::Blocked));
+    }
+
+    #[test]
+    fn the_lines_sum_to_the_tree_and_no_comment_can_be_taken_for_one() {
+        let profile = sample::profile(&Wanted::default());
+        let sum: u64 = lines(&profile.tree).iter().map(|(_, micros)| micros).sum();
+        assert!((sum as f64 - profile.tree.total() / 1e3).abs() <= 1.0);
+        for line in text(Mode::Wall).lines() {
+            // As inferno, flamegraph.pl and speedscope tell a stack: a number behind the last blank.
+            let is_stack = line
+                .rsplit_once(' ')
+                .is_some_and(|(_, count)| count.parse::<f64>().is_ok());
+            assert_eq!(is_stack, !line.starts_with('#'), "{line}");
+            assert!(!line.chars().any(is_unprintable), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn where_nothing_was_sampled_it_says_so() {
+        let text = render(&sample::nothing(), &sample::origin());
+        assert!(String::from_utf8_lossy(&text).contains("# nothing was sampled: "));
+    }
+}

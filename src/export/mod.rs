@@ -7,5 +7,7 @@ pub mod block_line;
 pub mod flamegraph;
 pub mod folded;
 pub mod json;
+#[cfg(test)]
+mod sample;
 pub mod speedscope;
 pub mod text;

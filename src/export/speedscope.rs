@@ -133,3 +133,68 @@ fn nothing(why: &str, frame: usize) -> Value {
 fn micros(nanos: f64) -> f64 {
     (nanos.max(0.0)).round() / 1e3
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+    use crate::analysis::Wanted;
+
+    fn document(profile: &Profile) -> Value {
+        serde_json::from_slice(&render(profile, &sample::origin())).expect("JSON")
+    }
+
+    #[test]
+    fn a_time_line_for_each_thread_and_the_blocks_on_one_of_their_own() {
+        let profile = sample::profile(&Wanted::default());
+        let document = document(&profile);
+        let names: Vec<&str> = document["profiles"]
+            .as_array()
+            .expect("profiles")
+            .iter()
+            .filter_map(|one| one["name"].as_str())
+            .collect();
+        assert_eq!(
+            names,
+            ["MainThread (1234)", "asyncio_0 (1235)", "blocks of MainThread (1234)"]
+        );
+        // Time passes as it did: what stands on the line is as long as the tree, and nothing overlaps.
+        let mut counted = 0.0;
+        for one in &document["profiles"].as_array().expect("profiles")[..2] {
+            let (samples, weights) = (
+                one["samples"].as_array().expect("samples"),
+                one["weights"].as_array().expect("weights"),
+            );
+            assert_eq!(samples.len(), weights.len());
+            for (stack, weight) in samples.iter().zip(weights) {
+                if stack.as_array().is_some_and(|stack| !stack.is_empty()) {
+                    counted += weight.as_f64().expect("a number");
+                }
+            }
+        }
+        assert!((counted - profile.tree.total() / 1e3).abs() < 1.0, "{counted}");
+        let events = document["profiles"][2]["events"].as_array().expect("events");
+        assert_eq!(events.len(), 2);
+        let length = events[1]["at"]
+            .as_f64()
+            .zip(events[0]["at"].as_f64())
+            .map(|(end, begin)| end - begin);
+        assert!(
+            length.is_some_and(|length| (295_000.0..=305_000.0).contains(&length)),
+            "{length:?}"
+        );
+        let frame = events[0]["frame"].as_u64().expect("a number") as usize;
+        let name = document["shared"]["frames"][frame]["name"].as_str().expect("a name");
+        assert!(
+            name.starts_with("[block] session job-a") && name.contains("syscall recvfrom"),
+            "{name}"
+        );
+        assert_eq!(document["otop"]["worker"], "worker-1, PID 1234");
+    }
+
+    #[test]
+    fn where_nothing_was_sampled_it_says_so() {
+        let document = document(&sample::nothing());
+        assert_eq!(document["profiles"][0]["name"], "nothing was sampled");
+    }
+}
