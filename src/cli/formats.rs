@@ -21,7 +21,7 @@ pub enum Format {
 }
 
 /// Endings, the longer before the shorter.
-const ENDINGS: [(&str, Format); 12] = [
+const ENDINGS: [(&str, Format); 11] = [
     (".svg", Format::Flamegraph),
     (".folded", Format::Folded),
     (".collapsed", Format::Folded),
@@ -29,7 +29,6 @@ const ENDINGS: [(&str, Format); 12] = [
     (".speedscope.json", Format::Speedscope),
     (".speedscope", Format::Speedscope),
     (".firefox.json", Format::Firefox),
-    (".firefox.json.gz", Format::Firefox),
     (".pb.gz", Format::Pprof),
     (".pprof", Format::Pprof),
     (".pb", Format::Pprof),

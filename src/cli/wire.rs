@@ -73,13 +73,13 @@ pub fn block_line(event: BlockEvent, block: &Block, as_json: bool) -> String {
 
 /// A profile as a file's bytes.
 pub fn profile(profile: &Profile, origin: &Origin, format: Format) -> std::io::Result<Vec<u8>> {
-    use crate::export::{flamegraph, folded, speedscope};
+    use crate::export::{firefox, flamegraph, folded, pprof, speedscope};
     Ok(match format {
         Format::Flamegraph => flamegraph::render(profile, origin)?,
         Format::Folded => folded::render(profile, origin),
         Format::Speedscope => speedscope::render(profile, origin),
-        Format::Firefox | Format::Pprof | Format::Otop => {
-            return Err(std::io::Error::other("this format is not made of a profile"));
-        }
+        Format::Firefox => firefox::render(profile, origin),
+        Format::Pprof => pprof::render(profile, origin)?,
+        Format::Otop => return Err(std::io::Error::other("a recording is not made of a profile")),
     })
 }

@@ -116,11 +116,17 @@ pub(super) fn block(block: &Block) -> String {
     if let Some(name) = &block.syscall {
         text += &format!(" {name}");
     }
-    if let (Some(function), Some(file)) = (&block.function, &block.file) {
-        let line = block.line.map_or_else(String::new, |line| format!(":{line}"));
-        text += &format!(" · {}{line} in {function}", short_path(file));
+    if let Some(place) = place(block) {
+        text += &format!(" · {place}");
     }
     printable(&text)
+}
+
+/// `agents/booking.py:41 in lookup`, not printable yet.
+pub(super) fn place(block: &Block) -> Option<String> {
+    let (function, file) = (block.function.as_ref()?, block.file.as_ref()?);
+    let line = block.line.map_or_else(String::new, |line| format!(":{line}"));
+    Some(format!("{}{line} in {function}", short_path(file)))
 }
 
 /// As the JSON says it.

@@ -4,9 +4,11 @@
 
 mod about;
 pub mod block_line;
+pub mod firefox;
 pub mod flamegraph;
 pub mod folded;
 pub mod json;
+pub mod pprof;
 #[cfg(test)]
 mod sample;
 pub mod speedscope;
