@@ -179,7 +179,8 @@ impl<F: Read + Seek> Recording<F> {
                     self.whole = next;
                 }
                 kind::END => {
-                    self.is_finished = true;
+                    // It is short, and nothing else looks at it.
+                    self.is_finished = part_at(&mut self.file, &mut place, size)?.is_some();
                     break;
                 }
                 _ => break,
