@@ -15,6 +15,7 @@ mod clock_watch;
 mod culprit;
 mod division;
 mod gil;
+mod history;
 mod lateness;
 mod ledger;
 mod loop_time;
@@ -39,6 +40,7 @@ pub use call_tree::{By, CallTree, Called, FrameId, Mark, Mode, Narrow, Node, Nod
 
 use block_log::{Asked, BlockLog, Charge};
 use blocks::Stretch;
+use history::History;
 use ledger::Ledger;
 use moment::{Before, Moment};
 use sessions::Sessions;
@@ -84,6 +86,7 @@ pub struct Engine {
     threads: Threads,
     sessions: Sessions,
     windows: Windows,
+    history: History,
     log: BlockLog,
     stacks: Stacks,
     own: OwnCode,
@@ -120,6 +123,7 @@ impl Engine {
             settings,
             threads: Threads::default(),
             sessions: Sessions::default(),
+            history: History::default(),
             log: BlockLog::default(),
             stacks: Stacks::default(),
             unsettled: Vec::new(),
@@ -402,6 +406,7 @@ impl Engine {
     fn close_epoch(&mut self, for_report: bool) {
         if let Some(epoch) = self.windows.close_epoch(for_report) {
             self.sessions.add_cpu(&epoch.cpu());
+            self.history.add(&epoch);
         }
     }
 

@@ -4,20 +4,24 @@
 mod await_chain;
 mod coroutines;
 mod handles;
+mod libuv;
 mod loops;
 mod names;
 mod steps;
 mod tasks;
 mod verify;
+mod waits;
 
 pub use await_chain::{Chain, ChainReader, End, Link};
 pub use coroutines::{codes, local, qualified_name};
 pub use handles::{Handle, HandleSlots, Handles, MOST_HANDLES, scheduled};
+pub use libuv::{CallbackSlots, Libuv};
 pub use loops::{DEQUE_HEAD, EventLoop, ReadyWords, describe, running_loop_address, running_loops};
 pub use names::{task_name, task_numbers};
 pub use steps::{StepTracker, StepWords};
 pub use tasks::{Task, TaskLists, Tasks};
 pub use verify::verify;
+pub use waits::{Wait, WaitReader};
 
 use crate::cpython::{Heap, Runtime};
 use crate::memory::Fault;

@@ -8,8 +8,13 @@ use crate::model::{Block, Ending, Hello, Nanos, Observation, Pid, Report};
 use crate::recording::{Part, Recorder, Ring};
 use nix::time::{ClockId, clock_gettime};
 use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
+
+/// So many blocks can be looked at again.
+const MOST_RECENT: usize = 200;
 
 pub struct Worker {
     pub pid: Pid,
@@ -25,6 +30,8 @@ pub struct Worker {
     engine: Engine,
     feed: Feed,
     keeps: Keeps,
+    /// Blocks as they were shown last, by their number: one that is over stays as it is.
+    shown: BTreeMap<u64, Arc<Block>>,
     seen: Seen,
 }
 
@@ -110,6 +117,7 @@ impl Worker {
             settings,
             feed,
             keeps: Keeps::Nothing,
+            shown: BTreeMap::new(),
             seen: Seen::default(),
         }
     }
@@ -293,6 +301,20 @@ impl Worker {
     /// The sliding window up to now.
     pub fn report(&mut self) -> Report {
         self.engine.report(self.now())
+    }
+
+    /// The same, with the recent blocks for whoever looks at them.
+    pub fn report_with_blocks(&mut self) -> Report {
+        let mut report = self.report();
+        let known = std::mem::take(&mut self.shown);
+        for block in self.engine.blocks().take(MOST_RECENT) {
+            let is_same = |shown: &&Arc<Block>| !shown.ongoing && shown.session_id == block.session_id;
+            let shown = known.get(&block.id).filter(is_same);
+            let shown = shown.map_or_else(|| Arc::new(block.clone()), Arc::clone);
+            self.shown.insert(block.id, Arc::clone(&shown));
+            report.recent.push(shown);
+        }
+        report
     }
 
     /// The window since the last call of this.

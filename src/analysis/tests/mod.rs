@@ -2,6 +2,7 @@
 
 mod blocks;
 mod cpu;
+mod history;
 mod profile;
 mod properties;
 mod rows;
