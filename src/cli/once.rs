@@ -4,7 +4,7 @@
 use super::error::CliError;
 use super::output;
 use super::plan::Look;
-use super::worker::{Worker, now};
+use super::worker::Worker;
 use crate::model::{Nanos, Report};
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub fn watch(worker: &mut Worker, look: &Look) -> Result<Report, CliError> {
     let end = after(look.measuring.window);
     loop {
         worker.take_in(STEP);
-        let now = now();
+        let now = worker.now();
         output::check_open()?;
         if let Some(how) = worker.ending() {
             if worker.has_figure() {

@@ -1,8 +1,13 @@
 //! Typed arguments → meant arguments: what to watch, how to show it, and what to say about it beforehand. Decides, and
 //! does nothing.
 
-use super::args::{Arguments, BlocksArguments, Command, LookArguments, MeasuringArguments, ProcessArguments};
+use super::args::{
+    Arguments, BlocksArguments, Command, LookArguments, MeasuringArguments, ProcessArguments, ProfileArguments,
+    RecordArguments,
+};
+use super::formats::Format;
 use super::values::refresh_word;
+use super::wire::{Narrow, Wanted};
 use crate::identity::Spec;
 use crate::model::Pid;
 use crate::view::{COLUMNS, Column, Filter, Options, Sort, parse_status};
@@ -34,6 +39,8 @@ pub enum Work {
     Table(Look),
     /// A line for each block.
     Blocks(Following),
+    /// A file.
+    Record(Recording),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,11 +107,24 @@ pub struct Following {
     pub measuring: Measuring,
 }
 
+/// `otop record`.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    pub path: PathBuf,
+    pub may_replace: bool,
+    pub format: Format,
+    pub time: Duration,
+    /// What a format counts that does not hold everything.
+    pub profile: Wanted,
+    pub measuring: Measuring,
+}
+
 impl Work {
     pub fn measuring(&self) -> &Measuring {
         match self {
             Work::Table(look) => &look.measuring,
             Work::Blocks(following) => &following.measuring,
+            Work::Record(recording) => &recording.measuring,
         }
     }
 }
@@ -137,6 +157,7 @@ pub fn plan(arguments: Arguments, has_terminal: bool) -> Plan {
                 work: Work::Blocks(following),
             }
         }
+        Some(Command::Record(arguments)) => record(arguments),
         None => {
             let (target, naming) = process(arguments.worker.process);
             let (target, columns) = match arguments.worker.socket {
@@ -149,6 +170,38 @@ pub fn plan(arguments: Arguments, has_terminal: bool) -> Plan {
                 work: Work::Table(look(arguments.look, has_terminal, columns)),
             }
         }
+    }
+}
+
+fn record(arguments: RecordArguments) -> Plan {
+    let (target, naming) = process(arguments.process);
+    let format = arguments.file.format();
+    let recording = Recording {
+        // Without a format clap has ended it.
+        format: format.unwrap_or(Format::Otop),
+        path: arguments.file.output,
+        may_replace: arguments.file.force,
+        time: arguments.time,
+        profile: wanted(arguments.profile),
+        measuring: measuring(arguments.measuring, WINDOW, SLOW_WINDOW),
+    };
+    Plan {
+        target,
+        naming,
+        work: Work::Record(recording),
+    }
+}
+
+fn wanted(arguments: ProfileArguments) -> Wanted {
+    Wanted {
+        mode: arguments.mode.unwrap_or_default().into(),
+        by: arguments.by.unwrap_or_default().into(),
+        narrow: Narrow {
+            session: arguments.session,
+            agent: arguments.agent,
+            tenant: arguments.tenant,
+            but: false,
+        },
     }
 }
 
@@ -303,7 +356,7 @@ mod tests {
         let Plan { target, naming, work } = plan(arguments, true);
         match work {
             Work::Blocks(following) => Ok((target, naming, following)),
-            Work::Table(_) => panic!("a table"),
+            Work::Table(_) | Work::Record(_) => panic!("no blocks"),
         }
     }
 

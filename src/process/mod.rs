@@ -13,6 +13,7 @@ pub mod namespaces;
 mod pause;
 pub mod permission;
 mod read;
+mod secrets;
 mod socket_owner;
 mod thread_clock;
 
@@ -26,5 +27,6 @@ pub use host::Host;
 pub use hostname::uts_hostname;
 pub use maps::{Mapping, maps};
 pub use pause::{PauseError, while_paused};
+pub use secrets::masked;
 pub use socket_owner::socket_owner;
 pub use thread_clock::{Doing, ThreadClock};
