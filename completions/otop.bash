@@ -19,6 +19,9 @@ _otop() {
             otop,demo)
                 cmd="otop__subcmd__demo"
                 ;;
+            otop,doctor)
+                cmd="otop__subcmd__doctor"
+                ;;
             *)
                 ;;
         esac
@@ -26,7 +29,7 @@ _otop() {
 
     case "${cmd}" in
         otop)
-            opts="-h -V --pid --socket --session-from --agent-from --tenant-from --once --json --refresh-rate --sort --status --agent --tenant --columns --rate --window --slow-threshold --slow-window --help --version demo"
+            opts="-h -V --pid --socket --session-from --agent-from --tenant-from --once --json --refresh-rate --sort --status --agent --tenant --columns --rate --window --slow-threshold --slow-window --help --version demo doctor"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -143,6 +146,24 @@ _otop() {
                     return 0
                     ;;
                 --slow-window)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        otop__subcmd__doctor)
+            opts="-h --pid --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --pid)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

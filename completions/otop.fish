@@ -60,6 +60,7 @@ complete -c otop -n "__fish_otop_needs_command" -l json -d 'One JSON document pe
 complete -c otop -n "__fish_otop_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c otop -n "__fish_otop_needs_command" -s V -l version -d 'Print version'
 complete -c otop -n "__fish_otop_needs_command" -f -a "demo" -d 'Start the bundled sample worker and watch it; without a terminal, print one snapshot'
+complete -c otop -n "__fish_otop_needs_command" -f -a "doctor" -d 'Say everything that decides whether attaching works, and what mends it'
 complete -c otop -n "__fish_otop_using_subcommand demo" -l refresh-rate -d 'Pictures a second of the live table, 0.5 to 10' -r
 complete -c otop -n "__fish_otop_using_subcommand demo" -l sort -d 'Column to sort by; in the live table key s goes on' -r -f -a "mem_mb\t''
 cpu_pct\t''
@@ -89,3 +90,6 @@ complete -c otop -n "__fish_otop_using_subcommand demo" -l slow-window -d 'How l
 complete -c otop -n "__fish_otop_using_subcommand demo" -l once -d 'Watch for one window, print the table, exit'
 complete -c otop -n "__fish_otop_using_subcommand demo" -l json -d 'One JSON document per window, a line each; with --once a single one'
 complete -c otop -n "__fish_otop_using_subcommand demo" -s h -l help -d 'Print help'
+complete -c otop -n "__fish_otop_using_subcommand doctor" -l pid -d 'Process to examine [default: this machine, and how many workers are on it]' -r
+complete -c otop -n "__fish_otop_using_subcommand doctor" -l json -d 'One JSON document, on one line'
+complete -c otop -n "__fish_otop_using_subcommand doctor" -s h -l help -d 'Print help'

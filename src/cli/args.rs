@@ -27,6 +27,7 @@ Examples:
   sudo otop --pid 1234 --json --window 10s >> worker.jsonl
   sudo otop --pid 1234 --session-from request_id
   otop demo                              start a sample worker and watch it
+  otop doctor --pid 1234                 what decides whether this worker can be watched
 
 Exit status:
   0  done
@@ -57,6 +58,21 @@ pub struct Arguments {
 pub enum Command {
     /// Start the bundled sample worker and watch it; without a terminal, print one snapshot
     Demo(LookArguments),
+    /// Say everything that decides whether attaching works, and what mends it
+    Doctor(DoctorArguments),
+}
+
+/// Whom to examine.
+#[derive(Debug, Args)]
+pub struct DoctorArguments {
+    /// Process to examine [default: this machine, and how many workers are on it]
+    #[arg(long, value_name = "PID", allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(i32).range(1..))]
+    pub pid: Option<i32>,
+
+    /// One JSON document, on one line
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Which worker, and what names the sessions in it.

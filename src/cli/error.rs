@@ -9,6 +9,7 @@ use std::path::PathBuf;
 /// The exit codes of the contract; usage errors (2) are clap's, but for a choice that nobody is there to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
+    Done = 0,
     Other = 1,
     Usage = 2,
     NoWorker = 3,
@@ -45,6 +46,9 @@ pub enum CliError {
     SocketStrange { path: PathBuf, reason: String },
     #[error(transparent)]
     Demo(#[from] DemoError),
+    /// What is wrong was the answer, and has been printed.
+    #[error("the doctor has said it")]
+    Diagnosed(Exit),
     /// Drawing fails only where there is nobody left who could look.
     #[error("the terminal is gone: {0}")]
     TerminalGone(std::io::Error),
@@ -65,6 +69,7 @@ impl CliError {
 
     pub fn exit(&self) -> Exit {
         match self {
+            CliError::Diagnosed(exit) => *exit,
             CliError::Attach(error) => attach_exit(error),
             CliError::NoAsyncio(_) => Exit::NotReadable,
             CliError::EndedEarly { .. } => Exit::EndedEarly,
@@ -77,6 +82,19 @@ impl CliError {
             | CliError::Demo(_)
             | CliError::TerminalGone(_)
             | CliError::Output { .. } => Exit::Other,
+        }
+    }
+
+    /// There is nothing to add on standard error.
+    pub fn is_said(&self) -> bool {
+        matches!(self, CliError::Diagnosed(_))
+    }
+
+    /// All that mends it, the one to try first in front.
+    pub fn remedies(&self) -> Vec<String> {
+        match self {
+            CliError::Attach(AttachError::NotPermitted { refusal, .. }) => refusal.remedies(),
+            other => other.remedy().into_iter().collect(),
         }
     }
 
@@ -96,7 +114,7 @@ impl CliError {
             CliError::SocketSilent { .. } => "sudo otop --pid PID, with the worker's PID".to_owned(),
             CliError::SocketStrange { .. } => "sudo otop (needs no socket)".to_owned(),
             CliError::Demo(_) => "sudo apt install python3".to_owned(),
-            CliError::TerminalGone(_) | CliError::Output { .. } => return None,
+            CliError::Diagnosed(_) | CliError::TerminalGone(_) | CliError::Output { .. } => return None,
         })
     }
 }

@@ -7,6 +7,7 @@
 
 mod args;
 mod crash;
+mod doctor;
 mod error;
 mod find;
 mod generate;
@@ -54,6 +55,8 @@ fn finish(result: anyhow::Result<()>) -> ExitCode {
     if cause.is_some_and(CliError::is_closed_output) {
         return ExitCode::SUCCESS;
     }
-    output::say_line(&error::line(&error));
+    if !cause.is_some_and(CliError::is_said) {
+        output::say_line(&error::line(&error));
+    }
     ExitCode::from(cause.map_or(Exit::Other, CliError::exit) as u8)
 }

@@ -1,7 +1,7 @@
 //! Typed arguments → meant arguments: what to watch, how to show it, and what to say about it beforehand. Decides, and
 //! does nothing.
 
-use super::args::{Arguments, Command, LookArguments, WorkerArguments};
+use super::args::{Arguments, Command, DoctorArguments, LookArguments, WorkerArguments};
 use super::values::refresh_word;
 use crate::model::Pid;
 use crate::view::{COLUMNS, Column, Filter, Options, Sort, parse_status};
@@ -28,6 +28,11 @@ pub enum Target {
     Any,
     Socket(PathBuf),
     Demo,
+    /// What decides whether attaching works, to this process or to any.
+    Doctor {
+        pid: Option<Pid>,
+        as_json: bool,
+    },
 }
 
 /// Contextvars that name sessions, agents and tenants; None: the ones that are known.
@@ -74,6 +79,14 @@ pub fn plan(arguments: Arguments, has_terminal: bool) -> Plan {
                 look,
             }
         }
+        Some(Command::Doctor(DoctorArguments { pid, json: as_json })) => Plan {
+            target: Target::Doctor {
+                pid: pid.map(Pid),
+                as_json,
+            },
+            naming: Naming::default(),
+            look: brief_look(),
+        },
         None => {
             let WorkerArguments {
                 pid,
@@ -138,6 +151,23 @@ fn look(arguments: LookArguments, has_terminal: bool, columns: &'static [Column]
     }
 }
 
+/// How long the doctor looks at a worker: long enough for a rate, short enough for a person who waits.
+const DOCTORS_LOOK: Duration = Duration::from_millis(500);
+
+/// A look with all defaults, for what shows no table.
+fn brief_look() -> Look {
+    Look {
+        shape: Shape::Once,
+        options: Options::default(),
+        refresh: Duration::from_secs(1),
+        rate_hz: 1000.0,
+        window: DOCTORS_LOOK,
+        slow_threshold: Duration::from_millis(50),
+        slow_window: Duration::from_secs(5),
+        words: Vec::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,6 +189,12 @@ mod tests {
         assert_eq!(target(&["--pid", "12"]), Target::Worker(Pid(12)));
         assert_eq!(target(&["--socket", "top.sock"]), Target::Socket("top.sock".into()));
         assert_eq!(target(&["demo", "--once"]), Target::Demo);
+        let doctor = |pid, as_json| Target::Doctor { pid, as_json };
+        assert_eq!(target(&["doctor"]), doctor(None, false));
+        assert_eq!(
+            target(&["doctor", "--pid", "12", "--json"]),
+            doctor(Some(Pid(12)), true)
+        );
     }
 
     #[test]

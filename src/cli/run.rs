@@ -6,7 +6,7 @@ use super::signals::Signals;
 use super::socket::Socket;
 use super::wire::{self, AttachOptions, Attached, Reading};
 use super::worker::Worker;
-use super::{find, json, live, once, output};
+use super::{doctor, find, json, live, once, output};
 use crate::demo::Demo;
 use crate::model::{Pid, Report};
 use crate::process;
@@ -30,6 +30,7 @@ pub fn run(plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
                 worker(pid, plan, reading)?;
             }
         }
+        Target::Doctor { pid, as_json } => doctor::run(*pid, &plan.look, *as_json, reading)?,
         Target::Demo => {
             let demo = Demo::start().map_err(CliError::from)?;
             worker(demo.pid(), plan, reading)?;
@@ -42,17 +43,7 @@ fn worker(pid: Pid, plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
     process::whole_process(pid)
         .map_err(AttachError::from)
         .map_err(CliError::from)?;
-    let Naming {
-        session_from,
-        agent_from,
-        tenant_from,
-    } = plan.naming.clone();
-    let options = AttachOptions {
-        rate_hz: plan.look.rate_hz,
-        session_from,
-        agent_from,
-        tenant_from,
-    };
+    let options = attach_options(&plan.naming, &plan.look);
     let attached = attach(pid, &options, reading).map_err(CliError::from)?;
     let mut worker = Worker::new(attached, &plan.look);
     match plan.look.shape {
@@ -69,9 +60,24 @@ fn worker(pid: Pid, plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What an attach is told of the command line.
+pub fn attach_options(naming: &Naming, look: &Look) -> AttachOptions {
+    let Naming {
+        session_from,
+        agent_from,
+        tenant_from,
+    } = naming.clone();
+    AttachOptions {
+        rate_hz: look.rate_hz,
+        session_from,
+        agent_from,
+        tenant_from,
+    }
+}
+
 /// Attaches. A process that has only just been started may still be the shell that starts it, or an interpreter that is
 /// not set up yet; neither is held against it.
-fn attach(pid: Pid, options: &AttachOptions, reading: &dyn Reading) -> Result<Attached, AttachError> {
+pub fn attach(pid: Pid, options: &AttachOptions, reading: &dyn Reading) -> Result<Attached, AttachError> {
     loop {
         let error = match reading.attach(pid, options) {
             Ok(attached) => return Ok(attached),

@@ -2,9 +2,12 @@
 //! they saw to one bounded channel. Knows nothing of what is concluded from it.
 
 mod naming;
+mod reach;
 mod scheduling;
 mod ticking;
 mod walking;
+
+pub use reach::{Reach, reach};
 
 use crate::identity::Rules;
 use crate::model::{Hello, LoopKind, Nanos, Observation, Pid};

@@ -3,11 +3,13 @@
 
 mod attach;
 pub mod error;
+mod examine;
 mod owners;
 mod threads;
 mod ticks;
 mod walk;
 
 pub use attach::{Attachment, Plan, Proved, attach};
+pub use examine::{Examination, Interpreter, examine};
 pub use ticks::TickReader;
 pub use walk::{Broken, Walker};
