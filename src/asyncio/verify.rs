@@ -3,12 +3,14 @@
 
 use super::loops::{DEQUE_HEAD, ReadyWords, running_loops};
 use super::tasks::{Task, TaskLists};
-use crate::cpython::{ABSENT, Heap, Refused, check};
+use crate::cpython::{ABSENT, Heap, Refused, check, verify_frames, verify_suspended};
 use crate::memory::Fault;
-use crate::model::Addr;
+use crate::model::{Addr, LoopKind};
 
 /// How many tasks and contexts are looked at: enough that some are of every shape, few enough to be quick.
-const LOOKED_AT: usize = 40;
+const LOOKED_AT: usize = 24;
+/// Of variables, which are many in each context, and mostly the same.
+const VARIABLES_LOOKED_AT: usize = 8;
 
 fn holds(holds: bool, what: &'static str) -> Result<(), Fault> {
     if holds { Ok(()) } else { Err(Fault::Implausible(what)) }
@@ -48,6 +50,17 @@ pub fn verify(heap: &mut Heap, runtime_address: Addr, lists: &TaskLists) -> Resu
         let of_threads = threads(h)?.into_iter().map(|t| t.context).filter(|c| !c.is_null());
         Ok(pending(h)?.into_iter().map(|t| t.context).chain(of_threads).collect())
     };
+    let variables = |h: &Heap| -> Result<Vec<Addr>, Fault> {
+        let mut distinct: Vec<Addr> = Vec::new();
+        for context in contexts(h)? {
+            let vars = h.context(context).map_or(Addr::NULL, |context| context.vars);
+            if !distinct.contains(&vars) {
+                distinct.push(vars);
+            }
+        }
+        distinct.truncate(VARIABLES_LOOKED_AT);
+        Ok(distinct)
+    };
     type Test<'a> = (&'a [&'a str], &'a dyn Fn(&Heap) -> Result<(), Fault>);
     let tests: &[Test<'_>] = &[
         (&["tstate_asyncio_tasks_head", "interp_asyncio_tasks_head"], &|h| {
@@ -64,14 +77,17 @@ pub fn verify(heap: &mut Heap, runtime_address: Addr, lists: &TaskLists) -> Resu
             }
             Ok(())
         }),
-        (&["task_loop", "task_coro", "task_context", "task_node"], &|h| {
-            let tasks = pending(h)?;
-            most(&tasks, "loops of tasks", |t| looks_like_a_loop(h, t.event_loop))?;
-            most(&tasks, "coroutines of tasks", |t| {
-                Ok(looks_awaitable(&h.type_name(t.coroutine)?))
-            })?;
-            most(&tasks, "contexts of tasks", |t| h.is_a(t.context, "Context"))
-        }),
+        (
+            &["task_loop", "task_coro", "task_context", "task_node", "task_state"],
+            &|h| {
+                let tasks = pending(h)?;
+                most(&tasks, "loops of tasks", |t| looks_like_a_loop(h, t.event_loop))?;
+                most(&tasks, "coroutines of tasks", |t| {
+                    Ok(looks_awaitable(&h.type_name(t.coroutine)?))
+                })?;
+                most(&tasks, "contexts of tasks", |t| h.is_a(t.context, "Context"))
+            },
+        ),
         (&["task_state", "task_exception"], &|h| {
             // What stands between the two differs by version, and no pending task shows it (Modules/_asynciomodule.c).
             let between = match h.version.minor {
@@ -162,8 +178,8 @@ pub fn verify(heap: &mut Heap, runtime_address: Addr, lists: &TaskLists) -> Resu
                     o.hamt_collision_size == 16 && o.hamt_collision_array == 32,
                     "hamt collision node",
                 )?;
-                most(&contexts(h)?, "hamt", |&c| {
-                    for binding in h.bindings(h.context(c)?.vars)? {
+                most(&variables(h)?, "hamt", |&vars| {
+                    for binding in h.bindings(vars)? {
                         h.expect(binding.variable, "ContextVar")?;
                     }
                     Ok(true)
@@ -175,8 +191,7 @@ pub fn verify(heap: &mut Heap, runtime_address: Addr, lists: &TaskLists) -> Resu
                 h.offsets.contextvar_hash == h.offsets.contextvar_name + 40,
                 "ContextVar",
             )?;
-            most(&contexts(h)?, "hash of ContextVar", |&c| {
-                let vars = h.context(c)?.vars;
+            most(&variables(h)?, "hash of ContextVar", |&vars| {
                 for binding in h.bindings(vars)?.into_iter().take(5) {
                     let (_, hash) = h.context_variable(binding.variable)?;
                     holds(h.binding(vars, binding.variable, hash)? == Some(binding), "ContextVar")?;
@@ -226,6 +241,24 @@ pub fn verify(heap: &mut Heap, runtime_address: Addr, lists: &TaskLists) -> Resu
         if let Err(refused) = check(heap, fields, test)? {
             return Ok(Err(refused));
         }
+    }
+    // A loop written in Python is a frame of its thread, and who called it another.
+    let in_python = |h: &Heap| -> Result<Vec<Addr>, Fault> {
+        let loops = running_loops(h, &threads(h)?);
+        let stock = loops.iter().filter(|l| l.kind == LoopKind::Asyncio);
+        Ok(stock.map(|l| l.thread_state).collect())
+    };
+    let suspended = |h: &Heap| -> Result<Vec<Addr>, Fault> {
+        let coroutines = pending(h)?.into_iter().map(|t| t.coroutine);
+        Ok(coroutines.filter(|&c| h.is_a(c, "coroutine") == Ok(true)).collect())
+    };
+    let frames = verify_frames(heap, &in_python)?;
+    if frames.is_err() {
+        return Ok(frames.map(|()| false));
+    }
+    let coroutines = verify_suspended(heap, &suspended)?;
+    if coroutines.is_err() {
+        return Ok(coroutines.map(|()| false));
     }
     heap.grant(crate::cpython::ONE_WALK);
     let complete = !pending(heap)?.is_empty() && !running_loops(heap, &threads(heap)?).is_empty();

@@ -68,10 +68,12 @@ pub fn attach_options(naming: &Naming, look: &Look) -> AttachOptions {
         tenant_from,
     } = naming.clone();
     AttachOptions {
+        stack_rate_hz: None,
         rate_hz: look.rate_hz,
         session_from,
         agent_from,
         tenant_from,
+        own: Vec::new(),
     }
 }
 

@@ -70,6 +70,8 @@ offsets! {
     interp_gil_last_holder:             [  NO,   NO,   NO,   NO, 1048, 7760, 7792, 7744],
     /// `gc.collecting` (int); `garbage` follows at +8 (3.15: at +16, behind `frame`)
     interp_gc_collecting:               [  NO,  816,  816,  848,  312, 7600, 7600, 7512],
+    /// `_code_object_generation` (u64): 1 up for each code object that is freed; follows the GIL
+    interp_code_generation:             [  NO,   NO,   NO,   NO,   NO,   NO, 7992, 7944],
     /// `asyncio_tasks_head`: tasks of threads that ended
     interp_asyncio_tasks_head:          [  NO,   NO,   NO,   NO,   NO,   NO,10880,10856],
     // PyThreadState
@@ -83,6 +85,12 @@ offsets! {
     tstate_native_thread_id:            [  NO,   NO,   NO,  160,  144,  160,  160,  184],
     /// `context`; `context_ver` follows at +8 and `id` at +16 in all versions
     tstate_context:                     [ 240,  240,  240,  224,  208,  208,  208,  232],
+    /// `frame`: the frame object that runs
+    tstate_frame:                       [  24,   24,   24,   NO,   NO,   NO,   NO,   NO],
+    /// `cframe`, which lies on the C stack, and what it points to: `current_frame`
+    tstate_cframe:                      [  NO,   NO,   NO,   56,   56,   NO,   NO,   NO],
+    cframe_current_frame:               [  NO,   NO,   NO,    8,    0,   NO,   NO,   NO],
+    tstate_current_frame:               [  NO,   NO,   NO,   NO,   NO,   72,   72,   72],
     /// `_PyThreadStateImpl.asyncio_running_loop`; in 3.13 the first field behind the `PyThreadState`, which grew by a
     /// word between 3.13.5 and 3.13.15: `debug_offsets.rs` takes its size
     tstate_asyncio_running_loop:        [  NO,   NO,   NO,   NO,   NO,  304,  864, 1024],
@@ -154,11 +162,50 @@ offsets! {
     task_context:                       [ 128,  168,  176,  152,  152,  136,  144,  144],
     /// `task_node`, the link of the list that holds all tasks
     task_node:                          [  NO,   NO,   NO,   NO,   NO,   NO,  152,  152],
-    // PyCoroObject and the frame inside it (before 3.11 frames are objects of their own: not needed so far)
+    // PyGenObject, PyCoroObject and PyAsyncGenObject, which begin alike
+    /// `gi_frame`, the frame object; NULL once it has ended
+    coro_frame_object:                  [  16,   16,   16,   NO,   NO,   NO,   NO,   NO],
+    /// `gi_frame_state` (i8): its values are in `generators.rs`
+    coro_frame_state:                   [  NO,   NO,   NO,   75,   67,   67,   67,   67],
+    /// `gi_iframe`, the frame itself
     coro_frame:                         [  NO,   NO,   NO,   80,   72,   72,   72,   72],
+    // _PyInterpreterFrame
+    /// `f_code`, later `f_executable`
     frame_executable:                   [  NO,   NO,   NO,   32,    0,    0,    0,    0],
+    frame_previous:                     [  NO,   NO,   NO,   48,    8,    8,    8,    8],
+    /// `prev_instr`, later `instr_ptr`
+    frame_instruction:                  [  NO,   NO,   NO,   56,   56,   56,   56,   56],
+    /// `stacktop` (int, slots in use), later `stackpointer`: good while the frame does not run
+    frame_stack:                        [  NO,   NO,   NO,   64,   64,   64,   64,   64],
+    /// `owner` (u8)
+    frame_owner:                        [  NO,   NO,   NO,   69,   70,   70,   74,   74],
     frame_localsplus:                   [  NO,   NO,   NO,   72,   72,   72,   80,   80],
+    // PyFrameObject, while it was what runs
+    frameobject_back:                   [  24,   24,   24,   NO,   NO,   NO,   NO,   NO],
+    frameobject_code:                   [  32,   32,   32,   NO,   NO,   NO,   NO,   NO],
+    frameobject_valuestack:             [  64,   64,   64,   NO,   NO,   NO,   NO,   NO],
+    /// `f_stacktop` (NULL while the frame runs), in 3.10 `f_stackdepth` (int; −1 while it runs)
+    frameobject_stack:                  [  72,   72,   80,   NO,   NO,   NO,   NO,   NO],
+    /// `f_lasti` (int): in bytes, in 3.10 in code units; −1 before the first instruction
+    frameobject_lasti:                  [ 104,  104,   96,   NO,   NO,   NO,   NO,   NO],
+    frameobject_localsplus:             [ 360,  360,  352,   NO,   NO,   NO,   NO,   NO],
+    // PyCodeObject, PyFunctionObject, PyBytesObject
+    /// `ob_size`: code units of two bytes, inline caches included
+    code_size:                          [  NO,   NO,   NO,   16,   16,   16,   16,   16],
+    code_firstlineno:                   [  40,   40,   40,   72,   68,   68,   68,   68],
+    /// `co_code`: the instructions as a bytes object
+    code_bytecode:                      [  48,   48,   48,   NO,   NO,   NO,   NO,   NO],
+    code_names:                         [  64,   64,   64,   32,   32,   32,   32,   32],
+    code_filename:                      [ 104,  104,  104,  112,  112,  112,  112,  112],
+    code_name:                          [ 112,  112,  112,  120,  120,  120,  120,  120],
     code_qualname:                      [  NO,   NO,   NO,  128,  128,  128,  128,  128],
+    /// `co_lnotab` up to 3.9, then `co_linetable`
+    code_linetable:                     [ 120,  120,  120,  136,  136,  136,  136,  136],
+    /// `co_code_adaptive`: the instructions themselves, the last thing in a code object
+    code_instructions:                  [  NO,   NO,   NO,  184,  192,  200,  208,  208],
+    function_code:                      [  16,   16,   48,   48,   48,   48,   48,   48],
+    bytes_size:                         [  16],
+    bytes_data:                         [  32],
     // dequeobject of _collections: `state` is 1 up per append and 1 up per pop
     deque_size:                         [  16],
     deque_state:                        [  56],

@@ -42,13 +42,13 @@ pub fn check(
         if original == ABSENT {
             continue;
         }
-        for moved in [original.wrapping_sub(8), original.wrapping_add(8)] {
+        for moved in [original.checked_sub(8), original.checked_add(8)].into_iter().flatten() {
             *field(&mut heap.offsets) = moved;
-            heap.forget_types();
+            heap.forget_names();
             heap.grant(super::heap::ONE_WALK);
             let passes = test(heap).is_ok();
             *field(&mut heap.offsets) = original;
-            heap.forget_types();
+            heap.forget_names();
             if passes {
                 culprit = name;
                 break 'search;
@@ -62,12 +62,12 @@ pub fn check(
 }
 
 /// Ok where `holds`; else the fault that names what was looked at.
-fn holds(holds: bool, what: &'static str) -> Result<(), Fault> {
+pub(super) fn holds(holds: bool, what: &'static str) -> Result<(), Fault> {
     if holds { Ok(()) } else { Err(Fault::Implausible(what)) }
 }
 
 /// A check: the fields it proves, and how.
-type Check<'a> = (&'a [&'a str], &'a dyn Fn(&Heap) -> Result<(), Fault>);
+pub(super) type Check<'a> = (&'a [&'a str], &'a dyn Fn(&Heap) -> Result<(), Fault>);
 
 /// Proves the fields that every Python process has an example of. `native_ids` are the threads of the worker as its own PID namespace
 /// numbers them.
@@ -98,6 +98,8 @@ pub fn verify_core(
                     h.word(before, h.offsets.tstate_interp) != Ok(runtime.interpreter.0),
                     "threads",
                 )?;
+                // With one thread, `prev` is NULL too. Before them all, in all versions: `prev`, `next`, `interp`.
+                holds(h.offsets.tstate_next + 8 == h.offsets.tstate_interp, "thread states")?;
                 holds(!h.thread_states(&runtime)?.is_empty(), "thread states")
             },
         ),
@@ -245,14 +247,15 @@ pub fn verify_core(
 }
 
 /// The module's global `name`; a module that is not there, or has none, is a fault that says so.
-fn global(h: &Heap, runtime: Addr, module: &'static str, name: &'static str) -> Result<Addr, Fault> {
-    let modules = h.modules(&h.runtime(runtime)?)?;
-    let module = h.dict_get(modules, module)?.ok_or(Fault::Implausible(module))?;
+pub(super) fn global(h: &Heap, runtime: Addr, module: &'static str, name: &'static str) -> Result<Addr, Fault> {
+    let module = h
+        .module(&h.runtime(runtime)?, module)?
+        .ok_or(Fault::Implausible(module))?;
     h.dict_get(h.module_dict(module)?, name)?
         .ok_or(Fault::Implausible(name))
 }
 
-fn run(heap: &mut Heap, checks: &[Check<'_>]) -> Result<Result<(), Refused>, Fault> {
+pub(super) fn run(heap: &mut Heap, checks: &[Check<'_>]) -> Result<Result<(), Refused>, Fault> {
     for (fields, test) in checks {
         if let Err(refused) = check(heap, fields, test)? {
             return Ok(Err(refused));
@@ -273,6 +276,8 @@ pub fn verify_library(heap: &mut Heap, runtime_address: Addr) -> Result<Result<(
                 .filter(|&&i| h.is_a(i, "builtin_function_or_method") == Ok(true))
                 .count();
             let used = h.word(set, h.offsets.set_used)? as usize;
+            // `fill`, which counts removed items too, `used`, `mask`, `table`: where none was removed the first two are equal.
+            holds(h.offsets.set_used + 8 == h.offsets.set_mask, "os.supports_fd")?;
             holds(
                 functions > 0 && functions == items.len() && used == items.len(),
                 "os.supports_fd",
@@ -334,7 +339,10 @@ pub fn verify_library(heap: &mut Heap, runtime_address: Addr) -> Result<Result<(
             )
         }),
     ];
-    run(heap, checks)
+    match run(heap, checks)? {
+        Ok(()) => super::verify_frames::verify_code(heap, runtime_address),
+        refused => Ok(refused),
+    }
 }
 
 /// The invariants of a dict with str keys that is no split one: `sys.modules`.

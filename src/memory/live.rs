@@ -9,7 +9,7 @@ use super::{Fault, Memory};
 use crate::model::{Addr, Pid};
 use nix::errno::Errno;
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
@@ -22,6 +22,8 @@ pub struct LiveMemory {
     mem: File,
     /// `process_vm_readv` may be called.
     has_readv: Cell<bool>,
+    /// The ranges of one call as the kernel takes them, kept so that a read does not allocate.
+    remote: RefCell<Vec<RemoteIoVec>>,
 }
 
 impl LiveMemory {
@@ -32,6 +34,7 @@ impl LiveMemory {
             pid: nix::unistd::Pid::from_raw(pid.0),
             mem,
             has_readv: Cell::new(true),
+            remote: RefCell::default(),
         })
     }
 }
@@ -85,13 +88,12 @@ impl Memory for LiveMemory {
         for chunk in ranges.chunks(RANGES_PER_CALL) {
             let wanted: usize = chunk.iter().map(|&(_, length)| length).sum();
             let (now, later) = rest.split_at_mut(wanted.min(rest.len()));
-            let remote: Vec<RemoteIoVec> = chunk
-                .iter()
-                .map(|&(at, len)| RemoteIoVec {
-                    base: at.0 as usize,
-                    len,
-                })
-                .collect();
+            let mut remote = self.remote.borrow_mut();
+            remote.clear();
+            remote.extend(chunk.iter().map(|&(at, len)| RemoteIoVec {
+                base: at.0 as usize,
+                len,
+            }));
             let got = match self.scatter(now, &remote) {
                 Ok(got) => got,
                 // The very first range is bad: none is whole. That is the caller's to skip.

@@ -3,13 +3,17 @@
 
 mod image;
 mod live;
+mod prediction;
 mod recorder;
 mod scatter;
+mod snapshot;
 
 pub use image::{Image, ImageError};
 pub use live::LiveMemory;
+pub use prediction::{Key, Predictions, Range};
 pub use recorder::Recorder;
 pub use scatter::Scatter;
+pub use snapshot::{Serve, Snapshot};
 
 use crate::model::Addr;
 

@@ -1,5 +1,5 @@
-//! The words that both towers share: what the reading side saw (`observation`, `stacks`) and what the
-//! explaining side concluded (`report`). Knows nothing of processes, of CPython, of terminals,
+//! The words that both towers share: what the reading side saw (`observation`, `stacks`), what the explaining side
+//! concluded (`report`), and the one rule that both go by (`own_code`). Knows nothing of processes, of CPython, of terminals,
 //! or of how anything is read or drawn.
 
 mod ids;

@@ -45,6 +45,22 @@ impl ThreadClock {
         Some((Nanos(words.next()?.parse().ok()?), Nanos(words.next()?.parse().ok()?)))
     }
 
+    /// How often the thread was given a CPU since it began (`schedstat`, third field). A thread that sleeps, and is found
+    /// with the same number later, has not run in between.
+    pub fn runs(&self) -> Option<u64> {
+        let mut buffer = [0; 96];
+        let text = read(self.schedstat.as_ref()?, &mut buffer).ok()?;
+        text.split_ascii_whitespace().nth(2)?.parse().ok()
+    }
+
+    /// The CPU that the thread is on, or was on last (`stat`, field 39).
+    pub fn cpu(&self) -> Option<u32> {
+        let mut buffer = [0; 512];
+        let text = read(self.stat.as_ref()?, &mut buffer).ok()?;
+        // Field 3 is the first one behind the name.
+        text.rsplit_once(") ")?.1.split(' ').nth(39 - 3)?.parse().ok()
+    }
+
     /// What the thread does now; None: the kernel does not say.
     pub fn doing(&self) -> Option<Doing> {
         let mut buffer = [0; 256];
@@ -113,5 +129,19 @@ mod tests {
         }
         assert!(clock.times().is_some());
         assert_eq!(clock.is_stopped(), Some(false));
+        assert!(clock.runs().is_some_and(|runs| runs > 0));
+    }
+
+    #[test]
+    fn the_cpu_is_the_one_that_the_thread_was_bound_to() {
+        let own = nix::unistd::Pid::from_raw(0);
+        let allowed = nix::sched::sched_getaffinity(own).unwrap();
+        let clock = ThreadClock::open(Pid(std::process::id() as i32), Tid(nix::unistd::gettid().as_raw()));
+        for cpu in (0..nix::sched::CpuSet::count()).filter(|&cpu| allowed.is_set(cpu) == Ok(true)) {
+            let mut one = nix::sched::CpuSet::new();
+            one.set(cpu).unwrap();
+            nix::sched::sched_setaffinity(own, &one).unwrap();
+            assert_eq!(clock.cpu(), Some(cpu as u32));
+        }
     }
 }

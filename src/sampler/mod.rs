@@ -1,19 +1,22 @@
-//! The reading threads: the sampler, which takes ticks by a schedule, and the walker, which takes walks; both hand what
-//! they saw to one bounded channel. Knows nothing of what is concluded from it.
+//! The reading threads: the sampler, which takes ticks by a schedule, the stack sampler, which takes whole stacks by one of
+//! its own, and the walker, which takes walks; all hand what they saw to one bounded channel. Knows nothing of what is concluded from it.
 
+mod affinity;
 mod naming;
 mod reach;
+mod schedule;
 mod scheduling;
+mod stacking;
 mod ticking;
 mod walking;
 
 pub use reach::{Reach, reach};
 
 use crate::identity::Rules;
-use crate::model::{Hello, LoopKind, Nanos, Observation, Pid};
+use crate::model::{Hello, LoopKind, Nanos, Observation, OwnCode, Pid};
 use crate::process::{self, Host, Sameness};
 use crate::source::error::AttachError;
-use crate::source::{Attachment, Plan, TickReader, Walker};
+use crate::source::{Attachment, Plan, StackReader, TickReader, Walker};
 use nix::time::{ClockId, clock_gettime};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,10 +31,14 @@ const WAITING: usize = 64;
 pub struct AttachOptions {
     /// Ticks a second.
     pub rate_hz: f64,
+    /// Full stacks a second; None: none are taken.
+    pub stack_rate_hz: Option<f64>,
     /// The contextvars that name sessions, agents and tenants; None: OpenRTC's.
     pub session_from: Option<String>,
     pub agent_from: Option<String>,
     pub tenant_from: Option<String>,
+    /// Places whose files are own code, beside those that are so anyway.
+    pub own: Vec<String>,
 }
 
 /// A worker that is being watched.
@@ -90,7 +97,7 @@ pub fn probe(pid: Pid) -> Result<Probe, AttachError> {
         plan, proved, lists, ..
     } = crate::source::attach(pid)?;
     let python = plan.version.to_string();
-    let mut walker = Walker::open(plan, proved, lists, Rules::openrtc())
+    let mut walker = Walker::open(plan, proved, lists, Rules::openrtc(), OwnCode::default())
         .map_err(|e| AttachError::io(format!("/proc/{pid}/mem"), &e))?;
     let census = walker
         .walk(monotonic)
@@ -111,13 +118,18 @@ pub fn probe(pid: Pid) -> Result<Probe, AttachError> {
 pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError> {
     let attachment = crate::source::attach(pid)?;
     let rules = naming::rules(&attachment, options)?;
-    let hello = hello(&attachment.plan, options, &rules);
+    let hello = hello(&attachment, options, &rules);
     let memory = |e| AttachError::io(format!("/proc/{pid}/mem"), &e);
     let Attachment {
         plan, proved, lists, ..
     } = attachment;
     let reader = TickReader::open(plan.clone(), rules.clone()).map_err(memory)?;
-    let walker = Walker::open(plan.clone(), proved, lists, rules).map_err(memory)?;
+    let stacks = match options.stack_rate_hz {
+        Some(rate) => Some((StackReader::open(plan.clone(), rules.clone()).map_err(memory)?, rate)),
+        None => None,
+    };
+    let own = OwnCode::new(hello.library.clone(), options.own.clone());
+    let walker = Walker::open(plan.clone(), proved, lists, rules, own).map_err(memory)?;
 
     let (sender, observations) = sync_channel(WAITING);
     let stop = Arc::new(AtomicBool::new(false));
@@ -135,6 +147,14 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError
         Box::new(move || walking::run(walker, &to.2, &to.0, &to.1)),
     )?;
     handle.threads.push(walking);
+    if let Some((reader, rate)) = stacks {
+        let to = (sender.clone(), Arc::clone(&stop), plan.clone());
+        let stacking = spawn(
+            "otop-stacks",
+            Box::new(move || stacking::run(reader, &to.2, rate, &to.0, &to.1)),
+        )?;
+        handle.threads.push(stacking);
+    }
     let rate = options.rate_hz;
     let ticking = spawn(
         "otop-sampler",
@@ -148,7 +168,8 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError
     })
 }
 
-fn hello(plan: &Plan, options: &AttachOptions, rules: &Rules) -> Hello {
+fn hello(attachment: &Attachment, options: &AttachOptions, rules: &Rules) -> Hello {
+    let plan = &attachment.plan;
     let attached_at = monotonic();
     Hello {
         pid: plan.pid,
@@ -160,8 +181,8 @@ fn hello(plan: &Plan, options: &AttachOptions, rules: &Rules) -> Hello {
         started_unix: process::started_unix(plan.pid).ok(),
         vcpus: Host::vcpus(),
         rate_hz: options.rate_hz,
-        stack_rate_hz: None,
-        library: None,
+        stack_rate_hz: options.stack_rate_hz,
+        library: attachment.heap.library(&plan.runtime).unwrap_or_default(),
     }
 }
 

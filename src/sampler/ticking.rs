@@ -1,11 +1,12 @@
 //! The sampler thread: when to take a tick, and when to hand on what was taken. Knows nothing of what is read.
 
+use super::schedule::{Schedule, sleep_until};
 use super::{clock, ended, monotonic, scheduling};
 use crate::memory::Fault;
 use crate::model::{Batch, Gil, Nanos, Observation, Tick};
 use crate::process;
 use crate::source::{Plan, TickReader};
-use nix::time::{ClockId, ClockNanosleepFlags, clock_nanosleep};
+use nix::time::ClockId;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 
@@ -92,47 +93,6 @@ pub fn run(mut reader: TickReader, plan: &Plan, rate_hz: f64, to: &SyncSender<Ob
     }
 }
 
-/// One tick in every period, at a random place in it, so that no habit of the worker can hide between two ticks.
-struct Schedule {
-    period: u64,
-    origin: u64,
-    /// Number of the period that the next tick is for.
-    next: u64,
-    random: u64,
-}
-
-impl Schedule {
-    fn new(rate_hz: f64, now: Nanos) -> Schedule {
-        let period = (1e9 / rate_hz) as u64;
-        Schedule {
-            period: period.max(1),
-            origin: now.0,
-            next: 0,
-            random: now.0 | 1,
-        }
-    }
-
-    /// When to take the next tick, and how many periods went by without one.
-    fn next(&mut self, now: Nanos) -> (Nanos, u32) {
-        let current = now.0.saturating_sub(self.origin) / self.period;
-        let missed = current.saturating_sub(self.next);
-        self.next = self.next.max(current);
-        // xorshift64: any noise will do.
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        let at = self.origin + self.next * self.period + self.random % self.period;
-        self.next += 1;
-        (Nanos(at), u32::try_from(missed).unwrap_or(u32::MAX))
-    }
-}
-
-fn sleep_until(at: Nanos) {
-    let at = nix::sys::time::TimeSpec::new((at.0 / 1_000_000_000) as i64, (at.0 % 1_000_000_000) as i64);
-    // A signal may cut it short: the tick is then early, by nobody's loss.
-    let _ = clock_nanosleep(ClockId::CLOCK_MONOTONIC, ClockNanosleepFlags::TIMER_ABSTIME, &at);
-}
-
 /// Grows by as much as the machine was suspended.
 fn sleep_offset() -> Nanos {
     clock(ClockId::CLOCK_BOOTTIME) - clock(ClockId::CLOCK_MONOTONIC)
@@ -147,24 +107,4 @@ fn own_run_delay() -> Nanos {
             .and_then(|w| w.parse().ok())
             .unwrap_or(0),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_tick_in_every_period_and_every_missed_one_is_counted() {
-        let mut schedule = Schedule::new(1000.0, Nanos(5));
-        let mut now = Nanos(5);
-        for period in 0..1000u64 {
-            let (at, missed) = schedule.next(now);
-            assert_eq!(missed, 0);
-            assert_eq!((at.0 - 5) / 1_000_000, period);
-            now = at;
-        }
-        // The sampler did not get to run for ten periods.
-        let (at, missed) = schedule.next(Nanos(5 + 1_010_000_000));
-        assert_eq!((missed, (at.0 - 5) / 1_000_000), (10, 1010));
-    }
 }

@@ -91,10 +91,12 @@ fn attach_to(pid: Pid, fingerprint: Fingerprint) -> Result<Attachment, AttachErr
         detail: refused.detail,
     };
     let faulty = |fault| of_fault(pid, fault);
-    let native_ids = native_ids(pid)?;
-    let runtime = verify_core(&mut heap, found.runtime, &native_ids)
-        .map_err(faulty)?
-        .map_err(refused)?;
+    let mut verdict = verify_core(&mut heap, found.runtime, &native_ids(pid)?).map_err(faulty)?;
+    // Threads that start between the two looks are in the second one only: a pool that fills up is no foreign layout.
+    if verdict.is_err() {
+        verdict = verify_core(&mut heap, found.runtime, &native_ids(pid)?).map_err(faulty)?;
+    }
+    let runtime = verdict.map_err(refused)?;
     let mut lists = None;
     let proved = prove(&mut heap, &runtime, &mut lists)
         .map_err(faulty)?
@@ -123,7 +125,7 @@ pub fn prove(
 ) -> Result<Result<Proved, Refused>, Fault> {
     heap.grant(crate::cpython::ONE_WALK);
     if lists.is_none() {
-        let Some(module) = asyncio_tasks_module(heap, heap.modules(runtime)?)? else {
+        let Some(module) = asyncio_tasks_module(heap, runtime)? else {
             return Ok(Ok(Proved::WithoutAsyncio));
         };
         // The import may be half done: its globals, and the modules that give examples, come one by one.
@@ -144,9 +146,8 @@ pub fn prove(
 
 /// `asyncio.runners` is the last but few of the modules that asyncio imports.
 fn imported(heap: &Heap, runtime: &Runtime) -> Result<bool, Fault> {
-    let modules = heap.modules(runtime)?;
     for name in ["asyncio.events", "asyncio.runners", "os", "threading"] {
-        if heap.dict_get(modules, name)?.is_none() {
+        if heap.module(runtime, name)?.is_none() {
             return Ok(false);
         }
     }

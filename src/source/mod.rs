@@ -4,12 +4,22 @@
 mod attach;
 pub mod error;
 mod examine;
+mod fixed;
+mod instant;
+mod loop_watch;
 mod owners;
+mod readings;
+mod stacks;
+mod still;
 mod threads;
 mod ticks;
+mod waiting;
 mod walk;
+mod whose;
 
 pub use attach::{Attachment, Plan, Proved, attach};
 pub use examine::{Examination, Interpreter, examine};
+pub use stacks::StackReader;
+pub use still::Seat;
 pub use ticks::TickReader;
 pub use walk::{Broken, Walker};

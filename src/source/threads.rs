@@ -11,6 +11,9 @@ use crate::process::{self, ThreadClock};
 /// A thread that has not run in a session for this many ticks is no longer asked what it does.
 pub(super) const QUIET_TICKS: u32 = 2_000;
 
+/// Contexts within contexts, before a chain is called damage.
+pub(super) const DEEPEST_CONTEXT: usize = 32;
+
 /// One thread.
 pub(super) struct Thread {
     pub state: ThreadState,
@@ -99,6 +102,27 @@ impl Thread {
             quiet: QUIET_TICKS,
             asleep: 0,
         }
+    }
+
+    /// Since 3.14 `threading.Thread` enters a context of its own before it runs anything (Lib/threading.py:
+    /// `_bootstrap_inner`), so that the outermost context of such a thread, entered from none, is no step. NULL where it
+    /// is not so, or not known.
+    pub fn base_of_started(&self, plan: &Plan, heap: &Heap, context: Addr, previous: Addr) -> Addr {
+        let is_main = self.tid.is_none_or(|tid| tid.0 == plan.pid.0);
+        if is_main || !plan.version.at_least(3, 14) {
+            return Addr::NULL;
+        }
+        let (mut outermost, mut at) = (context, previous);
+        for _ in 0..DEEPEST_CONTEXT {
+            if at.is_null() {
+                return outermost;
+            }
+            match heap.context(at) {
+                Ok(words) if words.entered => (outermost, at) = (at, words.previous),
+                _ => return Addr::NULL,
+            }
+        }
+        Addr::NULL
     }
 
     fn refresh(&mut self, plan: &Plan, heap: &Heap, batch: &mut Batch) {

@@ -8,27 +8,33 @@
 //! be proved is counted as torn, because a second try would select what stands still.
 
 use super::attach::Plan;
+use super::fixed::FixedWords;
 use super::owners::{ContextWords, Owners};
-use super::threads::{QUIET_TICKS, Thread, Threads};
+use super::threads::{DEEPEST_CONTEXT, QUIET_TICKS, Thread, Threads};
 use crate::asyncio::{DEQUE_HEAD, ReadyWords, StepWords};
-use crate::cpython::{CONTEXT_HEAD, CONTEXT_WORDS, GIL_EXTENT, GIL_WORDS, GilWords, Heap, word_at};
+use crate::cpython::{CONTEXT_HEAD, CONTEXT_WORDS, GIL_EXTENT, Heap, Runtime, word_at};
 use crate::identity::{ProofSlots, Rules};
 use crate::memory::{Fault, LiveMemory, Scatter};
 use crate::model::{Addr, Batch, Gil, Labels, LoopKind, Nanos, Owner, Sample, SessionKey, State, ThreadIndex, Tick};
 use crate::process::{Doing, ThreadClock};
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What one tick may read; a sampler that runs above others must not read for long.
 const ONE_TICK: u64 = 4 << 20;
 /// `futex` of x86-64, in which a thread waits for the GIL.
-const FUTEX: i32 = 202;
+pub(super) const FUTEX: i32 = 202;
 /// `epoll_wait`, `epoll_pwait`, `epoll_pwait2`, in which a loop waits for something to do.
-const EPOLL_WAITS: [i32; 3] = [232, 281, 441];
-/// Contexts within contexts, before a chain is called damage.
-const DEEPEST_CONTEXT: usize = 32;
+pub(super) const EPOLL_WAITS: [i32; 3] = [232, 281, 441];
 /// A thread that seems to sleep in one and the same step for this many ticks is asked whether it is stopped.
 const STOPPED_AFTER: u32 = 20;
+
+/// Where the GIL's own structure lies: a futex in there is waiting for it.
+pub(super) fn gil_extent(runtime: &Runtime) -> Range<u64> {
+    let gil = runtime.gil_last_holder.0;
+    gil.saturating_sub(16)..gil.saturating_add(GIL_EXTENT)
+}
 
 /// Takes ticks.
 pub struct TickReader {
@@ -36,6 +42,7 @@ pub struct TickReader {
     heap: Heap,
     owners: Owners,
     threads: Threads,
+    fixed: FixedWords,
     first: Scatter,
     second: Scatter,
 }
@@ -43,9 +50,7 @@ pub struct TickReader {
 /// The slots of the first read; those of the threads' words come first, one each.
 struct FirstRead {
     queues: Vec<QueueRead>,
-    gil: usize,
-    collecting: usize,
-    newest: usize,
+    fixed: usize,
 }
 
 /// The slots of what a loop's thread has beside its words.
@@ -88,6 +93,7 @@ impl TickReader {
         let memory = LiveMemory::open(plan.pid)?;
         let heap = Heap::new(Box::new(memory), plan.offsets.clone(), plan.version);
         Ok(TickReader {
+            fixed: FixedWords::new(&heap, &plan.runtime),
             plan,
             heap,
             owners: Owners::new(rules),
@@ -123,8 +129,8 @@ impl TickReader {
         self.heap.grant(ONE_TICK);
         let slots = self.read_words()?;
         let at = now();
-        let gil_words = self.first.bytes(slots.gil).map(GilWords::from_bytes);
-        let newest = self.first.pointer(slots.newest, 0);
+        let gil_words = self.fixed.gil(&self.first, slots.fixed);
+        let newest = self.fixed.newest(&self.first, slots.fixed);
         if newest.is_some_and(|newest| newest != self.threads.newest) {
             self.threads.stale = true;
         }
@@ -166,12 +172,7 @@ impl TickReader {
                 batch.samples.push(sample);
             }
         }
-        // An int in all versions: 0, or 1 while a collection runs.
-        let collecting = self.first.bytes(slots.collecting).and_then(|bytes| match bytes {
-            [0, 0, 0, 0] => Some(false),
-            [1, 0, 0, 0] => Some(true),
-            _ => None,
-        });
+        let collecting = self.fixed.collecting(&self.first, slots.fixed);
         let count = batch.samples.len() as u32 - first;
         batch.ticks.push(Tick {
             at,
@@ -203,16 +204,9 @@ impl TickReader {
                 again: first.push(words_of(thread), CONTEXT_WORDS),
             });
         }
-        let gil = first.push(self.plan.runtime.gil_last_holder, GIL_WORDS);
-        let collecting = first.push(self.plan.runtime.gc_collecting, 4);
-        let newest = first.push(self.plan.runtime.interpreter.offset(o.interp_threads_head), 8);
+        let fixed = self.fixed.push(first);
         first.read_each(self.heap.memory())?;
-        Ok(FirstRead {
-            queues,
-            gil,
-            collecting,
-            newest,
-        })
+        Ok(FirstRead { queues, fixed })
     }
 
     /// Handles taken from the thread's queue, and libuv's turns, where they were read in the same step as its words.
@@ -232,8 +226,7 @@ impl TickReader {
 
     /// Asks the kernel of the threads that matter at this tick.
     fn ask_kernel(&mut self, words: &[Option<(Addr, u64)>], holder: Option<ThreadIndex>) -> Vec<Said> {
-        let gil = self.plan.runtime.gil_last_holder.0;
-        let gil = gil.saturating_sub(16)..gil + GIL_EXTENT;
+        let gil = gil_extent(&self.plan.runtime);
         let mut states = Vec::with_capacity(self.threads.all.len());
         for (thread, own) in self.threads.all.iter_mut().zip(words) {
             let in_context =
@@ -321,7 +314,9 @@ impl TickReader {
                     if stayed && (said.selects || !now.entered) {
                         self.threads.all[slot].base = context;
                     } else if now.entered && self.threads.all[slot].base.is_null() {
-                        self.threads.all[slot].base = self.base_of_started_thread(slot, context, now.previous);
+                        let thread = &self.threads.all[slot];
+                        let base = thread.base_of_started(&self.plan, &self.heap, context, now.previous);
+                        self.threads.all[slot].base = base;
                     }
                     if context == self.threads.all[slot].base {
                         // A thread of its own that names its session without entering a context works for it all the
@@ -408,27 +403,6 @@ impl TickReader {
             .offset(self.heap.offsets.tstate_context);
         let words = ContextWords { at, context, version };
         self.owners.owner(&self.heap, words, vars, &self.second, proof)
-    }
-
-    /// Since 3.14 `threading.Thread` enters a context of its own before it runs anything (Lib/threading.py:
-    /// `_bootstrap_inner`), so that the outermost context of such a thread, entered from none, is no step. NULL where it
-    /// is not so, or not known.
-    fn base_of_started_thread(&self, slot: usize, context: Addr, previous: Addr) -> Addr {
-        let is_main = self.threads.all[slot].tid.is_none_or(|tid| tid.0 == self.plan.pid.0);
-        if is_main || !self.plan.version.at_least(3, 14) {
-            return Addr::NULL;
-        }
-        let (mut outermost, mut at) = (context, previous);
-        for _ in 0..DEEPEST_CONTEXT {
-            if at.is_null() {
-                return outermost;
-            }
-            match self.heap.context(at) {
-                Ok(words) if words.entered => (outermost, at) = (at, words.previous),
-                _ => return Addr::NULL,
-            }
-        }
-        Addr::NULL
     }
 
     /// The outermost entered context of the chain that ends in `context`.

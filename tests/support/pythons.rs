@@ -2,8 +2,9 @@
 
 use super::skip;
 use serde_json::Value;
+use std::io::Write;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 /// One Python that targets can be started with: an entry of scripts/pythons' JSON files.
@@ -54,6 +55,23 @@ impl Python {
             .split('.')
             .map(|part| part.parse().expect("a minor version is two numbers"));
         (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+    }
+
+    /// What a program of tests/targets prints, run by this Python and given `input`.
+    pub fn answer(&self, program: &str, input: &str) -> String {
+        let mut child = Command::new(&self.command[0])
+            .args(&self.command[1..])
+            .args(["-c", program])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| panic!("{:?} does not start: {e}", self.command));
+        let mut stdin = child.stdin.take().expect("piped");
+        stdin.write_all(input.as_bytes()).expect("it reads");
+        drop(stdin);
+        let out = child.wait_with_output().expect("a child can be waited for");
+        assert!(out.status.success(), "{}: {}", self.label, out.status);
+        String::from_utf8(out.stdout).expect("it prints text")
     }
 
     pub fn loops(&self) -> Vec<&'static str> {

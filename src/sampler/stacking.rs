@@ -1,0 +1,86 @@
+//! The stack sampler's thread: when to take stacks, and when to hand on what was taken. Knows nothing of what is read.
+
+use super::affinity::Affinity;
+use super::schedule::{Schedule, sleep_until};
+use super::{ended, monotonic, scheduling};
+use crate::memory::Fault;
+use crate::model::{Nanos, Observation, StackBatch};
+use crate::source::{Plan, StackReader};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError};
+
+/// How long a batch is collected: every hand-over wakes another thread, which costs more than a stack.
+const BATCH: Nanos = Nanos(50_000_000);
+const SURVEY_EVERY: Nanos = Nanos(100_000_000);
+/// Where threads come by the dozen, they are listed at most this often.
+const SURVEY_AT_MOST: Nanos = Nanos(5_000_000);
+/// A sleep of this length gives up the CPU.
+const SURELY_SLEEPS: Nanos = Nanos(20_000);
+const FORGET_EVERY: Nanos = Nanos(10_000_000_000);
+
+/// Takes stacks until told to stop, or the worker ends.
+pub fn run(mut reader: StackReader, plan: &Plan, rate_hz: f64, to: &SyncSender<Observation>, stop: &AtomicBool) {
+    let real_time = scheduling::be_woken_in_time();
+    let mut seat = Affinity::new();
+    let mut schedule = Schedule::new(rate_hz, monotonic());
+    let mut planned = None;
+    // Nothing was done since the last tick that may have cost the CPU.
+    let mut quiet = false;
+    let mut batch = StackBatch::default();
+    let mut began = monotonic();
+    let (mut surveyed, mut forgot) = (Nanos::ZERO, began);
+    while !stop.load(Ordering::Relaxed) {
+        let now = monotonic();
+        let since = now - surveyed;
+        if since >= SURVEY_EVERY || (reader.is_stale() && since >= SURVEY_AT_MOST) {
+            if let Err(fault) = reader.survey() {
+                return ended(plan, &fault.to_string(), to);
+            }
+            reader.look_again();
+            surveyed = monotonic();
+            quiet = false;
+        }
+        let at = planned.unwrap_or_else(|| {
+            let (at, missed) = schedule.next(monotonic());
+            batch.missed += missed;
+            at
+        });
+        // A rate below that of the batches must not hold back what was seen, nor how far it was looked.
+        let until = at.min(began + BATCH);
+        let sleeps = monotonic() + SURELY_SLEEPS < until;
+        sleep_until(until);
+        if real_time && sleeps && quiet {
+            seat.slept_once();
+        }
+        quiet = true;
+        let woke = monotonic();
+        planned = Some(at).filter(|&at| woke < at);
+        if planned.is_none() {
+            match reader.tick(&mut seat, &monotonic, &mut batch) {
+                Ok(()) => {}
+                // More reading than any sane tick takes: nothing of it is known.
+                Err(Fault::Budget | Fault::Unmapped | Fault::Implausible(_)) => batch.missed += 1,
+                Err(fault) => return ended(plan, &fault.to_string(), to),
+            }
+        }
+        if woke - forgot >= FORGET_EVERY {
+            reader.forget();
+            forgot = woke;
+        }
+        if woke - began >= BATCH {
+            began = woke;
+            quiet = false;
+            for (key, labels) in reader.take_new_labels() {
+                let _ = to.try_send(Observation::Labels(key, labels));
+            }
+            let mut full = std::mem::take(&mut batch);
+            full.until = monotonic();
+            match to.try_send(Observation::Stacks(full)) {
+                Ok(()) => {}
+                // Nobody took them: instants of which nothing is known.
+                Err(TrySendError::Full(Observation::Stacks(lost))) => batch.missed = lost.missed + lost.ticks,
+                Err(_) => return,
+            }
+        }
+    }
+}
