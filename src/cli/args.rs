@@ -2,6 +2,7 @@
 //! each flag may hold, nothing of what is done with it; `plan` makes of these arguments what is meant.
 
 use super::values::{self, RATE, SLOW_THRESHOLD, SLOW_WINDOW, WINDOW};
+use super::version;
 use crate::view::{COLUMNS, Column, Sort, choose_columns};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
@@ -39,7 +40,7 @@ Exit status:
   6  the worker ended before there was a figure";
 
 #[derive(Debug, Parser)]
-#[command(name = "otop", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER)]
+#[command(name = "otop", version = version::short(), long_version = version::long(), about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER)]
 #[command(
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,

@@ -23,6 +23,7 @@ mod signals;
 mod snapshot;
 mod socket;
 mod values;
+mod version;
 pub mod wire;
 mod worker;
 
