@@ -86,8 +86,14 @@ fn help_and_version_are_no_errors() {
     assert!(!help.stdout.contains("generate"), "that is for those who build otop");
     let version = otop(&["--version"]).stdout;
     let expected = format!("otop {}", env!("CARGO_PKG_VERSION"));
-    assert!(version.starts_with(&expected) && version.contains("3.8 to 3.15"), "{version}");
-    assert_eq!(otop(&["-V"]).stdout.trim_end(), version.lines().next().unwrap_or_default());
+    assert!(
+        version.starts_with(&expected) && version.contains("3.8 to 3.15"),
+        "{version}"
+    );
+    assert_eq!(
+        otop(&["-V"]).stdout.trim_end(),
+        version.lines().next().unwrap_or_default()
+    );
     assert_eq!(otop(&["demo", "--help"]).code, Some(0));
 }
 

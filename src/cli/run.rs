@@ -9,7 +9,7 @@ use super::worker::Worker;
 use super::{doctor, find, json, live, once, output};
 use crate::demo::Demo;
 use crate::model::{Pid, Report};
-use crate::process;
+use crate::process::{self, privilege};
 use crate::source::error::AttachError;
 use std::path::Path;
 use std::time::Duration;
@@ -18,6 +18,12 @@ use std::time::Duration;
 const SETTING_UP: Duration = Duration::from_secs(1);
 
 pub fn run(plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
+    // A worker's socket is opened by the rights of whoever called.
+    if !matches!(plan.target, Target::Socket(_))
+        && let Err(error) = privilege::settle()
+    {
+        output::say(&error.to_string());
+    }
     for word in plan.look.words.iter().filter(|_| plan.look.shape != Shape::Live) {
         output::say(word);
     }
@@ -45,6 +51,8 @@ fn worker(pid: Pid, plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
         .map_err(CliError::from)?;
     let options = attach_options(&plan.naming, &plan.look);
     let attached = attach(pid, &options, reading).map_err(CliError::from)?;
+    // The reading threads have begun with what they need to set themselves up.
+    privilege::only_read();
     let mut worker = Worker::new(attached, &plan.look);
     match plan.look.shape {
         Shape::Live => live::watch(&mut worker, &plan.look, &Signals::listen()?)?,

@@ -13,6 +13,7 @@ mod hostname;
 mod maps;
 pub mod namespaces;
 pub mod permission;
+pub mod privilege;
 mod read;
 mod socket_owner;
 mod thread_clock;

@@ -8,6 +8,7 @@ use crate::process::container::Container;
 use crate::process::gates::{self, CAP_DAC_READ_SEARCH, CAP_SYS_NICE, CAP_SYS_PTRACE};
 use crate::process::namespaces::{self, Namespace};
 use crate::process::permission::Refusal;
+use crate::process::privilege;
 use crate::process::{Credentials, cpus_allowed, credentials};
 
 /// The PID namespace that the machine booted with (`PROC_PID_INIT_INO`).
@@ -64,9 +65,14 @@ pub fn rules() -> Vec<Finding> {
 
 fn runs_as(ours: &Credentials) -> Finding {
     let [_, user, _] = ours.uids;
-    let fact = match user {
-        0 => "otop runs as root".to_owned(),
-        user => format!("otop runs as user {user}: it may read that user's own processes, if Yama lets it"),
+    let runs_as = privilege::standing();
+    let fact = match ours.effective_capabilities & (1 << CAP_SYS_PTRACE) {
+        0 => format!("runs as {runs_as}: it may read that user's own processes, if Yama lets it"),
+        _ => format!("runs as {runs_as}; what else it was given it has given up"),
+    };
+    let fact = match (std::env::var("SUDO_USER"), user) {
+        (Ok(_), 1..) => format!("{fact}, being root too"),
+        _ => fact,
     };
     Finding::ok("otop", fact)
 }
