@@ -11,7 +11,7 @@ use support::{Ran, Target, any_python, pythons, run, run_command, skip};
 const OTOP: &str = env!("CARGO_BIN_EXE_otop");
 
 /// Every check that a worker's diagnosis names.
-const CHECKS: [&str; 24] = [
+const CHECKS: [&str; 25] = [
     "otop",
     "capabilities",
     "place",
@@ -36,6 +36,7 @@ const CHECKS: [&str; 24] = [
     "uvloop",
     "sessions",
     "rate",
+    "stacks",
 ];
 
 /// The document of `otop doctor --json`, which must say the code that it ends with.

@@ -2,7 +2,7 @@
 //! the script sends; the only times in here are the windows that were asked for.
 
 use super::error::CliError;
-use super::plan::{Look, Shape};
+use super::plan::{Look, Measuring, Shape};
 use super::signals::Signals;
 use super::wire::Attached;
 use super::worker::{Worker, now};
@@ -13,25 +13,33 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 use std::time::{Duration, Instant};
 
-const LOOP: ThreadIndex = ThreadIndex(0);
+pub(super) const LOOP: ThreadIndex = ThreadIndex(0);
 /// `recvfrom`, as a loop that waits for a database sits in it.
-const RECVFROM: i32 = 45;
+pub(super) const RECVFROM: i32 = 45;
 
-fn look(window: Duration) -> Look {
+pub(super) fn look(window: Duration) -> Look {
     Look {
         shape: Shape::Once,
         options: Options::default(),
         refresh: Duration::from_secs(1),
-        rate_hz: 1000.0,
-        window,
-        slow_threshold: Duration::from_millis(50),
-        slow_window: Duration::from_secs(5),
+        measuring: measuring(window),
         words: Vec::new(),
     }
 }
 
+pub(super) fn measuring(window: Duration) -> Measuring {
+    Measuring {
+        rate_hz: 1000.0,
+        stack_rate_hz: 100.0,
+        own: Vec::new(),
+        window,
+        slow_threshold: Duration::from_millis(50),
+        slow_window: Duration::from_secs(5),
+    }
+}
+
 /// A worker that sends what the script says, from a thread of its own.
-fn worker(look: &Look, script: impl FnOnce(&Sender<Observation>) + Send + 'static) -> Worker {
+pub(super) fn worker(look: &Look, script: impl FnOnce(&Sender<Observation>) + Send + 'static) -> Worker {
     let (send, observations) = mpsc::channel();
     let hello = Hello {
         pid: Pid(7),
@@ -53,11 +61,11 @@ fn worker(look: &Look, script: impl FnOnce(&Sender<Observation>) + Send + 'stati
             observations,
             stop: Box::new(()),
         },
-        look,
+        &look.measuring,
     )
 }
 
-fn census(asyncio_imported: bool) -> Observation {
+pub(super) fn census(asyncio_imported: bool) -> Observation {
     let labels = Arc::new(Labels {
         session_id: "a".to_owned(),
         agent: None,
@@ -90,7 +98,7 @@ fn census(asyncio_imported: bool) -> Observation {
 }
 
 /// One tick; the loop is in this step, and has not moved since.
-fn batch(step: Option<u64>) -> Observation {
+pub(super) fn batch(step: Option<u64>) -> Observation {
     let sample = Sample {
         thread: LOOP,
         owner: Owner::Session(SessionKey::of("a")),
@@ -125,14 +133,14 @@ fn batch(step: Option<u64>) -> Observation {
 }
 
 /// Sends ticks until nobody takes them, or for so long.
-fn tick_on(send: &Sender<Observation>, step: Option<u64>, time: Duration) {
+pub(super) fn tick_on(send: &Sender<Observation>, step: Option<u64>, time: Duration) {
     let end = Instant::now() + time;
     while Instant::now() < end && send.send(batch(step)).is_ok() {
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-const LONG: Duration = Duration::from_secs(30);
+pub(super) const LONG: Duration = Duration::from_secs(30);
 
 #[test]
 fn once_gives_the_report_of_one_window() {
@@ -141,8 +149,8 @@ fn once_gives_the_report_of_one_window() {
         let _ = send.send(census(true));
         tick_on(send, None, LONG);
     });
-    let report = once::watch(&mut worker, &look).expect("a report");
-    assert!(now() >= worker.attached_at + look.window.into());
+    let report = once::watch(&mut worker, &look.measuring).expect("a report");
+    assert!(now() >= worker.attached_at + look.measuring.window.into());
     assert_eq!(report.sessions.len(), 1);
     assert!(
         (0.1..0.5).contains(&report.quality.window_s),
@@ -158,7 +166,7 @@ fn a_block_that_began_before_is_told_long_before_the_window_ends() {
         let _ = send.send(census(true));
         tick_on(send, Some(1), LONG);
     });
-    let report = once::watch(&mut worker, &look).expect("a report");
+    let report = once::watch(&mut worker, &look.measuring).expect("a report");
     let [block] = report.blocks.as_slice() else {
         panic!("one block: {:?}", report.blocks)
     };
@@ -175,21 +183,21 @@ fn a_worker_that_ends_gives_what_there_was() {
         let _ = send.send(batch(None));
         let _ = send.send(Observation::Ended(Ending::Exited));
     });
-    let report = once::watch(&mut with_figure, &look).expect("there was a figure");
+    let report = once::watch(&mut with_figure, &look.measuring).expect("there was a figure");
     assert_eq!(report.worker.condition.as_deref(), Some("exited"));
 
     let mut without = worker(&look, |send| {
         let _ = send.send(batch(None));
         let _ = send.send(Observation::Ended(Ending::Exited));
     });
-    let error = once::watch(&mut without, &look).expect_err("there was none");
+    let error = once::watch(&mut without, &look.measuring).expect_err("there was none");
     assert!(matches!(error, CliError::EndedEarly { pid: Pid(7), .. }), "{error}");
 }
 
 #[test]
 fn a_reading_side_that_falls_over_is_no_hang() {
     let look = look(LONG);
-    let error = once::watch(&mut worker(&look, |_| {}), &look).expect_err("nothing came");
+    let error = once::watch(&mut worker(&look, |_| {}), &look.measuring).expect_err("nothing came");
     assert!(error.to_string().contains("otop stopped reading"), "{error}");
 }
 
@@ -200,7 +208,7 @@ fn without_asyncio_once_says_so_before_a_long_window_ends() {
         let _ = send.send(census(false));
         tick_on(send, None, LONG);
     });
-    let error = once::watch(&mut worker, &look).expect_err("no asyncio");
+    let error = once::watch(&mut worker, &look.measuring).expect_err("no asyncio");
     assert!(matches!(error, CliError::NoAsyncio(Pid(7))), "{error}");
 }
 

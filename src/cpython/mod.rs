@@ -3,6 +3,7 @@
 
 mod attributes;
 mod codes;
+mod collects;
 mod contexts;
 mod debug_offsets;
 mod deques;

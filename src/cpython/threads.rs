@@ -7,12 +7,13 @@ use crate::memory::Fault;
 use crate::model::Addr;
 
 /// The modules that proofs and walks begin from.
-const MODULES: [&str; 8] = [
+const MODULES: [&str; 9] = [
     "_thread",
     "asyncio.events",
     "asyncio.runners",
     "asyncio.tasks",
     "builtins",
+    "codecs",
     "os",
     "sys",
     "threading",
@@ -150,7 +151,7 @@ impl Heap {
         self.object(runtime.interpreter, self.offsets.interp_modules)
     }
 
-    /// An imported module that asyncio cannot do without, by its name in `sys.modules`; None: not imported (yet).
+    /// An imported module by its name in `sys.modules`; None: not imported (yet).
     pub fn module(&self, runtime: &Runtime, name: &str) -> Result<Option<Addr>, Fault> {
         if let Some(&module) = self.known_modules.borrow().get(name) {
             return Ok(Some(module));
@@ -165,7 +166,11 @@ impl Heap {
             .filter_map(|(name, slot)| Some((*name, items[slot?].1)));
         let mut modules = self.known_modules.borrow_mut();
         modules.extend(found);
-        Ok(modules.get(name).copied())
+        match modules.get(name) {
+            Some(&module) => Ok(Some(module)),
+            None if MODULES.contains(&name) => Ok(None),
+            None => self.dict_get(self.modules(runtime)?, name),
+        }
     }
 
     /// The `__dict__` of an imported module.

@@ -3,7 +3,7 @@
 
 use super::super::error::CliError;
 use super::super::once;
-use super::super::plan::Look;
+use super::super::plan::Measuring;
 use super::super::run;
 use super::super::wire::{self, Examination, Proved, Reading};
 use super::super::worker::Worker;
@@ -17,7 +17,7 @@ use crate::source::error::AttachError;
 const KEPT: f64 = 0.9;
 
 /// What comes after the memory, in order. What is behind a failure is not reached, and says so.
-const CHECKS: [&str; 8] = [
+const CHECKS: [&str; 9] = [
     "interpreter",
     "version",
     "layout",
@@ -26,12 +26,18 @@ const CHECKS: [&str; 8] = [
     "uvloop",
     "sessions",
     "rate",
+    "stacks",
 ];
 
 /// Attaches and looks; the error is the one that attaching gives.
-pub fn look_into(pid: Pid, look: &Look, reading: &dyn Reading, findings: &mut Vec<Finding>) -> Result<(), CliError> {
+pub fn look_into(
+    pid: Pid,
+    measuring: &Measuring,
+    reading: &dyn Reading,
+    findings: &mut Vec<Finding>,
+) -> Result<(), CliError> {
     let mut seen = Vec::new();
-    let result = try_it(pid, look, reading, &mut seen);
+    let result = try_it(pid, measuring, reading, &mut seen);
     if let Err(error) = &result
         && let Some(check) = check_of(error)
     {
@@ -50,13 +56,13 @@ pub fn look_into(pid: Pid, look: &Look, reading: &dyn Reading, findings: &mut Ve
     result
 }
 
-fn try_it(pid: Pid, look: &Look, reading: &dyn Reading, seen: &mut Vec<Finding>) -> Result<(), CliError> {
+fn try_it(pid: Pid, measuring: &Measuring, reading: &dyn Reading, seen: &mut Vec<Finding>) -> Result<(), CliError> {
     let examination = reading.examine(pid)?;
     seen.extend(of_the_interpreter(&examination));
-    let options = run::attach_options(&Default::default(), look);
+    let options = run::attach_options(&Default::default(), measuring);
     let attached = run::attach(pid, &options, reading)?;
-    let mut worker = Worker::new(attached, look);
-    let report = once::watch(&mut worker, look)?;
+    let mut worker = Worker::new(attached, measuring);
+    let report = once::watch(&mut worker, measuring)?;
     seen.extend(of_the_worker(pid, &examination, &report));
     Ok(())
 }
@@ -125,7 +131,14 @@ fn of_the_worker(pid: Pid, seen: &Examination, report: &Report) -> Vec<Finding> 
         Some(version) => Finding::ok("uvloop", version.chars().take(40).collect::<String>()),
         None => Finding::ok("uvloop", "not imported"),
     };
-    vec![asyncio, loops, uvloop, sessions(pid, report), rate(pid, report)]
+    vec![
+        asyncio,
+        loops,
+        uvloop,
+        sessions(pid, report),
+        rate(pid, report),
+        stacks(pid, report),
+    ]
 }
 
 fn sessions(pid: Pid, report: &Report) -> Finding {
@@ -161,6 +174,25 @@ fn rate(pid: Pid, report: &Report) -> Finding {
             "rate",
             fact,
             vec![format!("otop --pid {pid} --rate {:.0}", quality.hz_got.max(1.0))],
+        ),
+    }
+}
+
+fn stacks(pid: Pid, report: &Report) -> Finding {
+    let quality = &report.quality;
+    let (Some(asked), Some(got)) = (quality.stack_hz_asked, quality.stack_hz_got) else {
+        return Finding::unknown("stacks", "none were taken");
+    };
+    let fact = match &quality.stack_mode {
+        Some(mode) => format!("{got:.0} of {asked:.0} a second came, {mode}"),
+        None => format!("{got:.0} of {asked:.0} a second came"),
+    };
+    match got >= KEPT * asked {
+        true => Finding::ok("stacks", fact),
+        false => Finding::limited(
+            "stacks",
+            fact,
+            vec![format!("otop --pid {pid} --stack-rate {:.0}", got.max(1.0))],
         ),
     }
 }

@@ -8,7 +8,7 @@ mod inside;
 mod machine;
 
 use super::error::{CliError, Exit};
-use super::plan::Look;
+use super::plan::Measuring;
 use super::wire::Reading;
 use super::{find, output};
 use crate::model::Pid;
@@ -17,8 +17,8 @@ use crate::source::error::AttachError;
 use finding::{Diagnosis, Finding};
 
 /// Prints what was found out; a worker that cannot be watched is an error that has been said.
-pub fn run(pid: Option<Pid>, look: &Look, as_json: bool, reading: &dyn Reading) -> Result<(), CliError> {
-    let diagnosis = diagnose(pid, look, reading);
+pub fn run(pid: Option<Pid>, measuring: &Measuring, as_json: bool, reading: &dyn Reading) -> Result<(), CliError> {
+    let diagnosis = diagnose(pid, measuring, reading);
     let text = if as_json { diagnosis.json() } else { diagnosis.text() };
     output::write(&text)?;
     match diagnosis.exit {
@@ -27,10 +27,10 @@ pub fn run(pid: Option<Pid>, look: &Look, as_json: bool, reading: &dyn Reading) 
     }
 }
 
-fn diagnose(pid: Option<Pid>, look: &Look, reading: &dyn Reading) -> Diagnosis {
+fn diagnose(pid: Option<Pid>, measuring: &Measuring, reading: &dyn Reading) -> Diagnosis {
     let mut findings = machine::findings();
     let exit = match pid {
-        Some(pid) => worker(pid, look, reading, &mut findings),
+        Some(pid) => worker(pid, measuring, reading, &mut findings),
         None => {
             findings.extend(machine::rules());
             workers(reading, &mut findings)
@@ -59,7 +59,7 @@ fn workers(reading: &dyn Reading, findings: &mut Vec<Finding>) -> Exit {
     error.exit()
 }
 
-fn worker(pid: Pid, look: &Look, reading: &dyn Reading, findings: &mut Vec<Finding>) -> Exit {
+fn worker(pid: Pid, measuring: &Measuring, reading: &dyn Reading, findings: &mut Vec<Finding>) -> Exit {
     if let Err(error) = process::whole_process(pid) {
         let error = CliError::from(AttachError::from(error));
         findings.push(failed("process", &error));
@@ -67,7 +67,7 @@ fn worker(pid: Pid, look: &Look, reading: &dyn Reading, findings: &mut Vec<Findi
     }
     findings.push(access::what_it_is(pid));
     access::gates(pid, findings);
-    match inside::look_into(pid, look, reading, findings) {
+    match inside::look_into(pid, measuring, reading, findings) {
         Ok(()) => Exit::Done,
         Err(error) => error.exit(),
     }
