@@ -3,6 +3,7 @@
 
 use super::formats::Format;
 use super::values::{self, FAIL_ON, FOR, RATE, SLOW_THRESHOLD, SLOW_WINDOW, WINDOW};
+use super::version;
 use super::wire;
 use crate::identity::Spec;
 use crate::view::{COLUMNS, Column, Sort, choose_columns};
@@ -35,6 +36,7 @@ Examples:
   sudo otop blocks --pid 1234 --for 60s --fail-on 100ms
   sudo otop record --pid 1234 -o w.svg   a flame graph of 30 s, by session
   otop demo                              start a sample worker and watch it
+  otop doctor --pid 1234                 what decides whether this worker can be watched
 
 Exit status:
   0  done
@@ -113,7 +115,7 @@ Examples:
 Exit status: as of otop.";
 
 #[derive(Debug, Parser)]
-#[command(name = "otop", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER)]
+#[command(name = "otop", version = version::short(), long_version = version::long(), about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER)]
 #[command(
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
@@ -141,7 +143,7 @@ impl Arguments {
         match &self.command {
             Some(Command::Blocks(blocks)) => blocks.check(),
             Some(Command::Record(record)) => record.check(),
-            Some(Command::Demo(_)) | None => Ok(()),
+            Some(Command::Doctor(_) | Command::Demo(_)) | None => Ok(()),
         }
     }
 }
@@ -176,6 +178,21 @@ pub enum Command {
     Record(RecordArguments),
     /// Start the bundled sample worker and watch it; without a terminal, print one snapshot
     Demo(LookArguments),
+    /// Say everything that decides whether attaching works, and what mends it
+    Doctor(DoctorArguments),
+}
+
+/// Whom to examine.
+#[derive(Debug, Args)]
+pub struct DoctorArguments {
+    /// Process to examine [default: this machine, and how many workers are on it]
+    #[arg(long, value_name = "PID", allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(i32).range(1..))]
+    pub pid: Option<i32>,
+
+    /// One JSON document, on one line
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Which worker, and what names the sessions in it.

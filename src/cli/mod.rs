@@ -10,6 +10,7 @@ mod blocks;
 #[cfg(test)]
 mod blocks_tests;
 mod crash;
+mod doctor;
 mod error;
 mod events;
 mod files;
@@ -31,6 +32,7 @@ mod signals;
 mod snapshot;
 mod socket;
 mod values;
+mod version;
 pub mod wire;
 mod worker;
 
@@ -63,6 +65,8 @@ fn finish(result: anyhow::Result<()>) -> ExitCode {
     if cause.is_some_and(CliError::is_closed_output) {
         return ExitCode::SUCCESS;
     }
-    output::say_line(&error::line(&error));
+    if !cause.is_some_and(CliError::is_said) {
+        output::say_line(&error::line(&error));
+    }
     ExitCode::from(cause.map_or(Exit::Other, CliError::exit) as u8)
 }
