@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_otop_global_optspecs
-    string join \n pid= socket= session-from= agent-from= tenant-from= once json refresh-rate= sort= status= agent= tenant= columns= rate= window= slow-threshold= slow-window= h/help V/version
+    string join \n pid= session-from= agent-from= tenant-from= socket= once json refresh-rate= sort= status= agent= tenant= columns= window= slow-window= rate= stack-rate= own= slow-threshold= h/help V/version
 end
 
 function __fish_otop_needs_command
@@ -25,10 +25,10 @@ function __fish_otop_using_subcommand
 end
 
 complete -c otop -n "__fish_otop_needs_command" -l pid -d 'Process to watch [default: the only asyncio worker here, or a choice]' -r
-complete -c otop -n "__fish_otop_needs_command" -l socket -d 'Show what the worker itself serves at its OpenRTC introspection socket' -r -F
 complete -c otop -n "__fish_otop_needs_command" -l session-from -d 'Contextvar that holds the session\'s id [default: OpenRTC\'s]' -r
 complete -c otop -n "__fish_otop_needs_command" -l agent-from -d 'Contextvar that holds the agent\'s name [default: OpenRTC\'s]' -r
 complete -c otop -n "__fish_otop_needs_command" -l tenant-from -d 'Contextvar that holds the tenant\'s name [default: OpenRTC\'s]' -r
+complete -c otop -n "__fish_otop_needs_command" -l socket -d 'Show what the worker itself serves at its OpenRTC introspection socket' -r -F
 complete -c otop -n "__fish_otop_needs_command" -l refresh-rate -d 'Pictures a second of the live table, 0.5 to 10' -r
 complete -c otop -n "__fish_otop_needs_command" -l sort -d 'Column to sort by; in the live table key s goes on' -r -f -a "mem_mb\t''
 cpu_pct\t''
@@ -51,15 +51,30 @@ errored\t''"
 complete -c otop -n "__fish_otop_needs_command" -l agent -d 'Show only sessions of this agent' -r
 complete -c otop -n "__fish_otop_needs_command" -l tenant -d 'Show only sessions of this tenant' -r
 complete -c otop -n "__fish_otop_needs_command" -l columns -d 'Columns to show, in this order, with commas between them: session, agent, tenant, dur, mem, peak, cpu, status, pin, loop, blocked, worst, tasks, where' -r
-complete -c otop -n "__fish_otop_needs_command" -l rate -d 'Samples a second of session and step, 1 to 10000' -r
 complete -c otop -n "__fish_otop_needs_command" -l window -d 'Stretch of time that a percentage is about, 100ms to 10m' -r
-complete -c otop -n "__fish_otop_needs_command" -l slow-threshold -d 'From which length on a standing loop counts as blocked, 1ms to 1m' -r
 complete -c otop -n "__fish_otop_needs_command" -l slow-window -d 'How long a session stays slow after it has blocked the loop, 100ms to 1h' -r
+complete -c otop -n "__fish_otop_needs_command" -l rate -d 'Samples a second of session and step, 1 to 10000' -r
+complete -c otop -n "__fish_otop_needs_command" -l stack-rate -d 'Full stacks a second, 1 to 10000' -r
+complete -c otop -n "__fish_otop_needs_command" -l own -d 'Files that begin with this are own code, wherever they are installed; may be given more than once' -r
+complete -c otop -n "__fish_otop_needs_command" -l slow-threshold -d 'From which length on a standing loop counts as blocked, 1ms to 1m' -r
 complete -c otop -n "__fish_otop_needs_command" -l once -d 'Watch for one window, print the table, exit'
 complete -c otop -n "__fish_otop_needs_command" -l json -d 'One JSON document per window, a line each; with --once a single one'
 complete -c otop -n "__fish_otop_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c otop -n "__fish_otop_needs_command" -s V -l version -d 'Print version'
+complete -c otop -n "__fish_otop_needs_command" -f -a "blocks" -d 'Follow the blocks of the event loop, a line each, as they happen'
 complete -c otop -n "__fish_otop_needs_command" -f -a "demo" -d 'Start the bundled sample worker and watch it; without a terminal, print one snapshot'
+complete -c otop -n "__fish_otop_using_subcommand blocks" -l pid -d 'Process to watch [default: the only asyncio worker here, or a choice]' -r
+complete -c otop -n "__fish_otop_using_subcommand blocks" -l session-from -d 'Contextvar that holds the session\'s id [default: OpenRTC\'s]' -r
+complete -c otop -n "__fish_otop_using_subcommand blocks" -l agent-from -d 'Contextvar that holds the agent\'s name [default: OpenRTC\'s]' -r
+complete -c otop -n "__fish_otop_using_subcommand blocks" -l tenant-from -d 'Contextvar that holds the tenant\'s name [default: OpenRTC\'s]' -r
+complete -c otop -n "__fish_otop_using_subcommand blocks" -l for -d 'End after this time, 100ms to 168h [default: with q, Ctrl-C or the worker]' -r
+complete -c otop -n "__fish_otop_using_subcommand blocks" -l fail-on -d 'End with exit status 7 if there was a block of this length, 1ms to 1h' -r
+complete -c otop -n "__fish_otop_using_subcommand blocks" -l rate -d 'Samples a second of session and step, 1 to 10000' -r
+complete -c otop -n "__fish_otop_using_subcommand blocks" -l stack-rate -d 'Full stacks a second, 1 to 10000' -r
+complete -c otop -n "__fish_otop_using_subcommand blocks" -l own -d 'Files that begin with this are own code, wherever they are installed; may be given more than once' -r
+complete -c otop -n "__fish_otop_using_subcommand blocks" -l slow-threshold -d 'From which length on a standing loop counts as blocked, 1ms to 1m' -r
+complete -c otop -n "__fish_otop_using_subcommand blocks" -l json -d 'One JSON object per event, a line each'
+complete -c otop -n "__fish_otop_using_subcommand blocks" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c otop -n "__fish_otop_using_subcommand demo" -l refresh-rate -d 'Pictures a second of the live table, 0.5 to 10' -r
 complete -c otop -n "__fish_otop_using_subcommand demo" -l sort -d 'Column to sort by; in the live table key s goes on' -r -f -a "mem_mb\t''
 cpu_pct\t''
@@ -82,10 +97,12 @@ errored\t''"
 complete -c otop -n "__fish_otop_using_subcommand demo" -l agent -d 'Show only sessions of this agent' -r
 complete -c otop -n "__fish_otop_using_subcommand demo" -l tenant -d 'Show only sessions of this tenant' -r
 complete -c otop -n "__fish_otop_using_subcommand demo" -l columns -d 'Columns to show, in this order, with commas between them: session, agent, tenant, dur, mem, peak, cpu, status, pin, loop, blocked, worst, tasks, where' -r
-complete -c otop -n "__fish_otop_using_subcommand demo" -l rate -d 'Samples a second of session and step, 1 to 10000' -r
 complete -c otop -n "__fish_otop_using_subcommand demo" -l window -d 'Stretch of time that a percentage is about, 100ms to 10m' -r
-complete -c otop -n "__fish_otop_using_subcommand demo" -l slow-threshold -d 'From which length on a standing loop counts as blocked, 1ms to 1m' -r
 complete -c otop -n "__fish_otop_using_subcommand demo" -l slow-window -d 'How long a session stays slow after it has blocked the loop, 100ms to 1h' -r
+complete -c otop -n "__fish_otop_using_subcommand demo" -l rate -d 'Samples a second of session and step, 1 to 10000' -r
+complete -c otop -n "__fish_otop_using_subcommand demo" -l stack-rate -d 'Full stacks a second, 1 to 10000' -r
+complete -c otop -n "__fish_otop_using_subcommand demo" -l own -d 'Files that begin with this are own code, wherever they are installed; may be given more than once' -r
+complete -c otop -n "__fish_otop_using_subcommand demo" -l slow-threshold -d 'From which length on a standing loop counts as blocked, 1ms to 1m' -r
 complete -c otop -n "__fish_otop_using_subcommand demo" -l once -d 'Watch for one window, print the table, exit'
 complete -c otop -n "__fish_otop_using_subcommand demo" -l json -d 'One JSON document per window, a line each; with --once a single one'
 complete -c otop -n "__fish_otop_using_subcommand demo" -s h -l help -d 'Print help'

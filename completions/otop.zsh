@@ -16,20 +16,22 @@ _otop() {
     local context curcontext="$curcontext" state line
     _arguments "${_arguments_options[@]}" : \
 '--pid=[Process to watch \[default\: the only asyncio worker here, or a choice\]]:PID:_default' \
-'(--pid --session-from --agent-from --tenant-from --rate --slow-threshold --slow-window)--socket=[Show what the worker itself serves at its OpenRTC introspection socket]:PATH:_files' \
 '--session-from=[Contextvar that holds the session'\''s id \[default\: OpenRTC'\''s\]]:NAME:_default' \
 '--agent-from=[Contextvar that holds the agent'\''s name \[default\: OpenRTC'\''s\]]:NAME:_default' \
 '--tenant-from=[Contextvar that holds the tenant'\''s name \[default\: OpenRTC'\''s\]]:NAME:_default' \
+'(--pid --session-from --agent-from --tenant-from --rate --stack-rate --own --slow-threshold --slow-window)--socket=[Show what the worker itself serves at its OpenRTC introspection socket]:PATH:_files' \
 '--refresh-rate=[Pictures a second of the live table, 0.5 to 10]:HZ:_default' \
 '--sort=[Column to sort by; in the live table key s goes on]:KEY:(mem_mb cpu_pct duration_s agent_name session_id tenant peak_mb status loop_pct blocked_ms worst_block_ms tasks where)' \
 '--status=[Show only sessions in this state; in the live table key f goes on]:STATUS:(all active slow draining errored)' \
 '--agent=[Show only sessions of this agent]:NAME:_default' \
 '--tenant=[Show only sessions of this tenant]:NAME:_default' \
 '--columns=[Columns to show, in this order, with commas between them\: session, agent, tenant, dur, mem, peak, cpu, status, pin, loop, blocked, worst, tasks, where]:LIST:_default' \
-'--rate=[Samples a second of session and step, 1 to 10000]:HZ:_default' \
 '--window=[Stretch of time that a percentage is about, 100ms to 10m]:TIME:_default' \
-'--slow-threshold=[From which length on a standing loop counts as blocked, 1ms to 1m]:TIME:_default' \
 '--slow-window=[How long a session stays slow after it has blocked the loop, 100ms to 1h]:TIME:_default' \
+'--rate=[Samples a second of session and step, 1 to 10000]:HZ:_default' \
+'--stack-rate=[Full stacks a second, 1 to 10000]:HZ:_default' \
+'*--own=[Files that begin with this are own code, wherever they are installed; may be given more than once]:PREFIX:_default' \
+'--slow-threshold=[From which length on a standing loop counts as blocked, 1ms to 1m]:TIME:_default' \
 '--once[Watch for one window, print the table, exit]' \
 '--json[One JSON document per window, a line each; with --once a single one]' \
 '-h[Print help (see more with '\''--help'\'')]' \
@@ -45,7 +47,24 @@ _otop() {
         (( CURRENT += 1 ))
         curcontext="${curcontext%:*:*}:otop-command-$line[1]:"
         case $line[1] in
-            (demo)
+            (blocks)
+_arguments "${_arguments_options[@]}" : \
+'--pid=[Process to watch \[default\: the only asyncio worker here, or a choice\]]:PID:_default' \
+'--session-from=[Contextvar that holds the session'\''s id \[default\: OpenRTC'\''s\]]:NAME:_default' \
+'--agent-from=[Contextvar that holds the agent'\''s name \[default\: OpenRTC'\''s\]]:NAME:_default' \
+'--tenant-from=[Contextvar that holds the tenant'\''s name \[default\: OpenRTC'\''s\]]:NAME:_default' \
+'--for=[End after this time, 100ms to 168h \[default\: with q, Ctrl-C or the worker\]]:TIME:_default' \
+'--fail-on=[End with exit status 7 if there was a block of this length, 1ms to 1h]:TIME:_default' \
+'--rate=[Samples a second of session and step, 1 to 10000]:HZ:_default' \
+'--stack-rate=[Full stacks a second, 1 to 10000]:HZ:_default' \
+'*--own=[Files that begin with this are own code, wherever they are installed; may be given more than once]:PREFIX:_default' \
+'--slow-threshold=[From which length on a standing loop counts as blocked, 1ms to 1m]:TIME:_default' \
+'--json[One JSON object per event, a line each]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(demo)
 _arguments "${_arguments_options[@]}" : \
 '--refresh-rate=[Pictures a second of the live table, 0.5 to 10]:HZ:_default' \
 '--sort=[Column to sort by; in the live table key s goes on]:KEY:(mem_mb cpu_pct duration_s agent_name session_id tenant peak_mb status loop_pct blocked_ms worst_block_ms tasks where)' \
@@ -53,10 +72,12 @@ _arguments "${_arguments_options[@]}" : \
 '--agent=[Show only sessions of this agent]:NAME:_default' \
 '--tenant=[Show only sessions of this tenant]:NAME:_default' \
 '--columns=[Columns to show, in this order, with commas between them\: session, agent, tenant, dur, mem, peak, cpu, status, pin, loop, blocked, worst, tasks, where]:LIST:_default' \
-'--rate=[Samples a second of session and step, 1 to 10000]:HZ:_default' \
 '--window=[Stretch of time that a percentage is about, 100ms to 10m]:TIME:_default' \
-'--slow-threshold=[From which length on a standing loop counts as blocked, 1ms to 1m]:TIME:_default' \
 '--slow-window=[How long a session stays slow after it has blocked the loop, 100ms to 1h]:TIME:_default' \
+'--rate=[Samples a second of session and step, 1 to 10000]:HZ:_default' \
+'--stack-rate=[Full stacks a second, 1 to 10000]:HZ:_default' \
+'*--own=[Files that begin with this are own code, wherever they are installed; may be given more than once]:PREFIX:_default' \
+'--slow-threshold=[From which length on a standing loop counts as blocked, 1ms to 1m]:TIME:_default' \
 '--once[Watch for one window, print the table, exit]' \
 '--json[One JSON document per window, a line each; with --once a single one]' \
 '-h[Print help]' \
@@ -71,9 +92,15 @@ esac
 (( $+functions[_otop_commands] )) ||
 _otop_commands() {
     local commands; commands=(
+'blocks:Follow the blocks of the event loop, a line each, as they happen' \
 'demo:Start the bundled sample worker and watch it; without a terminal, print one snapshot' \
     )
     _describe -t commands 'otop commands' commands "$@"
+}
+(( $+functions[_otop__subcmd__blocks_commands] )) ||
+_otop__subcmd__blocks_commands() {
+    local commands; commands=()
+    _describe -t commands 'otop blocks commands' commands "$@"
 }
 (( $+functions[_otop__subcmd__demo_commands] )) ||
 _otop__subcmd__demo_commands() {

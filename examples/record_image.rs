@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut heap = Heap::new(Box::new(memory), offsets.clone(), found.version);
     let runtime = verify_core(&mut heap, found.runtime, &native_ids)??;
     verify_library(&mut heap, found.runtime)??;
-    let module = asyncio_tasks_module(&heap, heap.modules(&runtime)?)?.ok_or("asyncio is not imported")?;
+    let module = asyncio_tasks_module(&heap, &runtime)?.ok_or("asyncio is not imported")?;
     let lists = TaskLists::find(&heap, module)?;
     if !verify(&mut heap, found.runtime, &lists)?? {
         return Err("the worker runs no loop with tasks".into());

@@ -64,6 +64,7 @@ fn run(python: &str, target: &mut Micro, rate: f64, seconds: f64, clocked: bool)
         session_from: Some("call_ref".to_string()),
         agent_from: None,
         tenant_from: None,
+        own: Vec::new(),
     };
     let Attached { observations, stop, .. } = attach(Pid(target.pid), &options)?;
     // The first stacks read every code object.

@@ -58,6 +58,12 @@ fn usage_errors_are_claps_with_what_would_be_right() {
         (&["--socket", "x", "--session-from", "y"], "cannot be used with"),
         (&["--statsu", "slow"], "tip: a similar argument exists: '--status'"),
         (&["demo", "--pid", "1"], "unexpected argument '--pid'"),
+        (&["blocks", "--fail-on", "20ms"], "add --slow-threshold 20ms"),
+        (&["blocks", "--for", "1ms"], "100ms to 168h"),
+        (&["blocks", "--fail-on", "2h"], "1ms to 1h"),
+        (&["blocks", "--own", " "], "like /srv/app/"),
+        (&["blocks", "--socket", "x"], "unexpected argument '--socket'"),
+        (&["--socket", "x", "--stack-rate", "10"], "cannot be used with"),
         (&["dump"], "unrecognized subcommand"),
         (&["1234"], "unrecognized subcommand"),
     ];
@@ -80,6 +86,8 @@ fn help_and_version_are_no_errors() {
         "Examples:",
         "Exit status:",
         "demo",
+        "blocks",
+        "--fail-on",
     ] {
         assert!(help.stdout.contains(word), "{word}");
     }
@@ -89,6 +97,17 @@ fn help_and_version_are_no_errors() {
         format!("otop {}\n", env!("CARGO_PKG_VERSION"))
     );
     assert_eq!(otop(&["demo", "--help"]).code, Some(0));
+    let blocks = otop(&["blocks", "--help"]);
+    assert_eq!(blocks.code, Some(0));
+    for word in [
+        "--for",
+        "--fail-on",
+        "--slow-threshold",
+        "[slow-session]",
+        "[slow-loop]",
+    ] {
+        assert!(blocks.stdout.contains(word), "{word}");
+    }
 }
 
 /// One line, with a remedy.

@@ -72,8 +72,7 @@ impl Recording {
         if let Err(refused) = verify_library(&mut heap, self.runtime())? {
             return Ok(Err(refused));
         }
-        let modules = heap.modules(&runtime)?;
-        let module = asyncio_tasks_module(&heap, modules)?.ok_or(Fault::Implausible("asyncio.tasks"))?;
+        let module = asyncio_tasks_module(&heap, &runtime)?.ok_or(Fault::Implausible("asyncio.tasks"))?;
         let lists = TaskLists::find(&heap, module)?;
         match verify(&mut heap, self.runtime(), &lists)? {
             Ok(_) => Ok(Ok((heap, lists))),

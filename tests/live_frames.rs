@@ -4,7 +4,7 @@
 mod support;
 
 use nix::sys::signal::Signal;
-use otop::cpython::{FrameWalk, Heap, RawStack, Stacks, ThreadState};
+use otop::cpython::{CoroutineState, FrameWalk, Heap, RawStack, Stacks, ThreadState};
 use otop::memory::Fault;
 use otop::model::{Addr, Pid, Stack};
 use otop::source::attach;
@@ -102,28 +102,32 @@ fn plain(stack: &Stack) -> Frames {
     stack.frames.iter().map(plain).collect()
 }
 
-/// What py-spy sees, by `pthread_self()`; None: it came upon what is no frame.
-fn oracle(spy: &mut py_spy::PythonSpy) -> Option<BTreeMap<u64, Frames>> {
-    let traces = spy.get_stack_traces().ok()?;
-    let frames = |trace: &py_spy::StackTrace| {
-        trace
-            .frames
-            .iter()
-            .map(|f| (f.name.clone(), f.filename.clone(), i64::from(f.line)))
-            .collect()
-    };
-    Some(traces.iter().map(|trace| (trace.thread_id, frames(trace))).collect())
-}
+/// Who else reads the frames of a stopped process.
+struct Oracle(py_spy::PythonSpy);
 
-fn py_spy_of(target: &Target) -> py_spy::PythonSpy {
-    let config = py_spy::Config {
-        blocking: py_spy::config::LockingStrategy::NonBlocking,
-        include_idle: true,
-        collect_thread_names: false,
-        full_filenames: true,
-        ..Default::default()
-    };
-    py_spy::PythonSpy::new(target.pid, &config).unwrap_or_else(|e| panic!("{}: py-spy: {e:#}", target.what))
+impl Oracle {
+    fn of(target: &Target) -> Oracle {
+        let config = py_spy::Config {
+            blocking: py_spy::config::LockingStrategy::NonBlocking,
+            include_idle: true,
+            collect_thread_names: false,
+            full_filenames: true,
+            ..Default::default()
+        };
+        // It finds the interpreter by reading stacks, and gives up where they change meanwhile.
+        stop(target);
+        let spy = py_spy::PythonSpy::new(target.pid, &config);
+        target.signal(Signal::SIGCONT);
+        Oracle(spy.unwrap_or_else(|e| panic!("{}: py-spy: {e:#}", target.what)))
+    }
+
+    /// The frames of each thread, by `pthread_self()`; None: it came upon what is no frame.
+    fn read(&mut self) -> Option<BTreeMap<u64, Frames>> {
+        let frame = |f: &py_spy::Frame| (f.name.clone(), f.filename.clone(), i64::from(f.line));
+        let frames = |trace: &py_spy::StackTrace| trace.frames.iter().map(frame).collect();
+        let traces = self.0.get_stack_traces().ok()?;
+        Some(traces.iter().map(|trace| (trace.thread_id, frames(trace))).collect())
+    }
 }
 
 /// Noise that differs from run to run: which instants are stopped at is nobody's choice.
@@ -137,13 +141,13 @@ fn noise() -> u64 {
 fn compare(python: &Python, uvloop: bool) {
     let target = Target::launch(python, "frames.py", if uvloop { &["--uvloop"] } else { &[] });
     let mut reader = Reader::of(&target);
-    let mut spy = py_spy_of(&target);
+    let mut oracle = Oracle::of(&target);
     let mut differ: BTreeMap<Place, (i64, i64)> = BTreeMap::new();
     let (mut stacks, mut frames, mut unresolved, mut deepest) = (0, 0, 0, 0);
     for _ in 0..STOPS {
         std::thread::sleep(Duration::from_micros(noise() % 3000));
         stop(&target);
-        let Some(expected) = oracle(&mut spy) else {
+        let Some(expected) = oracle.read() else {
             // 3.12 in the middle of a call: a caller of long ago, who is no frame any more. Not to be believed here either.
             let refused = reader.threads().into_iter().any(|t| reader.stack(t.address).is_err());
             assert!(refused, "{}: py-spy cannot read what otop believes", target.what);
@@ -151,7 +155,13 @@ fn compare(python: &Python, uvloop: bool) {
             target.signal(Signal::SIGCONT);
             continue;
         };
-        for thread in reader.threads() {
+        let threads = reader.threads();
+        for thread in &threads {
+            // The state of a thread that is just being started has the number of the thread that starts it (up to 3.12).
+            let same = |other: &&ThreadState| other.pthread == thread.pthread;
+            if threads.iter().filter(same).count() > 1 {
+                continue;
+            }
             let Some(expected) = expected.get(&thread.pthread.0) else {
                 continue;
             };
@@ -222,5 +232,164 @@ fn frames_and_lines_are_those_that_py_spy_sees() {
         for event_loop in python.loops() {
             compare(python, event_loop == "uvloop");
         }
+    }
+}
+
+#[test]
+fn a_busy_worker_is_never_refused() {
+    let mut refused = Vec::new();
+    for python in pythons() {
+        for event_loop in python.loops() {
+            let target = Target::launch(
+                python,
+                "frames.py",
+                if event_loop == "uvloop" { &["--uvloop"] } else { &[] },
+            );
+            for _ in 0..40 {
+                if let Err(e) = attach(Pid(target.pid)) {
+                    refused.push(format!("{}: {e}", target.what));
+                }
+            }
+        }
+    }
+    assert!(refused.is_empty(), "{}", refused.join("\n"));
+}
+
+/// The last word of the comment on a line of frames.py.
+fn comment(line: i64) -> Option<&'static str> {
+    let source = include_str!("targets/frames.py");
+    let line = source.lines().nth(usize::try_from(line - 1).ok()?)?;
+    line.rsplit_once("# ").map(|(_, word)| word)
+}
+
+#[test]
+fn a_collection_that_is_asked_for_is_told_from_one_that_comes_by_itself() {
+    for python in pythons() {
+        let target = Target::launch(python, "frames.py", &["--collects"]);
+        let mut reader = Reader::of(&target);
+        let mut seen: BTreeMap<(String, Option<bool>), u32> = BTreeMap::new();
+        let wanted = [
+            "by_attribute",
+            "imported",
+            "among_others",
+            "over_lines",
+            "locally",
+            "elsewhere",
+            "many_names",
+            "nowhere",
+        ];
+        let has_all = |seen: &BTreeMap<(String, Option<bool>), u32>| {
+            wanted
+                .iter()
+                .all(|name| seen.keys().any(|(function, _)| function == name))
+        };
+        for _ in 0..4000 {
+            std::thread::sleep(Duration::from_micros(noise() % 5000));
+            stop(&target);
+            let collecting = reader
+                .heap
+                .half(reader.runtime.gc_collecting, 0)
+                .expect("gc.collecting");
+            let main = reader.threads().last().expect("a main thread").address;
+            if collecting == 1
+                && let Ok(stack) = reader.stack(main)
+            {
+                let raw = reader.raw.frames[0];
+                let told = reader.stacks.calls_collect(&reader.heap, &raw);
+                let innermost = &stack.frames[0];
+                let expected = match comment(i64::from(innermost.line)) {
+                    Some("True") => Some(true),
+                    Some("False") => Some(false),
+                    Some("None") => None,
+                    other => panic!(
+                        "{}: {innermost:?} collects, of which frames.py says {other:?}",
+                        target.what
+                    ),
+                };
+                assert_eq!(told, expected, "{}: {innermost:?}", target.what);
+                *seen.entry((innermost.function.to_string(), told)).or_default() += 1;
+            }
+            target.signal(Signal::SIGCONT);
+            if has_all(&seen) {
+                break;
+            }
+        }
+        println!("{}: {seen:?}", target.what);
+        assert!(has_all(&seen), "{}: {seen:?}", target.what);
+    }
+}
+
+#[test]
+fn what_a_suspended_coroutine_runs_and_awaits_is_what_it_says() {
+    for python in pythons() {
+        for event_loop in python.loops() {
+            let uvloop: &[&str] = if event_loop == "uvloop" {
+                &["--still", "--uvloop"]
+            } else {
+                &["--still"]
+            };
+            let mut target = Target::launch(python, "frames.py", uvloop);
+            let said = target.until("places", |_| true)["places"].clone();
+            let mut reader = Reader::of(&target);
+            let attached = attach(Pid(target.pid)).expect("it was attached to before");
+            let tasks = attached.lists.expect("asyncio is imported");
+            let tasks = tasks
+                .walk(&reader.heap, &reader.runtime, &reader.threads())
+                .expect("tasks");
+            let mut found: Vec<Vec<(String, i64)>> = Vec::new();
+            for task in &tasks.pending {
+                let mut chain = Vec::new();
+                let mut next = Some(task.coroutine);
+                while let Some(object) = next {
+                    let name = reader.heap.type_name(object).expect("a type");
+                    if !matches!(&*name, "coroutine" | "async_generator") {
+                        // An async generator is awaited through an object of its own, which has it at +16 (all versions).
+                        let through = name
+                            .starts_with("async_generator_asend")
+                            .then(|| reader.heap.object(object, 16));
+                        next = through.and_then(Result::ok);
+                        continue;
+                    }
+                    let (frame, awaited) = reader.heap.coroutine_frame(object).expect("a frame");
+                    assert_eq!(frame.state, CoroutineState::Suspended, "{}", target.what);
+                    let frame = reader
+                        .stacks
+                        .frame(&reader.heap, &frame.raw.expect("it is suspended"))
+                        .expect("code");
+                    chain.push((frame.function.to_string(), i64::from(frame.line)));
+                    next = awaited;
+                }
+                found.push(chain);
+            }
+            for (name, places) in said.as_object().expect("places") {
+                let expected: Vec<(String, i64)> = serde_json::from_value(places.clone()).expect("places");
+                let holds = found.iter().any(|chain| chain.starts_with(&expected));
+                assert!(holds, "{}: {name}: {expected:?} is not among {found:?}", target.what);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stack_deeper_than_the_bound_is_cut_and_says_so() {
+    for python in pythons() {
+        let target = Target::launch(python, "frames.py", &["--deepest"]);
+        let mut reader = Reader::of(&target);
+        let mut cut = 0;
+        for thread in reader.threads() {
+            let Ok(stack) = reader.stack(thread.address) else {
+                continue;
+            };
+            if stack.is_cut {
+                assert_eq!(stack.frames.len(), otop::cpython::MOST_FRAMES, "{}", target.what);
+                assert!(
+                    stack.frames.iter().all(|f| f.function.ends_with("down")),
+                    "{}",
+                    target.what
+                );
+                cut += 1;
+            }
+        }
+        assert_eq!(cut, 1, "{}: one thread has 700 frames", target.what);
     }
 }

@@ -32,6 +32,7 @@ impl Sampler {
             session_from: Some("call_ref".to_owned()),
             agent_from: None,
             tenant_from: None,
+            own: Vec::new(),
         };
         let attached = attach(Pid(target.pid), &options).unwrap_or_else(|e| panic!("{}: {e}", target.what));
         assert_eq!(attached.hello.stack_rate_hz, Some(rate_hz));

@@ -3,8 +3,11 @@
 
 use super::blocks::Stretch;
 use super::culprit::{Verdict, judge};
-use super::syscall_names;
-use crate::model::{Block, Labels, Nanos, SessionKey, ThreadIndex};
+use super::sessions::Sessions;
+use super::stacks::Stacks;
+use super::threads::Threads;
+use super::{syscall_names, wall_clock};
+use crate::model::{Block, Hello, Labels, Nanos, OwnCode, SessionKey, Stack, ThreadIndex, Where};
 use std::collections::{BTreeMap, VecDeque};
 
 /// So many ended blocks are kept.
@@ -23,11 +26,30 @@ pub(super) struct Entry {
     pub block: Block,
 }
 
+/// What a block that ended means for its culprit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Charge {
+    pub culprit: Option<SessionKey>,
+    pub until: Nanos,
+    pub duration_ms: f64,
+}
+
+impl Charge {
+    pub fn of(entry: &Entry) -> Charge {
+        Charge {
+            culprit: entry.culprit,
+            until: entry.until,
+            duration_ms: entry.block.duration_ms,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct BlockLog {
     /// Newest first.
     ended: VecDeque<Entry>,
-    ongoing: BTreeMap<ThreadIndex, Entry>,
+    /// By the loop's thread, and when they began.
+    ongoing: BTreeMap<(ThreadIndex, Nanos), Entry>,
     /// So many blocks have been given a number.
     numbered: u64,
 }
@@ -37,41 +59,46 @@ pub(super) struct Asked<'a> {
     /// The number of the slice that what is told now will lie in.
     pub slice: u64,
     pub threshold: Nanos,
-    /// `CLOCK_REALTIME` seconds of an instant, given how long the machine had been suspended by then.
-    pub wall_clock: &'a dyn Fn(Nanos, Nanos) -> f64,
-    pub labels: &'a dyn Fn(SessionKey) -> Option<std::sync::Arc<Labels>>,
-    pub thread: &'a dyn Fn(ThreadIndex) -> Option<String>,
+    pub hello: &'a Hello,
+    pub sessions: &'a Sessions,
+    pub threads: &'a Threads,
+    pub stacks: &'a Stacks,
+    pub own: &'a OwnCode,
 }
 
 impl BlockLog {
-    /// Says what is known of a stretch that goes on, or that none does.
-    pub fn ongoing(&mut self, thread: ThreadIndex, stretch: Option<&Stretch>, asked: &Asked<'_>) {
-        let known = self.ongoing.remove(&thread);
-        if let Some(mut entry) = stretch.and_then(|stretch| entry(stretch, true, asked)) {
-            entry.block.id = self.number(known.as_ref(), &entry);
-            self.ongoing.insert(thread, entry);
+    /// Takes the stretches that go on, all of them.
+    pub fn go_on<'s>(&mut self, stretches: impl Iterator<Item = (ThreadIndex, &'s Stretch)>, asked: &Asked<'_>) {
+        let mut known = std::mem::take(&mut self.ongoing);
+        for (thread, stretch) in stretches {
+            let Some(mut entry) = entry(thread, stretch, true, asked) else {
+                continue;
+            };
+            let key = (thread, stretch.began);
+            entry.block.id = self.number(known.remove(&key).as_ref());
+            self.ongoing.insert(key, entry);
         }
     }
 
     /// Takes a stretch that ended; returns it if it was a block.
     pub fn ended(&mut self, thread: ThreadIndex, stretch: &Stretch, asked: &Asked<'_>) -> Option<&Entry> {
-        let known = self.ongoing.remove(&thread);
-        let mut entry = entry(stretch, false, asked)?;
-        entry.block.id = self.number(known.as_ref(), &entry);
+        let known = self.ongoing.remove(&(thread, stretch.began));
+        let mut entry = entry(thread, stretch, false, asked)?;
+        entry.block.id = self.number(known.as_ref());
         self.ended.push_front(entry);
         self.ended.truncate(KEPT);
         self.ended.front()
     }
 
     /// The number of a block: the one that it was told of with before, or the next.
-    fn number(&mut self, known: Option<&Entry>, entry: &Entry) -> u64 {
-        match known.filter(|known| known.began == entry.began) {
-            Some(known) => known.block.id,
-            None => {
+    fn number(&mut self, known: Option<&Entry>) -> u64 {
+        known.map_or_else(
+            || {
                 self.numbered += 1;
                 self.numbered
-            }
-        }
+            },
+            |known| known.block.id,
+        )
     }
 
     /// All, newest first: those that go on, then those that ended.
@@ -103,6 +130,16 @@ impl BlockLog {
 }
 
 impl Entry {
+    fn place(&mut self, stack: &Stack, own: &OwnCode) {
+        let place = own.place(&stack.frames).and_then(|place| stack.frames.get(place));
+        if let Some(frame) = place {
+            self.block.function = Some(frame.function.to_string());
+            self.block.file = Some(frame.file.to_string());
+            self.block.line = (frame.line > 0).then_some(frame.line);
+        }
+        self.block.stack = Some(stack.frames.iter().map(|frame| Where::of(frame)).collect());
+    }
+
     fn name(&mut self, key: SessionKey, labels: &Labels) {
         let id = || Some(labels.session_id.clone());
         let block = &mut self.block;
@@ -121,12 +158,14 @@ impl Entry {
 }
 
 /// None: the stretch is too short to be a block.
-fn entry(stretch: &Stretch, ongoing: bool, asked: &Asked<'_>) -> Option<Entry> {
+fn entry(thread: ThreadIndex, stretch: &Stretch, ongoing: bool, asked: &Asked<'_>) -> Option<Entry> {
     if stretch.duration() < asked.threshold {
         return None;
     }
+    let when = (stretch.began, stretch.until);
     let parts = stretch.went.parts(ongoing);
-    let verdict = judge(&parts, stretch.owner, asked.threshold);
+    let collection = asked.stacks.collection(thread, when);
+    let verdict = judge(&parts, stretch.owner, collection, asked.threshold);
     let mut entry = Entry {
         culprit: verdict.culprit,
         step_session: stretch.owner,
@@ -136,18 +175,24 @@ fn entry(stretch: &Stretch, ongoing: bool, asked: &Asked<'_>) -> Option<Entry> {
         told_in: asked.slice,
         block: block(stretch, ongoing, &verdict, asked),
     };
+    // While the loop waits for the GIL, it is the holder's line that says why.
+    let held_by = verdict.holder.unwrap_or(thread);
+    if let Some(stack) = asked.stacks.place(held_by, when, asked.own).stack {
+        entry.place(&stack, asked.own);
+    }
+    entry.block.waiting = asked.stacks.waited(thread, when, verdict.culprit.or(stretch.owner));
     for key in [verdict.culprit, stretch.owner, verdict.holder_session]
         .into_iter()
         .flatten()
     {
-        if let Some(labels) = (asked.labels)(key) {
+        if let Some(labels) = asked.sessions.labels(key) {
             entry.name(key, &labels);
         }
     }
     Some(entry)
 }
 
-/// The block without the sessions' names.
+/// The block without the sessions' names, and without its place.
 fn block(stretch: &Stretch, ongoing: bool, verdict: &Verdict, asked: &Asked<'_>) -> Block {
     Block {
         id: 0,
@@ -157,8 +202,8 @@ fn block(stretch: &Stretch, ongoing: bool, verdict: &Verdict, asked: &Asked<'_>)
         tenant: None,
         step_session_id: None,
         holder_session_id: None,
-        holder_thread: verdict.holder.and_then(|holder| (asked.thread)(holder)),
-        started_at: (!stretch.began_unseen).then(|| (asked.wall_clock)(stretch.began, stretch.suspended_before)),
+        holder_thread: verdict.holder.and_then(|holder| asked.threads.name(holder)),
+        started_at: (!stretch.began_unseen).then(|| wall_clock(asked.hello, stretch.began, stretch.suspended_before)),
         duration_ms: stretch.duration().as_millis_f64(),
         duration_is_lower_bound: stretch.began_unseen,
         ongoing,

@@ -64,7 +64,7 @@ impl BlockMachine {
         if let (Some(stretch), Some(before)) = (&mut self.stretch, &self.before) {
             if now == Some(stretch.stuck_in) && proves_no_progress(before, &moment) {
                 let suspended = moment.suspended - before.suspended;
-                stretch.went.go_on(&before.sample, &moment, suspended);
+                stretch.went.go_on(before, &moment, suspended);
                 stretch.suspended += suspended;
                 stretch.until = moment.at;
                 if now.is_some_and(|now| matches!(now, StuckIn::Step(_))) {
@@ -72,7 +72,7 @@ impl BlockMachine {
                 }
             } else {
                 let tail = half_gap(&moment);
-                stretch.went.end(&before.sample, &moment, tail.0 as f64);
+                stretch.went.end(before, &moment, tail.0 as f64);
                 stretch.until = before.at + tail;
                 ended = self.stretch.take();
             }
@@ -82,12 +82,7 @@ impl BlockMachine {
         {
             self.stretch = Some(begin(stuck_in, &moment));
         }
-        self.before = Some(Before {
-            at: moment.at,
-            sample: *moment.sample,
-            suspended: moment.suspended,
-            gil: moment.tick.gil,
-        });
+        self.before = Some(Before::of(&moment));
         ended
     }
 

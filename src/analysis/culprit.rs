@@ -4,6 +4,18 @@
 use super::where_time_went::Parts;
 use crate::model::{Cause, CausesMs, Nanos, SessionKey, ThreadIndex};
 
+/// Who called for the garbage to be collected, as far as the frames show it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Collection {
+    /// Nobody: it was due. Or the frames do not show it.
+    #[default]
+    Automatic,
+    /// The loop's thread, by `gc.collect()`.
+    ByStep,
+    /// A thread that worked for this session, or for none.
+    ByThread(Option<SessionKey>),
+}
+
 /// What is said of a block.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Verdict {
@@ -19,7 +31,12 @@ pub(super) struct Verdict {
 }
 
 /// Judges a stretch by where its time went. `step_owner` is None between steps and in a step of nobody.
-pub(super) fn judge(parts: &Parts, step_owner: Option<SessionKey>, threshold: Nanos) -> Verdict {
+pub(super) fn judge(
+    parts: &Parts,
+    step_owner: Option<SessionKey>,
+    collection: Collection,
+    threshold: Nanos,
+) -> Verdict {
     let causes_ms = causes(parts);
     let cause = largest(&causes_ms);
     let threshold = threshold.0 as f64;
@@ -35,7 +52,12 @@ pub(super) fn judge(parts: &Parts, step_owner: Option<SessionKey>, threshold: Na
             step_owner.filter(|_| parts.cpu + parts.syscall >= threshold)
         }
         Cause::Gil => keeper.and_then(|keeper| keeper.session),
-        Cause::Gc | Cause::Unscheduled | Cause::Stolen | Cause::Stopped | Cause::Suspended => None,
+        Cause::Gc => match collection {
+            Collection::Automatic => None,
+            Collection::ByStep => step_owner,
+            Collection::ByThread(session) => session,
+        },
+        Cause::Unscheduled | Cause::Stolen | Cause::Stopped | Cause::Suspended => None,
     };
     Verdict {
         cause,
@@ -53,8 +75,7 @@ fn causes(parts: &Parts) -> CausesMs {
         // The sum of no floats is -0.0.
         syscall: parts.syscall / 1e6 + 0.0,
         gil: parts.gil.waited() / 1e6,
-        // Collections run on the CPU of the step that they fall into; nothing that is read tells them apart yet.
-        gc: None,
+        gc: parts.gc.map(|nanos| nanos / 1e6),
         unscheduled: parts.unscheduled / 1e6,
         stolen: parts.stolen / 1e6,
         stopped: parts.stopped / 1e6,
@@ -165,6 +186,19 @@ mod tests {
                 Cause::Unscheduled,
                 None,
             ),
+            ("garbage", with(|p| p.gc = Some(60.0 * MS)), Cause::Gc, None),
+            (
+                "mostly garbage",
+                with(|p| (p.cpu, p.gc) = (59.0 * MS, Some(60.0 * MS))),
+                Cause::Gc,
+                None,
+            ),
+            (
+                "mostly its own, and some garbage",
+                with(|p| (p.cpu, p.gc) = (40.0 * MS, Some(30.0 * MS))),
+                Cause::Cpu,
+                Some(STEP),
+            ),
             ("stolen", with(|p| p.stolen = 60.0 * MS), Cause::Stolen, None),
             ("stopped", with(|p| p.stopped = 60.0 * MS), Cause::Stopped, None),
             ("suspended", with(|p| p.suspended = 60.0 * MS), Cause::Suspended, None),
@@ -212,7 +246,7 @@ mod tests {
             ),
         ];
         for (name, parts, cause, culprit) in table {
-            let verdict = judge(&parts, Some(STEP), Nanos::from_millis(50));
+            let verdict = judge(&parts, Some(STEP), Collection::Automatic, Nanos::from_millis(50));
             assert_eq!((verdict.cause, verdict.culprit), (cause, culprit), "{name}");
             assert_eq!(verdict.syscall.is_some(), cause == Cause::Syscall, "{name}");
         }
@@ -220,19 +254,48 @@ mod tests {
 
     #[test]
     fn a_holder_is_named_only_where_the_gil_is_the_cause() {
-        let named = judge(&parts(20.0, 0.0, 60.0, 0.0), Some(STEP), Nanos::from_millis(50));
+        let named = judge(
+            &parts(20.0, 0.0, 60.0, 0.0),
+            Some(STEP),
+            Collection::Automatic,
+            Nanos::from_millis(50),
+        );
         assert_eq!(
             (named.holder, named.holder_session),
             (Some(ThreadIndex(7)), Some(HOLDER))
         );
-        let not = judge(&parts(60.0, 0.0, 20.0, 0.0), Some(STEP), Nanos::from_millis(50));
+        let not = judge(
+            &parts(60.0, 0.0, 20.0, 0.0),
+            Some(STEP),
+            Collection::Automatic,
+            Nanos::from_millis(50),
+        );
         assert_eq!((not.holder, not.holder_session), (None, None));
+    }
+
+    #[test]
+    fn garbage_that_was_called_for_is_somebodys_doing() {
+        let parts = Parts {
+            gc: Some(60.0 * MS),
+            ..Parts::default()
+        };
+        let culprit = |collection| judge(&parts, Some(STEP), collection, Nanos::from_millis(50)).culprit;
+        assert_eq!(culprit(Collection::Automatic), None);
+        assert_eq!(culprit(Collection::ByStep), Some(STEP));
+        assert_eq!(culprit(Collection::ByThread(Some(HOLDER))), Some(HOLDER));
+        assert_eq!(culprit(Collection::ByThread(None)), None);
     }
 
     #[test]
     fn nobodys_step_blames_nobody() {
         assert_eq!(
-            judge(&parts(60.0, 0.0, 0.0, 0.0), None, Nanos::from_millis(50)).culprit,
+            judge(
+                &parts(60.0, 0.0, 0.0, 0.0),
+                None,
+                Collection::Automatic,
+                Nanos::from_millis(50)
+            )
+            .culprit,
             None
         );
     }

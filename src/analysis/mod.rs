@@ -18,6 +18,7 @@ mod loop_time;
 mod moment;
 mod reporting;
 mod sessions;
+mod stacks;
 mod syscall_names;
 mod tally;
 mod threads;
@@ -29,18 +30,19 @@ mod worker;
 mod tests;
 
 use crate::model::{
-    Batch, Block, CausesMs, Census, Ending, Hello, Nanos, Observation, Owner, Report, State, ThreadIndex,
+    Batch, Block, CausesMs, Census, Ending, Hello, Nanos, Observation, OwnCode, Owner, Report, State, ThreadIndex,
 };
-use block_log::{Asked, BlockLog};
+use block_log::{Asked, BlockLog, Charge};
 use blocks::Stretch;
 use moment::{Before, Moment};
 use sessions::Sessions;
+use stacks::Stacks;
 use tally::Tally;
 use threads::Threads;
 use windows::Windows;
 
 /// What the user may set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// What the percentages of [`Engine::report`] are about.
     pub window: Nanos,
@@ -48,7 +50,12 @@ pub struct Settings {
     pub slow_threshold: Nanos,
     /// For so long after a block its culprit stays slow.
     pub slow_window: Nanos,
+    /// Places whose files are own code, beside those that are so anyway.
+    pub own: Vec<String>,
 }
+
+/// An ended block waits for its stacks no longer than this.
+const PATIENCE: Nanos = Nanos(250_000_000);
 
 impl Default for Settings {
     fn default() -> Settings {
@@ -56,6 +63,7 @@ impl Default for Settings {
             window: Nanos::from_millis(1_000),
             slow_threshold: Nanos::from_millis(50),
             slow_window: Nanos::from_millis(5_000),
+            own: Vec::new(),
         }
     }
 }
@@ -71,6 +79,10 @@ pub struct Engine {
     sessions: Sessions,
     windows: Windows,
     log: BlockLog,
+    stacks: Stacks,
+    own: OwnCode,
+    /// Blocks that ended, until their stacks are there too.
+    unsettled: Vec<(ThreadIndex, Stretch)>,
     /// The last one, without its sessions.
     census: Option<Census>,
     ending: Option<Ending>,
@@ -94,12 +106,15 @@ impl Engine {
     pub fn new(hello: Hello, settings: Settings) -> Engine {
         Engine {
             period: period(hello.rate_hz),
+            own: OwnCode::new(hello.library.clone(), settings.own.clone()),
+            windows: Windows::new(settings.window),
             hello,
             settings,
             threads: Threads::default(),
             sessions: Sessions::default(),
-            windows: Windows::new(settings.window),
             log: BlockLog::default(),
+            stacks: Stacks::default(),
+            unsettled: Vec::new(),
             census: None,
             ending: None,
             last_tick: None,
@@ -126,7 +141,12 @@ impl Engine {
                 self.sessions.name(key, &labels);
                 self.log.name(key, &labels);
             }
-            Observation::Stacks(_) | Observation::Waiting(_) => {}
+            Observation::Stacks(batch) => {
+                self.booked.stacks(&batch);
+                self.stacks.observe(batch);
+                self.judge_blocks(false);
+            }
+            Observation::Waiting(waiting) => self.stacks.waiting(waiting),
             Observation::Ended(ending) => self.ended(ending),
         }
     }
@@ -154,6 +174,11 @@ impl Engine {
             .any(|entry| entry.block.duration_is_lower_bound && own(&entry.block.causes_ms) >= threshold)
     }
 
+    /// Judges what has ended though its last stacks have not come: for a report after which nobody asks any more.
+    pub fn settle(&mut self) {
+        self.judge_blocks(true);
+    }
+
     /// Blocks, newest first: those that go on, then the last thousand that ended.
     pub fn blocks(&self) -> impl Iterator<Item = &Block> {
         self.log.entries().map(|entry| &entry.block)
@@ -178,7 +203,7 @@ impl Engine {
         for index in &batch.ended {
             self.thread_ended(*index);
         }
-        self.blocks_go_on();
+        self.judge_blocks(false);
         self.book(batch);
     }
 
@@ -222,12 +247,7 @@ impl Engine {
                 loop_time::observe(&moment, clock_moved, &mut thread.tally);
                 ended.extend(thread.blocks.observe(&moment).map(|stretch| (sample.thread, stretch)));
             }
-            thread.before = Some(Before {
-                at,
-                sample: *sample,
-                suspended: self.suspended,
-                gil: tick.gil,
-            });
+            thread.before = Some(Before::of(&moment));
         }
     }
 
@@ -288,6 +308,7 @@ impl Engine {
         for index in self.threads.forgotten(self.last_tick.unwrap_or_default()) {
             self.thread_ended(index);
         }
+        self.stacks.forget(census.at, |index| self.threads.get(index).is_some());
         self.census = Some(census);
     }
 
@@ -298,36 +319,46 @@ impl Engine {
             .filter_map(|(index, thread)| thread.blocks.finish().map(|stretch| (index, stretch)))
             .collect();
         self.blocks_ended(stretches);
+        self.judge_blocks(true);
         self.ending = Some(ending);
     }
 
+    /// Takes stretches that ended. Their stacks come a little later, from another thread.
     fn blocks_ended(&mut self, ended: impl IntoIterator<Item = (ThreadIndex, Stretch)>) {
-        let (sessions, hello, threads) = (&mut self.sessions, &self.hello, &self.threads);
-        for (index, stretch) in ended {
-            let asked = Asked {
-                slice: self.windows.next_slice(),
-                threshold: self.settings.slow_threshold,
-                wall_clock: &|at, suspended| wall_clock(hello, at, suspended),
-                labels: &|key| sessions.labels(key),
-                thread: &|index| threads.name(index),
-            };
-            if let Some(entry) = self.log.ended(index, &stretch, &asked) {
-                sessions.block_ended(entry, self.settings.slow_window);
-            }
-        }
+        let threshold = self.settings.slow_threshold;
+        let blocks = ended.into_iter().filter(|(_, stretch)| stretch.duration() >= threshold);
+        self.unsettled.extend(blocks);
     }
 
-    fn blocks_go_on(&mut self) {
-        let (sessions, hello, threads) = (&self.sessions, &self.hello, &self.threads);
+    /// Judges the blocks that ended and whose stacks are there (`all`: whether they are or not), and those that go on.
+    fn judge_blocks(&mut self, all: bool) {
+        let now = self.last_tick.unwrap_or_default();
+        let (stacks_until, stacks_come) = (self.stacks.until(), self.hello.stack_rate_hz.is_some());
+        let is_settled =
+            |stretch: &Stretch| all || !stacks_come || stacks_until >= stretch.until || now - stretch.until > PATIENCE;
+        let (settled, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.unsettled)
+            .into_iter()
+            .partition(|(_, stretch)| is_settled(stretch));
+        self.unsettled = rest;
         let asked = Asked {
             slice: self.windows.next_slice(),
             threshold: self.settings.slow_threshold,
-            wall_clock: &|at, suspended| wall_clock(hello, at, suspended),
-            labels: &|key| sessions.labels(key),
-            thread: &|index| threads.name(index),
+            hello: &self.hello,
+            sessions: &self.sessions,
+            threads: &self.threads,
+            stacks: &self.stacks,
+            own: &self.own,
         };
-        for (index, thread) in self.threads.iter().filter(|(_, thread)| thread.is_loop()) {
-            self.log.ongoing(index, thread.blocks.ongoing(), &asked);
+        let mut charges = Vec::new();
+        for (thread, stretch) in &settled {
+            charges.extend(self.log.ended(*thread, stretch, &asked).map(Charge::of));
+        }
+        let loops = self.threads.iter().filter(|(_, thread)| thread.is_loop());
+        let stuck = loops.filter_map(|(index, thread)| Some((index, thread.blocks.ongoing()?)));
+        let unsettled = self.unsettled.iter().map(|(index, stretch)| (*index, stretch));
+        self.log.go_on(stuck.chain(unsettled), &asked);
+        for charge in charges {
+            self.sessions.block_ended(&charge, self.settings.slow_window);
         }
     }
 
@@ -375,6 +406,10 @@ fn period(rate_hz: f64) -> Nanos {
 impl Engine {
     /// Number of entries that it holds, blocks aside, for the tests of its bounds.
     fn entries(&self) -> usize {
-        self.threads.entries() + self.sessions.entries() + self.windows.entries() + self.booked.entries()
+        self.threads.entries()
+            + self.stacks.entries()
+            + self.sessions.entries()
+            + self.windows.entries()
+            + self.booked.entries()
     }
 }

@@ -11,6 +11,20 @@ pub(super) struct Before {
     /// How long the machine had been suspended since the attach, all told, when it was taken.
     pub suspended: Nanos,
     pub gil: Gil,
+    pub collecting: Option<bool>,
+}
+
+impl Before {
+    /// What is to be remembered of this moment.
+    pub fn of(moment: &Moment<'_>) -> Before {
+        Before {
+            at: moment.at,
+            sample: *moment.sample,
+            suspended: moment.suspended,
+            gil: moment.tick.gil,
+            collecting: moment.tick.collecting,
+        }
+    }
 }
 
 /// A sample, with what is needed to judge it.

@@ -1,14 +1,17 @@
 //! Puts a report together from what the other files know. Knows nothing of how they came to know it.
 
 use super::sessions::Session;
+use super::stacks::Typical;
 use super::tally::{Shares, Tally};
 use super::{Engine, percent, wall_clock, worker};
 use crate::model::{
     Nanos, Quality, Report, SCHEMA, SessionFacts, SessionKey, SessionReport, Status, Unattributed, Where,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 const MIB: f64 = 1_048_576.0;
+/// A session that was met in this share of the stacks runs; one that was met in less waits, mostly.
+const RUNS: f64 = 0.03;
 
 /// Blocks that a session is the culprit of and that go on.
 #[derive(Clone, Copy, Default)]
@@ -32,6 +35,9 @@ struct Context<'a> {
     open_cpu: Shares,
     held: Shares,
     ongoing: BTreeMap<SessionKey, Ongoing>,
+    places: HashMap<SessionKey, Typical>,
+    /// Instants of the window at which stacks were read.
+    stack_ticks: f64,
 }
 
 /// The report of a window.
@@ -52,6 +58,11 @@ pub(super) fn assemble(engine: &Engine, now: Nanos, window: &Tally) -> Report {
         open_cpu: engine.windows.open_epoch().cpu(),
         held: window.held(),
         ongoing: ongoing(engine),
+        stack_ticks: window.stack_ticks as f64,
+        places: window
+            .span
+            .map(|(from, _)| engine.stacks.places_since(from, &engine.own))
+            .unwrap_or_default(),
     };
     let mut sessions = Vec::new();
     // All that is not a row's is unattributed: so rows and unattributed always add up to the total.
@@ -112,13 +123,35 @@ impl Context<'_> {
             blocks: session.blocks + ongoing.blocks,
             blocked_ms: session.blocked_ms + ongoing.blocked_ms,
             worst_block_ms: (worst > 0.0).then_some(worst),
-            place: facts.reading.as_ref().map(|reading| Where {
+            place: self.place(key, facts),
+        })
+    }
+
+    /// Where the session runs, if it did so for more than a moment of the window; else where it waits.
+    fn place(&self, key: SessionKey, facts: &SessionFacts) -> Option<Where> {
+        let typical = self.places.get(&key);
+        let runs = typical.is_some_and(|typical| typical.resolved as f64 >= RUNS * self.stack_ticks);
+        let running = || {
+            let stack = typical?.stack.as_ref()?;
+            let frame = stack.frames.get(self.engine.own.place(&stack.frames)?)?;
+            Some(Where {
+                state: Some("running".to_owned()),
+                ..Where::of(frame)
+            })
+        };
+        let waiting = || {
+            facts.reading.as_ref().map(|reading| Where {
                 function: Some(reading.function.clone()),
                 file: Some(reading.file.clone()),
                 line: Some(reading.line),
                 state: Some(reading.state.to_owned()),
-            }),
-        })
+            })
+        };
+        if runs {
+            running().or_else(waiting)
+        } else {
+            waiting().or_else(running)
+        }
     }
 
     /// Seconds, and whether they count only from when otop first saw the session.
@@ -174,6 +207,14 @@ fn quality(engine: &Engine, window: &Tally) -> Quality {
         } else {
             0.0
         },
+        stack_hz_asked: engine.hello.stack_rate_hz,
+        stack_hz_got: engine
+            .stacks
+            .mode()
+            .filter(|_| length > 0.0)
+            .map(|_| window.stack_ticks as f64 / (length / 1e9)),
+        stack_mode: engine.stacks.mode().map(|mode| mode.name().to_owned()),
+        unresolved: engine.stacks.mode().map(|_| window.unresolved),
         samples: window.kept,
         torn: window.torn,
         unreadable: window.unreadable,
@@ -183,6 +224,5 @@ fn quality(engine: &Engine, window: &Tally) -> Quality {
             .otop_cpu
             .filter(|_| length > 0.0)
             .map(|nanos| percent(nanos, length)),
-        ..Quality::default()
     }
 }

@@ -1,7 +1,7 @@
 //! The sessions: who is live, since when, with what memory, and what they did since the attach. Nothing that has ended
 //! keeps an entry. Knows nothing of samples, of threads, or of how a block is judged.
 
-use super::block_log::Entry;
+use super::block_log::Charge;
 use super::tally::Shares;
 use crate::model::{Census, Labels, Nanos, SessionFacts, SessionKey, Status};
 use std::collections::BTreeMap;
@@ -147,12 +147,12 @@ impl Sessions {
     }
 
     /// A block has ended; its culprit, if it has one, is charged with it.
-    pub fn block_ended(&mut self, entry: &Entry, slow_window: Nanos) {
-        if let Some(session) = entry.culprit.and_then(|key| self.by_key.get_mut(&key)) {
+    pub fn block_ended(&mut self, charge: &Charge, slow_window: Nanos) {
+        if let Some(session) = charge.culprit.and_then(|key| self.by_key.get_mut(&key)) {
             session.blocks += 1;
-            session.blocked_ms += entry.block.duration_ms;
-            session.worst_block_ms = session.worst_block_ms.max(entry.block.duration_ms);
-            session.slow_until = session.slow_until.max(entry.until + slow_window);
+            session.blocked_ms += charge.duration_ms;
+            session.worst_block_ms = session.worst_block_ms.max(charge.duration_ms);
+            session.slow_until = session.slow_until.max(charge.until + slow_window);
         }
     }
 

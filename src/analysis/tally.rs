@@ -3,7 +3,7 @@
 //! blocks, or of which sessions are live.
 
 use super::lateness::Lateness;
-use crate::model::{Nanos, SessionKey, ThreadIndex};
+use crate::model::{Nanos, SessionKey, StackBatch, ThreadIndex};
 use std::collections::BTreeMap;
 
 // Ordered maps throughout: sums of floating-point numbers depend on their order, and a replay must be exact.
@@ -116,6 +116,10 @@ pub(super) struct Tally {
     /// Ticks that never came: left out by the sampler, or thrown away with their batch.
     pub dropped: u64,
     pub late: Lateness,
+    /// Instants at which stacks were to be read, and were.
+    pub stack_ticks: u64,
+    /// Of them, samples without a stack that could be proved.
+    pub unresolved: u64,
     pub threads: BTreeMap<ThreadIndex, ThreadTally>,
     /// Of threads that ended and whose sums were divided early.
     ended_cpu: Shares,
@@ -126,6 +130,12 @@ impl Tally {
     /// Length in nanoseconds.
     pub fn length(&self) -> f64 {
         self.span.map_or(0.0, |(start, end)| (end - start).0 as f64)
+    }
+
+    /// Counts stacks.
+    pub fn stacks(&mut self, batch: &StackBatch) {
+        self.stack_ticks += u64::from(batch.ticks);
+        self.unresolved += batch.samples.iter().filter(|sample| sample.stack.is_none()).count() as u64;
     }
 
     pub fn merge(&mut self, other: &Tally) {
@@ -145,6 +155,8 @@ impl Tally {
         self.unreadable = self.unreadable.saturating_add(other.unreadable);
         self.dropped = self.dropped.saturating_add(other.dropped);
         self.late.merge(&other.late);
+        self.stack_ticks += other.stack_ticks;
+        self.unresolved += other.unresolved;
         for (thread, tally) in &other.threads {
             self.threads.entry(*thread).or_default().merge(tally);
         }

@@ -5,8 +5,8 @@
 use super::accounting::CLOCK_STANDS_STILL;
 use super::clock_watch::ClockWatch;
 use super::gil::{GilSums, GilWaits};
-use super::moment::Moment;
-use crate::model::{Nanos, Sample, State};
+use super::moment::{Before, Moment};
+use crate::model::{Gil, Nanos, Sample, State, ThreadIndex};
 
 /// At most so many system calls are told apart in one stretch.
 const MOST_SYSCALLS: usize = 64;
@@ -19,6 +19,12 @@ pub(super) struct WhereTimeWent {
     stolen: f64,
     suspended: f64,
     syscalls: Vec<(i32, f64)>,
+    /// The part of `runnable` and `not_said` in which the loop's thread collected garbage.
+    collected: f64,
+    /// Waiting for the GIL while its holder collected garbage.
+    waited_for_collection: f64,
+    /// Somebody said whether garbage was collected.
+    collecting_said: bool,
     gil: GilWaits,
     clocks: ClockWatch,
 }
@@ -29,6 +35,8 @@ pub(super) struct Parts {
     pub cpu: f64,
     pub syscall: f64,
     pub gil: GilSums,
+    /// Collecting garbage, in the loop's own thread or in the one that held the GIL; None: nobody said.
+    pub gc: Option<f64>,
     pub unscheduled: f64,
     pub stolen: f64,
     pub stopped: f64,
@@ -49,42 +57,50 @@ impl WhereTimeWent {
         if moment.sample.state == State::GilWait {
             went.gil.observe(moment);
         }
-        went.add(moment.sample.state, lead);
+        went.add(&Side::now(moment), lead);
         went
     }
 
     /// The stretch went on from the sample before to this one; the machine was suspended meanwhile for `suspended`.
-    pub fn go_on(&mut self, before: &Sample, moment: &Moment<'_>, suspended: Nanos) {
+    pub fn go_on(&mut self, before: &Before, moment: &Moment<'_>, suspended: Nanos) {
         let gap = moment.gap().0 as f64;
-        let stolen = stolen_in(before, moment);
+        let stolen = stolen_in(&before.sample, moment);
         self.stolen += stolen;
         self.suspended += suspended.0 as f64;
         // What was stolen is taken from the ends that looked runnable.
-        let ends = [before.state, moment.sample.state];
+        let ends = [before.sample.state, moment.sample.state];
         let runnable = ends.iter().filter(|state| may_have_run(**state)).count().max(1) as f64;
         let half = |state: State| gap / 2.0 - if may_have_run(state) { stolen / runnable } else { 0.0 };
-        self.add(before.state, half(before.state));
+        self.add(&Side::before(before), half(before.sample.state));
         if moment.sample.state == State::GilWait {
             self.gil.observe(moment);
         } else {
             self.gil.stop(moment);
         }
-        self.add(moment.sample.state, half(moment.sample.state));
+        self.add(&Side::now(moment), half(moment.sample.state));
         self.clocks.see(moment.at, moment.sample);
     }
 
     /// The stretch ended `tail` nanoseconds after the sample before, and by this moment something else was seen.
-    pub fn end(&mut self, before: &Sample, moment: &Moment<'_>, tail: f64) {
-        self.add(before.state, tail);
+    pub fn end(&mut self, before: &Before, moment: &Moment<'_>, tail: f64) {
+        self.add(&Side::before(before), tail);
         self.gil.stop(moment);
         self.clocks.see(moment.at, moment.sample);
     }
 
-    fn add(&mut self, state: State, nanos: f64) {
-        match state {
+    fn add(&mut self, side: &Side, nanos: f64) {
+        self.collecting_said |= side.collecting.is_some();
+        let collecting = side.collecting == Some(true);
+        let by_itself = collecting && side.gil.holder.is_none_or(|holder| holder == side.thread);
+        match side.state {
+            State::Runnable | State::Unknown if by_itself => self.collected += nanos,
+            _ => {}
+        }
+        match side.state {
             State::Runnable => self.runnable += nanos,
             State::Unknown => self.not_said += nanos,
             State::Stopped => self.stopped += nanos,
+            State::GilWait if collecting && !by_itself => self.waited_for_collection += nanos,
             State::GilWait => self.gil.add(nanos),
             State::Syscall(number) => self.add_syscall(number, nanos),
         }
@@ -117,6 +133,10 @@ impl WhereTimeWent {
             ..Parts::default()
         };
         self.divide_runnable(ongoing, &mut parts);
+        // Garbage is collected on the CPU: of the time that looked so, what the clocks say was.
+        let collected = self.collected.min(parts.cpu);
+        parts.cpu -= collected;
+        parts.gc = self.collecting_said.then_some(collected + self.waited_for_collection);
         parts
     }
 
@@ -150,6 +170,34 @@ impl WhereTimeWent {
     }
 }
 
+/// One of the two samples between which time went by.
+struct Side {
+    thread: ThreadIndex,
+    state: State,
+    gil: Gil,
+    collecting: Option<bool>,
+}
+
+impl Side {
+    fn now(moment: &Moment<'_>) -> Side {
+        Side {
+            thread: moment.sample.thread,
+            state: moment.sample.state,
+            gil: moment.tick.gil,
+            collecting: moment.tick.collecting,
+        }
+    }
+
+    fn before(before: &Before) -> Side {
+        Side {
+            thread: before.sample.thread,
+            state: before.sample.state,
+            gil: before.gil,
+            collecting: before.collecting,
+        }
+    }
+}
+
 fn may_have_run(state: State) -> bool {
     matches!(state, State::Runnable | State::Unknown)
 }
@@ -177,6 +225,6 @@ fn stolen_in(before: &Sample, moment: &Moment<'_>) -> f64 {
 impl Parts {
     /// The part that somebody can be blamed for, nanoseconds.
     pub fn blameable(&self) -> f64 {
-        self.cpu + self.syscall + self.gil.waited() + self.unknown
+        self.cpu + self.syscall + self.gil.waited() + self.gc.unwrap_or(0.0) + self.unknown
     }
 }

@@ -1,25 +1,31 @@
 //! asyncio as it lies in memory: loops, tasks, and which step a thread is in; stock and uvloop. Knows nothing of
 //! sessions, of time, or of what the samples are for.
 
+mod await_chain;
 mod coroutines;
+mod handles;
 mod loops;
+mod names;
 mod steps;
 mod tasks;
 mod verify;
 
+pub use await_chain::{Chain, ChainReader, End, Link};
 pub use coroutines::{codes, local, qualified_name};
+pub use handles::{Handle, HandleSlots, Handles, MOST_HANDLES, scheduled};
 pub use loops::{DEQUE_HEAD, EventLoop, ReadyWords, describe, running_loop_address, running_loops};
+pub use names::{task_name, task_numbers};
 pub use steps::{StepTracker, StepWords};
 pub use tasks::{Task, TaskLists, Tasks};
 pub use verify::verify;
 
-use crate::cpython::Heap;
+use crate::cpython::{Heap, Runtime};
 use crate::memory::Fault;
 use crate::model::Addr;
 
 /// The `__dict__` of `asyncio.tasks`; None: the worker has not imported asyncio (yet).
-pub fn asyncio_tasks_module(heap: &Heap, modules: Addr) -> Result<Option<Addr>, Fault> {
-    match heap.dict_get(modules, "asyncio.tasks")? {
+pub fn asyncio_tasks_module(heap: &Heap, runtime: &Runtime) -> Result<Option<Addr>, Fault> {
+    match heap.module(runtime, "asyncio.tasks")? {
         Some(module) => heap.module_dict(module).map(Some),
         None => Ok(None),
     }

@@ -29,6 +29,10 @@ pub struct Task {
     pub event_loop: Addr,
     pub coroutine: Addr,
     pub context: Addr,
+    /// `task_fut_waiter`: what it waits for, mostly a future; NULL: it runs, or is ready to.
+    pub waiter: Addr,
+    /// `task_name`: a str, or from 3.12 on an int N for `Task-N`.
+    pub name: Addr,
     /// An object of `_asyncio`, whose fields stand where the table says.
     pub is_native: bool,
 }
@@ -185,6 +189,9 @@ fn read_tasks(heap: &Heap, addresses: &[Addr], tasks: &mut Tasks) -> Result<(), 
                     event_loop: Addr(word_at(bytes, o.task_loop as usize)),
                     coroutine: Addr(word_at(bytes, o.task_coro as usize)),
                     context: Addr(word_at(bytes, o.task_context as usize)),
+                    // Neighbours in all versions (Modules/_asynciomodule.c: `TaskObj`, 3.8–3.15).
+                    waiter: Addr(word_at(bytes, (o.task_coro as usize).wrapping_sub(8))),
+                    name: Addr(word_at(bytes, (o.task_context as usize).wrapping_sub(8))),
                     is_native: true,
                 },
             )),
@@ -229,11 +236,15 @@ fn python_task(heap: &Heap, address: Addr) -> Result<(u32, Task), Fault> {
         "CANCELLED" => 1,
         _ => 2,
     };
+    let waiter = heap.attribute(address, "_fut_waiter")?;
+    let waiter = waiter.filter(|&waiter| heap.is_a(waiter, "NoneType") != Ok(true));
     let task = Task {
         address,
         event_loop: attribute("_loop")?,
         coroutine: attribute("_coro")?,
         context: attribute("_context")?,
+        waiter: waiter.unwrap_or(Addr::NULL),
+        name: attribute("_name")?,
         is_native: false,
     };
     Ok((state, task))

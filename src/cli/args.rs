@@ -1,10 +1,11 @@
 //! The command line as clap reads it. From this definition come `--help`, the man page and the completions. Knows what
 //! each flag may hold, nothing of what is done with it; `plan` makes of these arguments what is meant.
 
-use super::values::{self, RATE, SLOW_THRESHOLD, SLOW_WINDOW, WINDOW};
+use super::values::{self, FAIL_ON, FOR, RATE, SLOW_THRESHOLD, SLOW_WINDOW, WINDOW};
 use crate::view::{COLUMNS, Column, Sort, choose_columns};
 use clap::builder::PossibleValuesParser;
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ Examples:
   sudo otop --pid 1234 --status slow     only those who blocked the loop
   sudo otop --pid 1234 --json --window 10s >> worker.jsonl
   sudo otop --pid 1234 --session-from request_id
+  sudo otop blocks --pid 1234            a line for every block of the loop, as it happens
+  sudo otop blocks --pid 1234 --for 60s --fail-on 100ms
   otop demo                              start a sample worker and watch it
 
 Exit status:
@@ -35,7 +38,31 @@ Exit status:
   3  no such process, or no worker was found
   4  the worker's memory may not be read
   5  not a Python that otop can read, or one without asyncio
-  6  the worker ended before there was a figure";
+  6  the worker ended before there was a figure
+  7  --fail-on was met";
+
+const ABOUT_BLOCKS: &str = "Follow the blocks of the event loop, a line each, as they happen";
+
+const LONG_ABOUT_BLOCKS: &str = "\
+Follow the blocks of the event loop, a line each, as they happen.
+
+A block that goes on is told when it passes --slow-threshold (\"blocks\", \"so far\") and again when it is over \
+(\"blocked\"); one that is over by the time otop looks is told once. [slow-session] is a session that is to blame, \
+with a ? where the cause is not known; [slow-loop] is a block that no session is to blame for. ≥ is a lower bound: \
+the block began before otop looked, or more sessions may have waited.
+
+q and Ctrl-C end it.";
+
+const AFTER_BLOCKS: &str = "\
+Lines:
+  [slow-session] session_id=job-c1d550 blocked event loop for 320ms (syscall: recvfrom) at requests/adapters.py:667 \
+in send, called from agents/booking.py:41 in lookup; ≥ 12 sessions waited
+  [slow-loop] event loop blocked for 90ms (unscheduled: it got no CPU)
+
+--fail-on counts a block if it is that long without what the machine did to it (unscheduled, stolen, stopped, \
+suspended) and without waiting for threads that did yield the GIL; whether a session is to blame or not.
+
+Exit status: as of otop; 7 if --fail-on was met.";
 
 #[derive(Debug, Parser)]
 #[command(name = "otop", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER)]
@@ -53,8 +80,38 @@ pub struct Arguments {
     pub command: Option<Command>,
 }
 
+impl Arguments {
+    /// The command line of this process; one that is wrong ends it, as clap does.
+    pub fn read() -> Arguments {
+        let arguments = Arguments::parse();
+        arguments.check().unwrap_or_else(|error| error.exit());
+        arguments
+    }
+
+    /// What no value alone can be wrong in.
+    pub fn check(&self) -> Result<(), clap::Error> {
+        let Some(Command::Blocks(blocks)) = &self.command else {
+            return Ok(());
+        };
+        let threshold = blocks.measuring.slow_threshold;
+        match blocks.fail_on.filter(|limit| *limit < threshold) {
+            None => Ok(()),
+            Some(limit) => {
+                let [limit, threshold] = [limit, threshold].map(values::written);
+                let text = format!(
+                    "--fail-on {limit} is below --slow-threshold {threshold}, and shorter ones are no blocks: \
+                     add --slow-threshold {limit}"
+                );
+                Err(Arguments::command().error(ErrorKind::ArgumentConflict, text))
+            }
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    #[command(about = ABOUT_BLOCKS, long_about = LONG_ABOUT_BLOCKS, after_help = AFTER_BLOCKS)]
+    Blocks(BlocksArguments),
     /// Start the bundled sample worker and watch it; without a terminal, print one snapshot
     Demo(LookArguments),
 }
@@ -63,15 +120,25 @@ pub enum Command {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Worker")]
 pub struct WorkerArguments {
+    #[command(flatten)]
+    pub process: ProcessArguments,
+
+    /// Show what the worker itself serves at its OpenRTC introspection socket
+    #[arg(long, value_name = "PATH")]
+    #[arg(conflicts_with_all = [
+        "pid", "session_from", "agent_from", "tenant_from", "rate", "stack_rate", "own", "slow_threshold", "slow_window",
+    ])]
+    pub socket: Option<PathBuf>,
+}
+
+/// A process that is read, and what names the sessions in it.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Worker")]
+pub struct ProcessArguments {
     /// Process to watch [default: the only asyncio worker here, or a choice]
     #[arg(long, value_name = "PID", allow_negative_numbers = true)]
     #[arg(value_parser = clap::value_parser!(i32).range(1..))]
     pub pid: Option<i32>,
-
-    /// Show what the worker itself serves at its OpenRTC introspection socket
-    #[arg(long, value_name = "PATH")]
-    #[arg(conflicts_with_all = ["pid", "session_from", "agent_from", "tenant_from", "rate", "slow_threshold", "slow_window"])]
-    pub socket: Option<PathBuf>,
 
     /// Contextvar that holds the session's id [default: OpenRTC's]
     #[arg(long, value_name = "NAME", value_parser = values::variable)]
@@ -84,6 +151,51 @@ pub struct WorkerArguments {
     /// Contextvar that holds the tenant's name [default: OpenRTC's]
     #[arg(long, value_name = "NAME", value_parser = values::variable)]
     pub tenant_from: Option<String>,
+}
+
+/// How a worker is read, whatever is made of it.
+#[derive(Debug, Args)]
+pub struct MeasuringArguments {
+    /// Samples a second of session and step, 1 to 10000
+    #[arg(long, value_name = "HZ", default_value = "1000", help_heading = "Measuring")]
+    #[arg(value_parser = |text: &str| RATE.parse(text), allow_negative_numbers = true)]
+    pub rate: f64,
+
+    /// Full stacks a second, 1 to 10000
+    #[arg(long, value_name = "HZ", default_value = "100", help_heading = "Measuring")]
+    #[arg(value_parser = |text: &str| RATE.parse(text), allow_negative_numbers = true)]
+    pub stack_rate: f64,
+
+    /// Files that begin with this are own code, wherever they are installed; may be given more than once
+    #[arg(long, value_name = "PREFIX", help_heading = "Measuring", value_parser = values::prefix)]
+    pub own: Vec<String>,
+
+    /// From which length on a standing loop counts as blocked, 1ms to 1m
+    #[arg(long, value_name = "TIME", default_value = "50ms", help_heading = "Measuring")]
+    #[arg(value_parser = |text: &str| SLOW_THRESHOLD.parse(text))]
+    pub slow_threshold: Duration,
+}
+
+/// `otop blocks`.
+#[derive(Debug, Args)]
+pub struct BlocksArguments {
+    #[command(flatten)]
+    pub process: ProcessArguments,
+
+    /// End after this time, 100ms to 168h [default: with q, Ctrl-C or the worker]
+    #[arg(long = "for", value_name = "TIME", help_heading = "Output", value_parser = |text: &str| FOR.parse(text))]
+    pub time: Option<Duration>,
+
+    /// One JSON object per event, a line each
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+
+    /// End with exit status 7 if there was a block of this length, 1ms to 1h
+    #[arg(long, value_name = "TIME", help_heading = "Output", value_parser = |text: &str| FAIL_ON.parse(text))]
+    pub fail_on: Option<Duration>,
+
+    #[command(flatten)]
+    pub measuring: MeasuringArguments,
 }
 
 /// What to measure and how to show it.
@@ -129,25 +241,18 @@ pub struct LookArguments {
     #[arg(value_parser = choose_columns)]
     pub columns: Option<Columns>,
 
-    /// Samples a second of session and step, 1 to 10000
-    #[arg(long, value_name = "HZ", default_value = "1000", help_heading = "Measuring")]
-    #[arg(value_parser = |text: &str| RATE.parse(text), allow_negative_numbers = true)]
-    pub rate: f64,
-
     /// Stretch of time that a percentage is about, 100ms to 10m
     #[arg(long, value_name = "TIME", default_value = "1s", help_heading = "Measuring")]
     #[arg(value_parser = |text: &str| WINDOW.parse(text))]
     pub window: Duration,
 
-    /// From which length on a standing loop counts as blocked, 1ms to 1m
-    #[arg(long, value_name = "TIME", default_value = "50ms", help_heading = "Measuring")]
-    #[arg(value_parser = |text: &str| SLOW_THRESHOLD.parse(text))]
-    pub slow_threshold: Duration,
-
     /// How long a session stays slow after it has blocked the loop, 100ms to 1h
     #[arg(long, value_name = "TIME", default_value = "5s", help_heading = "Measuring")]
     #[arg(value_parser = |text: &str| SLOW_WINDOW.parse(text))]
     pub slow_window: Duration,
+
+    #[command(flatten)]
+    pub measuring: MeasuringArguments,
 }
 
 /// A name of its own, so that clap takes the list for one value.

@@ -1,10 +1,13 @@
 //! Every way in which otop ends without having done what it was asked: what is wrong with the fact that shows it, the one
 //! command that mends it, and the exit code. This is the only place that knows exit codes.
 
+use super::values::written;
 use crate::demo::DemoError;
 use crate::model::Pid;
 use crate::source::error::AttachError;
+use crate::view::stretch;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The exit codes of the contract; usage errors (2) are clap's, but for a choice that nobody is there to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +18,7 @@ pub enum Exit {
     NotPermitted = 4,
     NotReadable = 5,
     EndedEarly = 6,
+    FailOnMet = 7,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +31,13 @@ pub enum CliError {
     EndedEarly { pid: Pid, how: String },
     #[error("worker {pid} gave no figure within {seconds} s")]
     NoFigure { pid: Pid, seconds: u64 },
+    /// Not a fault of otop's: what was asked for with `--fail-on`.
+    #[error("--fail-on {} was met by {}, the longest {}", written(*.limit), blocks_of(*.blocks), stretch(*.longest_ms))]
+    FailOnMet {
+        limit: Duration,
+        blocks: usize,
+        longest_ms: f64,
+    },
     #[error("no asyncio worker was found on this machine{}", without_access(*.unreadable))]
     NoWorker { unreadable: usize },
     #[error("{count} asyncio workers are on this machine, and there is no terminal to choose one")]
@@ -68,6 +79,7 @@ impl CliError {
             CliError::Attach(error) => attach_exit(error),
             CliError::NoAsyncio(_) => Exit::NotReadable,
             CliError::EndedEarly { .. } => Exit::EndedEarly,
+            CliError::FailOnMet { .. } => Exit::FailOnMet,
             CliError::NoWorker { .. } | CliError::NoSocket { .. } => Exit::NoWorker,
             CliError::SeveralWorkers { .. } => Exit::Usage,
             CliError::SocketDenied { .. } => Exit::NotPermitted,
@@ -96,7 +108,7 @@ impl CliError {
             CliError::SocketSilent { .. } => "sudo otop --pid PID, with the worker's PID".to_owned(),
             CliError::SocketStrange { .. } => "sudo otop (needs no socket)".to_owned(),
             CliError::Demo(_) => "sudo apt install python3".to_owned(),
-            CliError::TerminalGone(_) | CliError::Output { .. } => return None,
+            CliError::FailOnMet { .. } | CliError::TerminalGone(_) | CliError::Output { .. } => return None,
         })
     }
 }
@@ -139,6 +151,13 @@ fn attach_remedy(error: &AttachError) -> Option<String> {
         },
         AttachError::Io { .. } => return None,
     })
+}
+
+fn blocks_of(count: usize) -> String {
+    match count {
+        1 => "1 block".to_owned(),
+        n => format!("{n} blocks"),
+    }
 }
 
 fn without_access(unreadable: usize) -> String {

@@ -20,7 +20,7 @@ pub fn stream(
     signals: &Signals,
     tell: &mut dyn FnMut(&Report) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
-    let window = Nanos::from(look.window);
+    let window = Nanos::from(look.measuring.window);
     let mut end = worker.attached_at + window;
     loop {
         let now = now();

@@ -2,7 +2,7 @@
 //! the script sends; the only times in here are the windows that were asked for.
 
 use super::error::CliError;
-use super::plan::{Look, Shape};
+use super::plan::{Look, Measuring, Shape};
 use super::signals::Signals;
 use super::wire::Attached;
 use super::worker::{Worker, now};
@@ -13,25 +13,33 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 use std::time::{Duration, Instant};
 
-const LOOP: ThreadIndex = ThreadIndex(0);
+pub(super) const LOOP: ThreadIndex = ThreadIndex(0);
 /// `recvfrom`, as a loop that waits for a database sits in it.
-const RECVFROM: i32 = 45;
+pub(super) const RECVFROM: i32 = 45;
 
-fn look(window: Duration) -> Look {
+pub(super) fn look(window: Duration) -> Look {
     Look {
         shape: Shape::Once,
         options: Options::default(),
         refresh: Duration::from_secs(1),
-        rate_hz: 1000.0,
-        window,
-        slow_threshold: Duration::from_millis(50),
-        slow_window: Duration::from_secs(5),
+        measuring: measuring(window),
         words: Vec::new(),
     }
 }
 
+pub(super) fn measuring(window: Duration) -> Measuring {
+    Measuring {
+        rate_hz: 1000.0,
+        stack_rate_hz: 100.0,
+        own: Vec::new(),
+        window,
+        slow_threshold: Duration::from_millis(50),
+        slow_window: Duration::from_secs(5),
+    }
+}
+
 /// A worker that sends what the script says, from a thread of its own.
-fn worker(look: &Look, script: impl FnOnce(&Sender<Observation>) + Send + 'static) -> Worker {
+pub(super) fn worker(look: &Look, script: impl FnOnce(&Sender<Observation>) + Send + 'static) -> Worker {
     let (send, observations) = mpsc::channel();
     let hello = Hello {
         pid: Pid(7),
@@ -53,11 +61,11 @@ fn worker(look: &Look, script: impl FnOnce(&Sender<Observation>) + Send + 'stati
             observations,
             stop: Box::new(()),
         },
-        look,
+        &look.measuring,
     )
 }
 
-fn census(asyncio_imported: bool) -> Observation {
+pub(super) fn census(asyncio_imported: bool) -> Observation {
     let labels = Arc::new(Labels {
         session_id: "a".to_owned(),
         agent: None,
@@ -90,7 +98,7 @@ fn census(asyncio_imported: bool) -> Observation {
 }
 
 /// One tick; the loop is in this step, and has not moved since.
-fn batch(step: Option<u64>) -> Observation {
+pub(super) fn batch(step: Option<u64>) -> Observation {
     let sample = Sample {
         thread: LOOP,
         owner: Owner::Session(SessionKey::of("a")),
@@ -125,14 +133,14 @@ fn batch(step: Option<u64>) -> Observation {
 }
 
 /// Sends ticks until nobody takes them, or for so long.
-fn tick_on(send: &Sender<Observation>, step: Option<u64>, time: Duration) {
+pub(super) fn tick_on(send: &Sender<Observation>, step: Option<u64>, time: Duration) {
     let end = Instant::now() + time;
     while Instant::now() < end && send.send(batch(step)).is_ok() {
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-const LONG: Duration = Duration::from_secs(30);
+pub(super) const LONG: Duration = Duration::from_secs(30);
 
 #[test]
 fn once_gives_the_report_of_one_window() {
@@ -142,7 +150,7 @@ fn once_gives_the_report_of_one_window() {
         tick_on(send, None, LONG);
     });
     let report = once::watch(&mut worker, &look).expect("a report");
-    assert!(now() >= worker.attached_at + look.window.into());
+    assert!(now() >= worker.attached_at + look.measuring.window.into());
     assert_eq!(report.sessions.len(), 1);
     assert!(
         (0.1..0.5).contains(&report.quality.window_s),

@@ -2,12 +2,16 @@
 //! loops and the terminal, and makes of every error one line and an exit code.
 //!
 //! Read in this order: `args` (what can be said), `plan` (what is meant), `run` (which loop), `worker` (what comes in),
-//! then the loops `once`, `json`, `live`, and `socket` for what a worker serves itself. `error` has every failure's text,
+//! then the loops `once`, `json`, `live`, `blocks` (with `events`), and `socket` for what a worker serves itself. `error` has every failure's text,
 //! exit code and remedy; `wire` names what the other rooms are asked for.
 
 mod args;
+mod blocks;
+#[cfg(test)]
+mod blocks_tests;
 mod crash;
 mod error;
+mod events;
 mod find;
 mod generate;
 mod json;
@@ -36,7 +40,7 @@ pub fn main(reading: &dyn wire::Reading) -> ExitCode {
         let arguments = generate::GenerateArguments::parse_from(std::env::args_os().skip(1));
         return finish(generate::generate(&arguments).map_err(anyhow::Error::from));
     }
-    let arguments = args::Arguments::parse();
+    let arguments = args::Arguments::read();
     crash::note_panics();
     let plan = plan::plan(arguments, output::has_terminal());
     // The terminal is given back while the stack unwinds.

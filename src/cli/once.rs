@@ -24,7 +24,7 @@ const STEP: Duration = Duration::from_millis(10);
 pub fn watch(worker: &mut Worker, look: &Look) -> Result<Report, CliError> {
     let start = worker.attached_at;
     let after = |patience: Duration| start + Nanos::from(patience);
-    let end = after(look.window);
+    let end = after(look.measuring.window);
     loop {
         worker.take_in(STEP);
         let now = now();
@@ -35,13 +35,13 @@ pub fn watch(worker: &mut Worker, look: &Look) -> Result<Report, CliError> {
             }
             return Err(CliError::EndedEarly { pid: worker.pid, how });
         }
-        if worker.lacks_asyncio() && now >= after(look.window.min(ASYNCIO_PATIENCE)) {
+        if worker.lacks_asyncio() && now >= after(look.measuring.window.min(ASYNCIO_PATIENCE)) {
             return Err(CliError::NoAsyncio(worker.pid));
         }
         // The name of the one who blocks comes with the walk; it is not waited for in vain.
-        let names_are_due = after(look.slow_threshold + Duration::from_millis(60));
+        let names_are_due = after(look.measuring.slow_threshold + Duration::from_millis(60));
         // A block that ends while it is looked at is no reason to cut the window short.
-        let goes_on = now >= after(look.slow_threshold + Duration::from_millis(45));
+        let goes_on = now >= after(look.measuring.slow_threshold + Duration::from_millis(45));
         if goes_on && worker.emergency() && (worker.has_sessions() || now >= names_are_due) {
             break;
         }
@@ -50,12 +50,12 @@ pub fn watch(worker: &mut Worker, look: &Look) -> Result<Report, CliError> {
             break;
         }
         if now >= end + FIRST_FIGURE.into() {
-            let seconds = (look.window + FIRST_FIGURE).as_secs();
+            let seconds = (look.measuring.window + FIRST_FIGURE).as_secs();
             return Err(CliError::NoFigure {
                 pid: worker.pid,
                 seconds,
             });
         }
     }
-    Ok(worker.report())
+    Ok(worker.last_report())
 }

@@ -1,7 +1,7 @@
 //! Typed arguments → meant arguments: what to watch, how to show it, and what to say about it beforehand. Decides, and
 //! does nothing.
 
-use super::args::{Arguments, Command, LookArguments, WorkerArguments};
+use super::args::{Arguments, BlocksArguments, Command, LookArguments, MeasuringArguments, ProcessArguments};
 use super::values::refresh_word;
 use crate::model::Pid;
 use crate::view::{COLUMNS, Column, Filter, Options, Sort, parse_status};
@@ -14,11 +14,25 @@ const REFRESH_HZ: std::ops::RangeInclusive<f64> = 0.5..=10.0;
 /// The columns that the original documents; what a socket serves knows no others.
 const ORIGINAL_COLUMNS: usize = 9;
 
+/// What a table's percentages are about and how long a session stays slow in it, where nobody asks: no block depends on
+/// them.
+const WINDOW: Duration = Duration::from_secs(1);
+const SLOW_WINDOW: Duration = Duration::from_secs(5);
+
 #[derive(Debug)]
 pub struct Plan {
     pub target: Target,
     pub naming: Naming,
-    pub look: Look,
+    pub work: Work,
+}
+
+/// What is made of the worker.
+#[derive(Debug)]
+pub enum Work {
+    /// The table, live or once, or its document.
+    Table(Look),
+    /// A line for each block.
+    Blocks(Following),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,55 +63,117 @@ pub enum Shape {
     Json,
 }
 
+/// How the worker is read and judged, whatever is made of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measuring {
+    /// Samples of session and step a second.
+    pub rate_hz: f64,
+    /// Full stacks a second.
+    pub stack_rate_hz: f64,
+    /// Places whose files are own code, besides those that are so anyway.
+    pub own: Vec<String>,
+    pub window: Duration,
+    pub slow_threshold: Duration,
+    pub slow_window: Duration,
+}
+
 #[derive(Clone, Debug)]
 pub struct Look {
     pub shape: Shape,
     pub options: Options,
     /// Time between two pictures.
     pub refresh: Duration,
-    pub rate_hz: f64,
-    pub window: Duration,
-    pub slow_threshold: Duration,
-    pub slow_window: Duration,
+    pub measuring: Measuring,
     /// What the user should know before it begins.
     pub words: Vec<String>,
+}
+
+/// `otop blocks`.
+#[derive(Clone, Debug)]
+pub struct Following {
+    pub json: bool,
+    /// None: until it is ended.
+    pub time: Option<Duration>,
+    /// Blocks of this length are what must not be.
+    pub fail_on: Option<Duration>,
+    pub measuring: Measuring,
+}
+
+impl Work {
+    pub fn measuring(&self) -> &Measuring {
+        match self {
+            Work::Table(look) => &look.measuring,
+            Work::Blocks(following) => &following.measuring,
+        }
+    }
 }
 
 /// `has_terminal`: somebody can look at a live table and press keys.
 pub fn plan(arguments: Arguments, has_terminal: bool) -> Plan {
     match arguments.command {
-        Some(Command::Demo(look)) => {
-            let look = self::look(look, has_terminal, COLUMNS);
-            Plan {
-                target: Target::Demo,
-                naming: Naming::default(),
-                look,
-            }
-        }
-        None => {
-            let WorkerArguments {
-                pid,
-                socket,
-                session_from,
-                agent_from,
-                tenant_from,
-            } = arguments.worker;
-            let (target, columns) = match (pid, socket) {
-                (_, Some(path)) => (Target::Socket(path), COLUMNS.get(..ORIGINAL_COLUMNS).unwrap_or(COLUMNS)),
-                (Some(pid), None) => (Target::Worker(Pid(pid)), COLUMNS),
-                (None, None) => (Target::Any, COLUMNS),
-            };
-            let naming = Naming {
-                session_from,
-                agent_from,
-                tenant_from,
+        Some(Command::Demo(look)) => Plan {
+            target: Target::Demo,
+            naming: Naming::default(),
+            work: Work::Table(self::look(look, has_terminal, COLUMNS)),
+        },
+        Some(Command::Blocks(BlocksArguments {
+            process,
+            time,
+            json,
+            fail_on,
+            measuring,
+        })) => {
+            let (target, naming) = self::process(process);
+            let following = Following {
+                json,
+                time,
+                fail_on,
+                measuring: self::measuring(measuring, WINDOW, SLOW_WINDOW),
             };
             Plan {
                 target,
                 naming,
-                look: look(arguments.look, has_terminal, columns),
+                work: Work::Blocks(following),
             }
         }
+        None => {
+            let (target, naming) = process(arguments.worker.process);
+            let (target, columns) = match arguments.worker.socket {
+                Some(path) => (Target::Socket(path), COLUMNS.get(..ORIGINAL_COLUMNS).unwrap_or(COLUMNS)),
+                None => (target, COLUMNS),
+            };
+            Plan {
+                target,
+                naming,
+                work: Work::Table(look(arguments.look, has_terminal, columns)),
+            }
+        }
+    }
+}
+
+fn process(arguments: ProcessArguments) -> (Target, Naming) {
+    let ProcessArguments {
+        pid,
+        session_from,
+        agent_from,
+        tenant_from,
+    } = arguments;
+    let naming = Naming {
+        session_from,
+        agent_from,
+        tenant_from,
+    };
+    (pid.map_or(Target::Any, |pid| Target::Worker(Pid(pid))), naming)
+}
+
+fn measuring(arguments: MeasuringArguments, window: Duration, slow_window: Duration) -> Measuring {
+    Measuring {
+        rate_hz: arguments.rate,
+        stack_rate_hz: arguments.stack_rate,
+        own: arguments.own,
+        window,
+        slow_threshold: arguments.slow_threshold,
+        slow_window,
     }
 }
 
@@ -130,10 +206,7 @@ fn look(arguments: LookArguments, has_terminal: bool, columns: &'static [Column]
             columns: arguments.columns.unwrap_or_else(|| columns.iter().collect()),
         },
         refresh: Duration::from_secs_f64(1.0 / hz),
-        rate_hz: arguments.rate,
-        window: arguments.window,
-        slow_threshold: arguments.slow_threshold,
-        slow_window: arguments.slow_window,
+        measuring: measuring(arguments.measuring, arguments.window, arguments.slow_window),
         words,
     }
 }
@@ -145,10 +218,13 @@ mod tests {
 
     fn planned(line: &[&str], has_terminal: bool) -> (Target, Naming, Look) {
         let line = std::iter::once("otop").chain(line.iter().copied());
-        let Plan { target, naming, look } = plan(
+        let Plan { target, naming, work } = plan(
             Arguments::try_parse_from(line).expect("a right command line"),
             has_terminal,
         );
+        let Work::Table(look) = work else {
+            panic!("no table: {work:?}")
+        };
         (target, naming, look)
     }
 
@@ -204,16 +280,71 @@ mod tests {
     fn the_defaults_are_the_documented_ones() {
         let (_, naming, look) = planned(&[], true);
         assert_eq!(naming, Naming::default());
-        assert_eq!((look.rate_hz, look.refresh), (1000.0, Duration::from_secs(1)));
+        let measuring = &look.measuring;
+        assert_eq!((measuring.rate_hz, look.refresh), (1000.0, Duration::from_secs(1)));
+        assert_eq!((measuring.stack_rate_hz, measuring.own.len()), (100.0, 0));
         assert_eq!(
-            (look.window, look.slow_window),
+            (measuring.window, measuring.slow_window),
             (Duration::from_secs(1), Duration::from_secs(5))
         );
         assert_eq!(
-            (look.slow_threshold, look.options.sort.name()),
+            (measuring.slow_threshold, look.options.sort.name()),
             (Duration::from_millis(50), "mem_mb")
         );
         assert_eq!(look.options.columns.len(), COLUMNS.len());
         assert_eq!(planned(&["--socket", "x"], true).2.options.columns.len(), 9);
+    }
+
+    fn blocks(line: &[&str]) -> Result<(Target, Naming, Following), clap::Error> {
+        let line = ["otop", "blocks"].into_iter().chain(line.iter().copied());
+        let arguments = Arguments::try_parse_from(line)?;
+        arguments.check()?;
+        let Plan { target, naming, work } = plan(arguments, true);
+        match work {
+            Work::Blocks(following) => Ok((target, naming, following)),
+            Work::Table(_) => panic!("a table"),
+        }
+    }
+
+    #[test]
+    fn blocks_are_followed_as_they_were_asked_for() {
+        let (target, naming, following) = blocks(&[]).expect("nothing is needed");
+        assert_eq!((target, naming), (Target::Any, Naming::default()));
+        assert_eq!((following.json, following.time, following.fail_on), (false, None, None));
+        let table = planned(&[], true).2.measuring;
+        assert_eq!(following.measuring, table, "the defaults are the table's");
+
+        let line = "--pid 7 --session-from x --for 60s --json --fail-on 100ms --rate 500 --stack-rate 10 --own /srv/a \
+                    --own /srv/b --slow-threshold 80ms";
+        let (target, naming, following) = blocks(&line.split(' ').collect::<Vec<_>>()).expect("right");
+        assert_eq!(
+            (target, naming.session_from.as_deref()),
+            (Target::Worker(Pid(7)), Some("x"))
+        );
+        assert!(following.json);
+        assert_eq!(following.time, Some(Duration::from_secs(60)));
+        assert_eq!(following.fail_on, Some(Duration::from_millis(100)));
+        let wanted = Measuring {
+            rate_hz: 500.0,
+            stack_rate_hz: 10.0,
+            own: vec!["/srv/a".to_owned(), "/srv/b".to_owned()],
+            slow_threshold: Duration::from_millis(80),
+            ..table
+        };
+        assert_eq!(following.measuring, wanted);
+    }
+
+    #[test]
+    fn a_limit_below_the_threshold_would_never_be_met() {
+        let error = blocks(&["--fail-on", "20ms"]).expect_err("20 ms is no block");
+        let text = error.to_string();
+        assert!(
+            text.contains("--fail-on 20ms is below --slow-threshold 50ms")
+                && text.contains("add --slow-threshold 20ms"),
+            "{text}"
+        );
+        assert_eq!(error.exit_code(), 2);
+        assert!(blocks(&["--fail-on", "20ms", "--slow-threshold", "20ms"]).is_ok());
+        assert!(blocks(&["--fail-on", "50ms"]).is_ok());
     }
 }

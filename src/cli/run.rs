@@ -1,16 +1,18 @@
 //! Carries out a plan: finds or starts the worker, attaches to it, and hands it to the loop that was asked for.
 
 use super::error::CliError;
-use super::plan::{Look, Naming, Plan, Shape, Target};
+use super::plan::{Following, Look, Naming, Plan, Shape, Target, Work};
 use super::signals::Signals;
 use super::socket::Socket;
+use super::values::written;
 use super::wire::{self, AttachOptions, Attached, Reading};
 use super::worker::Worker;
-use super::{find, json, live, once, output};
+use super::{blocks, find, json, live, once, output};
 use crate::demo::Demo;
-use crate::model::{Pid, Report};
+use crate::model::{Block, Pid, Report};
 use crate::process;
 use crate::source::error::AttachError;
+use crate::tui::QuitKey;
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,14 +20,23 @@ use std::time::Duration;
 const SETTING_UP: Duration = Duration::from_secs(1);
 
 pub fn run(plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
-    for word in plan.look.words.iter().filter(|_| plan.look.shape != Shape::Live) {
-        output::say(word);
+    if let Work::Table(look) = &plan.work {
+        for word in look.words.iter().filter(|_| look.shape != Shape::Live) {
+            output::say(word);
+        }
     }
     match &plan.target {
         Target::Worker(pid) => worker(*pid, plan, reading)?,
-        Target::Socket(path) => socket(path, &plan.look)?,
+        Target::Socket(path) => match &plan.work {
+            Work::Table(look) => socket(path, look)?,
+            // clap lets no socket pass beside this command.
+            Work::Blocks(_) => {}
+        },
         Target::Any => {
-            let list_on_stdout = !matches!(plan.look.shape, Shape::Json | Shape::OnceJson);
+            let list_on_stdout = match &plan.work {
+                Work::Table(look) => !matches!(look.shape, Shape::Json | Shape::OnceJson),
+                Work::Blocks(_) => false,
+            };
             if let Some(pid) = find::worker(reading, output::has_terminal(), list_on_stdout)? {
                 worker(pid, plan, reading)?;
             }
@@ -47,27 +58,58 @@ fn worker(pid: Pid, plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
         agent_from,
         tenant_from,
     } = plan.naming.clone();
+    let measuring = plan.work.measuring();
     let options = AttachOptions {
-        stack_rate_hz: None,
-        rate_hz: plan.look.rate_hz,
+        rate_hz: measuring.rate_hz,
+        stack_rate_hz: Some(measuring.stack_rate_hz),
         session_from,
         agent_from,
         tenant_from,
+        own: measuring.own.clone(),
     };
     let attached = attach(pid, &options, reading).map_err(CliError::from)?;
-    let mut worker = Worker::new(attached, &plan.look);
-    match plan.look.shape {
-        Shape::Live => live::watch(&mut worker, &plan.look, &Signals::listen()?)?,
+    let mut worker = Worker::new(attached, measuring);
+    match &plan.work {
+        Work::Table(look) => table(&mut worker, look),
+        Work::Blocks(following) => follow_blocks(&mut worker, following),
+    }
+}
+
+fn table(worker: &mut Worker, look: &Look) -> anyhow::Result<()> {
+    match look.shape {
+        Shape::Live => live::watch(worker, look, &Signals::listen()?)?,
         Shape::Json => {
-            let mut tell = |report: &Report| output::write(&shown(report, &plan.look));
-            json::stream(&mut worker, &plan.look, &Signals::listen()?, &mut tell)?;
+            let mut tell = |report: &Report| output::write(&shown(report, look));
+            json::stream(worker, look, &Signals::listen()?, &mut tell)?;
         }
         Shape::Once | Shape::OnceJson => {
-            let report = once::watch(&mut worker, &plan.look)?;
-            output::write(&shown(&report, &plan.look))?;
+            let report = once::watch(worker, look)?;
+            output::write(&shown(&report, look))?;
         }
     }
     Ok(())
+}
+
+fn follow_blocks(worker: &mut Worker, following: &Following) -> anyhow::Result<()> {
+    let signals = Signals::listen()?;
+    // In a pipeline the keys may be another program's.
+    let key = output::has_terminal().then(QuitKey::listen).flatten();
+    if key.is_some() {
+        let threshold = written(following.measuring.slow_threshold);
+        output::say(&format!(
+            "follows blocks of {threshold} and longer in worker {}; q ends",
+            worker.pid
+        ));
+    }
+    let mut wants_to_quit = || key.as_ref().is_some_and(QuitKey::was_pressed);
+    let mut tell = |event, block: &Block| output::write(&wire::block_line(event, block, following.json));
+    Ok(blocks::follow(
+        worker,
+        following,
+        &signals,
+        &mut wants_to_quit,
+        &mut tell,
+    )?)
 }
 
 /// Attaches. A process that has only just been started may still be the shell that starts it, or an interpreter that is
@@ -95,7 +137,7 @@ fn attach(pid: Pid, options: &AttachOptions, reading: &dyn Reading) -> Result<At
 
 fn socket(path: &Path, look: &Look) -> anyhow::Result<()> {
     let period = if look.shape == Shape::Json {
-        look.window
+        look.measuring.window
     } else {
         look.refresh
     };

@@ -38,6 +38,17 @@ pub const SLOW_WINDOW: Times = Times {
     most: Duration::from_secs(3600),
 };
 
+/// Below, no batch of samples has come; above, it is a service and no look.
+pub const FOR: Times = Times {
+    least: Duration::from_millis(100),
+    most: Duration::from_secs(168 * 3600),
+};
+
+pub const FAIL_ON: Times = Times {
+    least: Duration::from_millis(1),
+    most: Duration::from_secs(3600),
+};
+
 impl Rates {
     pub fn parse(&self, text: &str) -> Result<f64, String> {
         let (least, most) = (self.least, self.most);
@@ -76,6 +87,14 @@ pub fn refresh_word(given: f64, taken: f64) -> String {
 pub fn variable(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
         return Err("a contextvar's name is needed".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// The beginning of a file's name as code objects have it. All names begin with nothing.
+pub fn prefix(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("the beginning of a file's name is needed, like /srv/app/".to_owned());
     }
     Ok(text.to_owned())
 }
@@ -176,5 +195,7 @@ mod tests {
             assert_eq!(variable(name), Ok(name.to_owned()));
         }
         assert!(variable(" ").is_err() && variable("").is_err());
+        assert_eq!(prefix("/srv/app"), Ok("/srv/app".to_owned()));
+        assert!(prefix(" ").is_err_and(|refusal| refusal.contains("/srv/app/")));
     }
 }

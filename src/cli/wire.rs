@@ -1,7 +1,8 @@
 //! Where the two towers meet: what `cli` asks of the reading side and of the explaining side, in one file. Everything else
 //! here is written against these names.
 
-use crate::model::{Hello, Observation, Pid, Report};
+use crate::export::block_line::{self, BlockEvent};
+use crate::model::{Block, Hello, Observation, Pid, Report};
 use crate::sampler;
 use crate::source::error::AttachError;
 use crate::view::Options;
@@ -55,6 +56,16 @@ pub fn text(report: &Report, options: &Options, width: Option<usize>, colour: bo
 /// One report as a line of JSON, with its line feed.
 pub fn json(report: &Report, options: &Options) -> String {
     let mut line = crate::export::json::render(report, options);
+    line.push('\n');
+    line
+}
+
+/// One event of a block as a line, with its line feed.
+pub fn block_line(event: BlockEvent, block: &Block, as_json: bool) -> String {
+    let mut line = match as_json {
+        true => block_line::json(event, block),
+        false => block_line::text(event, block),
+    };
     line.push('\n');
     line
 }

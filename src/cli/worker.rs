@@ -1,9 +1,9 @@
 //! One worker that is being watched: takes the observations in, and keeps what the loops (`live`, `once`, `json`) have to
 //! know besides the report. Knows nothing of terminals and formats.
 
-use super::plan::Look;
+use super::plan::Measuring;
 use super::wire::{Attached, Engine, Settings};
-use crate::model::{Ending, Nanos, Observation, Pid, Report};
+use crate::model::{Block, Ending, Nanos, Observation, Pid, Report};
 use nix::time::{ClockId, clock_gettime};
 use std::any::Any;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -12,6 +12,12 @@ use std::time::Duration;
 pub struct Worker {
     pub pid: Pid,
     pub attached_at: Nanos,
+    /// Samples a second that were asked for.
+    pub rate_hz: f64,
+    /// Full stacks are read.
+    pub stacks_come: bool,
+    /// `CLOCK_REALTIME` minus `CLOCK_MONOTONIC` at the attach, nanoseconds.
+    realtime_offset: i128,
     engine: Engine,
     observations: Receiver<Observation>,
     seen: Seen,
@@ -22,21 +28,27 @@ pub struct Worker {
 #[derive(Debug, Default)]
 struct Seen {
     last_tick: Option<Nanos>,
+    /// How long the machine has been suspended since the attach.
+    suspended: Nanos,
     /// What the last walk said of asyncio; None: there was no walk yet.
     asyncio_imported: Option<bool>,
     ending: Option<Ending>,
 }
 
 impl Worker {
-    pub fn new(attached: Attached, look: &Look) -> Worker {
+    pub fn new(attached: Attached, measuring: &Measuring) -> Worker {
         let settings = Settings {
-            window: look.window.into(),
-            slow_threshold: look.slow_threshold.into(),
-            slow_window: look.slow_window.into(),
+            window: measuring.window.into(),
+            slow_threshold: measuring.slow_threshold.into(),
+            slow_window: measuring.slow_window.into(),
+            own: measuring.own.clone(),
         };
         Worker {
             pid: attached.hello.pid,
             attached_at: attached.hello.attached_at,
+            rate_hz: attached.hello.rate_hz,
+            stacks_come: attached.hello.stack_rate_hz.is_some(),
+            realtime_offset: attached.hello.realtime_offset,
             engine: Engine::new(attached.hello, settings),
             observations: attached.observations,
             seen: Seen::default(),
@@ -64,12 +76,40 @@ impl Worker {
 
     fn take(&mut self, observation: Observation) {
         match &observation {
-            Observation::Batch(batch) => self.seen.last_tick = batch.ticks.last().map(|t| t.at).or(self.seen.last_tick),
+            Observation::Batch(batch) => {
+                self.seen.last_tick = batch.ticks.last().map(|tick| tick.at).or(self.seen.last_tick);
+                for tick in &batch.ticks {
+                    self.seen.suspended += tick.suspended;
+                }
+            }
             Observation::Census(census) => self.seen.asyncio_imported = Some(census.asyncio_imported),
             Observation::Labels(..) | Observation::Stacks(_) | Observation::Waiting(_) => {}
             Observation::Ended(ending) => self.seen.ending = Some(ending.clone()),
         }
         self.engine.observe(observation);
+    }
+
+    /// The sliding window up to now, after which nothing more is asked.
+    pub fn last_report(&mut self) -> Report {
+        self.settle();
+        self.report()
+    }
+
+    /// Judges what has ended though its last stacks have not come: nothing more is asked afterwards.
+    pub fn settle(&mut self) {
+        self.engine.settle();
+    }
+
+    /// Blocks, newest first: those that go on, then those that ended.
+    pub fn blocks(&self) -> impl Iterator<Item = &Block> {
+        self.engine.blocks()
+    }
+
+    /// Up to when the worker was seen, and when otop attached: `CLOCK_REALTIME`, seconds.
+    pub fn wall_clocks(&self) -> (f64, f64) {
+        let wall = |at: Nanos| self.realtime_offset.saturating_add(i128::from(at.0)) as f64 / 1e9;
+        let seen_until = self.seen.last_tick.unwrap_or(self.attached_at) + self.seen.suspended;
+        (wall(seen_until), wall(self.attached_at))
     }
 
     /// The sliding window up to now.

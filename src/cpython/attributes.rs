@@ -32,50 +32,80 @@ impl Heap {
         Ok(Some(at))
     }
 
+    /// The values stored for each of `names` in the instance: one look at its dictionary does for all.
+    pub fn attributes<const N: usize>(&self, object: Addr, names: [&str; N]) -> Result<[Option<Addr>; N], Fault> {
+        let ty = self.type_of(object)?;
+        let items = self.instance_items(object, ty)?;
+        let keys: Vec<Addr> = items.iter().map(|&(key, _)| key).collect();
+        let mut values = [None; N];
+        for (value, found) in values.iter_mut().zip(self.find_keys(&keys, &names)?) {
+            *value = found.and_then(|slot| items.get(slot)).map(|&(_, value)| value);
+        }
+        for (value, name) in values.iter_mut().zip(names).filter(|(value, _)| value.is_none()) {
+            *value = self.in_slots(object, ty, name)?;
+        }
+        Ok(values)
+    }
+
     fn in_instance_dict(&self, object: Addr, ty: Addr, name: &str) -> Result<Option<Addr>, Fault> {
+        let items = self.instance_items(object, ty)?;
+        let keys: Vec<Addr> = items.iter().map(|&(key, _)| key).collect();
+        Ok(self.find_key(&keys, name)?.map(|i| items[i].1))
+    }
+
+    /// Names and values of an instance's dictionary, or of what it has in its place.
+    fn instance_items(&self, object: Addr, ty: Addr) -> Result<Vec<(Addr, Addr)>, Fault> {
         let o = &self.offsets;
+        let none = || Ok(Vec::new());
         let flags = self.word(ty, o.type_flags)?;
         if self.version.at_least(3, 11) && flags & MANAGED_DICT != 0 {
             // Objects/object_layout.md: the dict, or in its place the values, stand before the object's own head.
             let pre = Addr(object.0.wrapping_sub(32));
             let (values, dict) = (self.pointer(pre, 0)?, self.pointer(pre, 8)?);
             return match self.version.minor {
-                11 if !values.is_null() => self.in_values(ty, values, name),
-                12 if dict.0 & 1 == 1 => self.in_values(ty, dict.offset(1), name),
-                11 | 12 if dict.is_null() => Ok(None),
-                _ if !dict.is_null() => self.dict_get(dict, name),
+                11 if !values.is_null() => self.split_items(ty, values),
+                12 if dict.0 & 1 == 1 => self.split_items(ty, dict.offset(1)),
+                11 | 12 if dict.is_null() => none(),
+                _ if !dict.is_null() => self.dict_items(dict),
                 _ if flags & INLINE_VALUES != 0 => {
                     let values = object.offset(self.word(ty, o.type_basicsize)?);
                     // PyDictValues: capacity, size, embedded, valid
                     if self.byte(values, 3)? == 0 {
-                        Ok(None)
+                        none()
                     } else {
-                        self.in_values(ty, values, name)
+                        self.split_items(ty, values)
                     }
                 }
-                _ => Ok(None),
+                _ => none(),
             };
         }
         let offset = self.word(ty, o.type_dictoffset)? as i64;
         if !(1..=4096).contains(&offset) {
-            return Ok(None);
+            return none();
         }
         match self.pointer(object, offset as u64)? {
-            Addr::NULL => Ok(None),
-            dict => self.dict_get(dict, name),
+            Addr::NULL => none(),
+            dict => self.dict_items(dict),
         }
     }
 
-    fn in_values(&self, ty: Addr, values: Addr, name: &str) -> Result<Option<Addr>, Fault> {
+    fn split_items(&self, ty: Addr, values: Addr) -> Result<Vec<(Addr, Addr)>, Fault> {
         let keys = self.object(ty, self.offsets.heap_type_cached_keys)?;
-        let items = self.keys_and_values(keys, values)?;
-        let names: Vec<Addr> = items.iter().map(|&(key, _)| key).collect();
-        Ok(self.find_key(&names, name)?.map(|i| items[i].1))
+        self.keys_and_values(keys, values)
     }
 
     fn in_slots(&self, object: Addr, ty: Addr, name: &str) -> Result<Option<Addr>, Fault> {
+        let Some(offset) = self.slot_offset(ty, name)? else {
+            return Ok(None);
+        };
+        let value = self.pointer(object, offset)?;
+        Ok((!value.is_null()).then_some(value))
+    }
+
+    /// Where instances of a class keep the attribute `name` of its `__slots__`, or of a base's; None: it is no slot.
+    pub fn slot_offset(&self, class: Addr, name: &str) -> Result<Option<u64>, Fault> {
         let o = &self.offsets;
-        let mut class = ty;
+        let mut class = class;
         for _ in 0..MOST_BASES {
             // From 3.12 on, static types keep their dict elsewhere; slots are made by classes of Python code.
             let dict = self.pointer(class, o.type_dict)?;
@@ -90,8 +120,7 @@ impl Heap {
                 if !(16..1 << 20).contains(&offset) {
                     return Err(Fault::Implausible("slot offset"));
                 }
-                let value = self.pointer(object, offset)?;
-                return Ok((!value.is_null()).then_some(value));
+                return Ok(Some(offset));
             }
             class = self.pointer(class, o.type_base)?;
             if class.is_null() {

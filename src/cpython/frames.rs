@@ -208,7 +208,7 @@ impl FrameWalk {
 
     /// Reads the frame at `at`.
     pub fn read<M: Memory + ?Sized>(&self, memory: &M, at: Addr, into: &mut RawStack) -> Result<FrameHead, Fault> {
-        if at.0 < 4096 || at.0 % 8 != 0 {
+        if at.0 < 4096 || !at.0.is_multiple_of(8) {
             return Err(Fault::Implausible("frame"));
         }
         let mut head = [0; LONGEST_HEAD];
@@ -254,7 +254,7 @@ pub struct FrameHead {
 }
 
 fn raw(code: Addr, instruction: u64) -> Result<RawFrame, Fault> {
-    if code.0 < 4096 || code.0 % 8 != 0 {
+    if code.0 < 4096 || !code.0.is_multiple_of(8) {
         return Err(Fault::Implausible("code of frame"));
     }
     Ok(RawFrame { code, instruction })

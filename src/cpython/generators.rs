@@ -204,6 +204,11 @@ impl GeneratorLayout {
         })
     }
 
+    /// Where the first local stands, seen from the start of the object (3.11 on) or of the frame object.
+    pub fn first_local(&self) -> u64 {
+        self.localsplus
+    }
+
     /// The object that the word at `awaited_at` points to.
     pub fn awaited(&self, word: u64) -> Addr {
         Addr(word & !self.tags)

@@ -25,6 +25,8 @@ pub struct Heap {
     pub version: Version,
     budget: Cell<u64>,
     type_names: RefCell<HashMap<Addr, Arc<str>>>,
+    /// Modules that were found in `sys.modules`, by name.
+    pub(super) known_modules: RefCell<HashMap<&'static str, Addr>>,
 }
 
 impl Heap {
@@ -35,12 +37,14 @@ impl Heap {
             version,
             budget: Cell::new(ONE_WALK),
             type_names: RefCell::default(),
+            known_modules: RefCell::default(),
         }
     }
 
-    /// Forgets the names of types, for when an offset by which they were read turned out wrong.
-    pub fn forget_types(&self) {
+    /// Forgets the names of types and the places of modules, for when an offset by which they were read turned out wrong.
+    pub fn forget_names(&self) {
         self.type_names.borrow_mut().clear();
+        self.known_modules.borrow_mut().clear();
     }
 
     pub fn memory(&self) -> &dyn Memory {

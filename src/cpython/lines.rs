@@ -70,12 +70,18 @@ pub struct Lines<'t> {
 
 impl Lines<'_> {
     fn lnotab(&mut self) -> Option<LineRange> {
+        let mut length = 0;
         while let [advance, delta, rest @ ..] = self.rest {
             self.rest = rest;
-            let range = self.range(u64::from(*advance), true);
+            length += u64::from(*advance);
+            // What is longer than a byte can say is split, also in the middle of an instruction.
+            if *delta == 0 {
+                continue;
+            }
+            let range = (length > 0).then(|| self.range(length, true));
             self.line += i64::from(*delta as i8);
-            if *advance > 0 {
-                return Some(range);
+            if range.is_some() {
+                return range;
             }
         }
         std::mem::take(&mut self.open).then(|| LineRange {

@@ -3,11 +3,14 @@
 
 mod attributes;
 mod codes;
+mod collects;
 mod contexts;
 mod debug_offsets;
+mod deques;
 mod frames;
 mod generators;
 mod heap;
+mod library;
 mod lines;
 mod locate;
 mod objects;
@@ -25,7 +28,7 @@ pub use contexts::{Binding, CONTEXT_HEAD, ContextWords};
 pub use debug_offsets::{Stated, take_asyncio_debug, take_debug_offsets};
 pub use frames::{FrameHead, FrameWalk, MOST_FRAMES, RawFrame, RawStack};
 pub use generators::{CoroutineFrame, CoroutineState, GeneratorLayout, HeadOf};
-pub use heap::{Heap, ONE_WALK};
+pub use heap::{Heap, ONE_WALK, unqualified};
 pub use lines::{LineFormat, LineRange, Lines};
 pub use locate::{Found, LocateError, locate};
 pub use objects::{STR_HEAD, StrLayout, decode, word_at};

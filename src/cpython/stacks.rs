@@ -132,6 +132,12 @@ impl Stacks {
         self.codes.frame(heap, raw)
     }
 
+    /// Whether the innermost frame of a walk calls `gc.collect()`; None: that cannot be told (`Heap::calls_collect`).
+    pub fn calls_collect(&mut self, heap: &Heap, innermost: &RawFrame) -> Option<bool> {
+        let code = self.codes.get(heap, innermost.code).ok()?;
+        heap.calls_collect(code, innermost)
+    }
+
     /// The code objects that were met.
     pub fn codes(&mut self) -> &mut Codes {
         &mut self.codes

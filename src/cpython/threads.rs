@@ -6,6 +6,19 @@ use super::offsets::{ABSENT, CONTEXT_VERSION, GIL_LOCKED, GIL_SWITCH_NUMBER, THR
 use crate::memory::Fault;
 use crate::model::Addr;
 
+/// The modules that proofs and walks begin from.
+const MODULES: [&str; 9] = [
+    "_thread",
+    "asyncio.events",
+    "asyncio.runners",
+    "asyncio.tasks",
+    "builtins",
+    "codecs",
+    "os",
+    "sys",
+    "threading",
+];
+
 /// A process with more threads than this is damage.
 const MOST_THREADS: usize = 20_000;
 
@@ -136,6 +149,28 @@ impl Heap {
     /// The dict behind `sys.modules`.
     pub fn modules(&self, runtime: &Runtime) -> Result<Addr, Fault> {
         self.object(runtime.interpreter, self.offsets.interp_modules)
+    }
+
+    /// An imported module by its name in `sys.modules`; None: not imported (yet).
+    pub fn module(&self, runtime: &Runtime, name: &str) -> Result<Option<Addr>, Fault> {
+        if let Some(&module) = self.known_modules.borrow().get(name) {
+            return Ok(Some(module));
+        }
+        // `sys.modules` of a large program has thousands of names: all are asked for in one pass.
+        let items = self.dict_items(self.modules(runtime)?)?;
+        let keys: Vec<Addr> = items.iter().map(|&(key, _)| key).collect();
+        let found = self.find_keys(&keys, &MODULES)?;
+        let found = MODULES
+            .iter()
+            .zip(found)
+            .filter_map(|(name, slot)| Some((*name, items[slot?].1)));
+        let mut modules = self.known_modules.borrow_mut();
+        modules.extend(found);
+        match modules.get(name) {
+            Some(&module) => Ok(Some(module)),
+            None if MODULES.contains(&name) => Ok(None),
+            None => self.dict_get(self.modules(runtime)?, name),
+        }
     }
 
     /// The `__dict__` of an imported module.

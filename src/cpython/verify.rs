@@ -44,11 +44,11 @@ pub fn check(
         }
         for moved in [original.checked_sub(8), original.checked_add(8)].into_iter().flatten() {
             *field(&mut heap.offsets) = moved;
-            heap.forget_types();
+            heap.forget_names();
             heap.grant(super::heap::ONE_WALK);
             let passes = test(heap).is_ok();
             *field(&mut heap.offsets) = original;
-            heap.forget_types();
+            heap.forget_names();
             if passes {
                 culprit = name;
                 break 'search;
@@ -248,8 +248,9 @@ pub fn verify_core(
 
 /// The module's global `name`; a module that is not there, or has none, is a fault that says so.
 pub(super) fn global(h: &Heap, runtime: Addr, module: &'static str, name: &'static str) -> Result<Addr, Fault> {
-    let modules = h.modules(&h.runtime(runtime)?)?;
-    let module = h.dict_get(modules, module)?.ok_or(Fault::Implausible(module))?;
+    let module = h
+        .module(&h.runtime(runtime)?, module)?
+        .ok_or(Fault::Implausible(module))?;
     h.dict_get(h.module_dict(module)?, name)?
         .ok_or(Fault::Implausible(name))
 }

@@ -3,6 +3,7 @@
 
 use crate::model::Report;
 use crate::view::{Options, choose_rows, is_unprintable};
+use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -17,6 +18,15 @@ pub fn render(report: &Report, options: &Options) -> String {
         false => serde_json::to_string(&shown),
         true => serde_json::to_value(&shown).map(|value| without_inventions(value).to_string()),
     };
+    harmless(line)
+}
+
+/// Anything else of the contract in one line, without the line feed.
+pub(super) fn line(document: &impl Serialize) -> String {
+    harmless(serde_json::to_string(document))
+}
+
+fn harmless(line: serde_json::Result<String>) -> String {
     match line {
         Ok(line) => escape(&line),
         // No map with odd keys and no failing serializer is in a report; a script sees at once that this is none.

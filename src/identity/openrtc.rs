@@ -22,6 +22,30 @@ pub struct Pool {
     address: Option<Addr>,
     /// Coroutines that are known to be none of the pool's.
     passed: HashSet<Addr>,
+    /// Jobs by executor, as they were read in full.
+    known: HashMap<Addr, Known>,
+    looks: u32,
+}
+
+/// For so many looks a job is known that is still held as it was.
+const KNOWN_FOR: u32 = 4;
+
+/// A job that was read in full, and what shows that it is still the same.
+#[derive(Clone, Debug)]
+struct Known {
+    held: Held,
+    session: PoolSession,
+    /// The look at which it was read.
+    read_at: u32,
+}
+
+/// What an executor holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Held {
+    task: Addr,
+    vars: Addr,
+    job: Option<Addr>,
+    status: Option<Addr>,
 }
 
 /// What the pool's record says at one instant.
@@ -63,7 +87,7 @@ impl Pool {
             self.address = self.find(heap, tasks)?;
         }
         match self.address {
-            Some(pool) => look(heap, pool, resolver, now_monotonic).map(Some),
+            Some(pool) => self.look_at(heap, pool, resolver, now_monotonic).map(Some),
             None => Ok(None),
         }
     }
@@ -96,63 +120,114 @@ impl Pool {
         }
         Ok(None)
     }
-}
 
-fn look(heap: &Heap, pool: Addr, resolver: &mut Resolver, now_monotonic: f64) -> Result<PoolLook, Fault> {
-    let mut look = PoolLook {
-        facts: facts(heap, pool, now_monotonic),
-        ..PoolLook::default()
-    };
-    let executors = heap.attribute(pool, "_executors")?.ok_or(Fault::Implausible("pool"))?;
-    for executor in heap.list_items(executors)?.into_iter().take(MOST_SESSIONS) {
-        match session(heap, executor, resolver) {
-            Ok(Some(session)) => look.sessions.push(session),
-            // The executor has not launched its job yet, or the job is not named yet.
-            Ok(None) => {}
-            Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
-            Err(_) => look.unreadable += 1,
+    fn look_at(
+        &mut self,
+        heap: &Heap,
+        pool: Addr,
+        resolver: &mut Resolver,
+        now_monotonic: f64,
+    ) -> Result<PoolLook, Fault> {
+        let mut look = PoolLook {
+            facts: facts(heap, pool, now_monotonic),
+            ..PoolLook::default()
+        };
+        self.looks = self.looks.wrapping_add(1);
+        let mut before = std::mem::take(&mut self.known);
+        let executors = heap.attribute(pool, "_executors")?.ok_or(Fault::Implausible("pool"))?;
+        for executor in heap.list_items(executors)?.into_iter().take(MOST_SESSIONS) {
+            match self.known(heap, executor, before.remove(&executor), resolver) {
+                Ok(Some(known)) => {
+                    look.sessions.push(known.session.clone());
+                    self.known.insert(executor, known);
+                }
+                // The executor has not launched its job yet, or the job is not named yet.
+                Ok(None) => {}
+                Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
+                Err(_) => look.unreadable += 1,
+            }
         }
+        Ok(look)
     }
-    Ok(look)
+
+    /// The executor's job: as it is known, if it is held as it was, else read in full.
+    fn known(
+        &self,
+        heap: &Heap,
+        executor: Addr,
+        before: Option<Known>,
+        resolver: &mut Resolver,
+    ) -> Result<Option<Known>, Fault> {
+        let Some(held) = held(heap, executor)? else {
+            return Ok(None);
+        };
+        if let Some(before) = before
+            && before.held == held
+            && self.looks.wrapping_sub(before.read_at) < KNOWN_FOR
+        {
+            return Ok(Some(before));
+        }
+        let session = session(heap, &held, resolver)?;
+        Ok(session.map(|session| Known {
+            held,
+            session,
+            read_at: self.looks,
+        }))
+    }
 }
 
 /// The counters; what cannot be read is not known, and costs nothing else.
 fn facts(heap: &Heap, pool: Addr, now_monotonic: f64) -> PoolFacts {
-    let of_pool = |name| heap.attribute(pool, name).ok().flatten();
-    let metrics = of_pool("_job_entrypoint_fnc").and_then(|function| {
+    let names = ["_job_entrypoint_fnc", "_draining", "_max_concurrent_sessions"];
+    let [entry, draining, most] = heap.attributes(pool, names).unwrap_or_default();
+    let metrics = entry.and_then(|function| {
         let arguments = heap.attribute(function, "args").ok()??;
         let state = *heap.tuple_items(arguments).ok()?.first()?;
         heap.attribute(state, "metrics").ok()?
     });
-    let metric = |name| metrics.and_then(|m| heap.attribute(m, name).ok().flatten());
+    let names = [
+        "total_sessions_started",
+        "total_session_failures",
+        "last_error",
+        "started_at",
+    ];
+    let metrics = metrics.and_then(|metrics| heap.attributes(metrics, names).ok());
+    let [started, failed, last_error, started_at] = metrics.unwrap_or_default();
     let count = |object: Option<Addr>| object.and_then(|o| u64::try_from(heap.int(o).ok()?).ok());
     PoolFacts {
-        draining: of_pool("_draining").and_then(|o| heap.bool(o).ok()),
-        max_sessions: count(of_pool("_max_concurrent_sessions")),
-        started: count(metric("total_sessions_started")),
-        failed: count(metric("total_session_failures")),
-        last_error: metric("last_error").and_then(|o| heap.str(o).ok()),
-        uptime_s: metric("started_at")
-            .and_then(|o| heap.float(o).ok())
-            .map(|at| now_monotonic - at),
+        draining: draining.and_then(|o| heap.bool(o).ok()),
+        max_sessions: count(most),
+        started: count(started),
+        failed: count(failed),
+        last_error: last_error.and_then(|o| heap.str(o).ok()),
+        uptime_s: started_at.and_then(|o| heap.float(o).ok()).map(|at| now_monotonic - at),
     }
 }
 
-fn session(heap: &Heap, executor: Addr, resolver: &mut Resolver) -> Result<Option<PoolSession>, Fault> {
-    let Some(task) = heap.attribute(executor, "_task")? else {
-        return Ok(None);
-    };
+/// None: the executor has not launched its job yet.
+fn held(heap: &Heap, executor: Addr) -> Result<Option<Held>, Fault> {
+    let [task, job, status] = heap.attributes(executor, ["_task", "_running_job", "_status"])?;
+    let Some(task) = task else { return Ok(None) };
     if !heap.is_a(task, "Task")? {
         return Ok(None);
     }
     let context = heap.object(task, heap.offsets.task_context)?;
     let vars = heap.context(context)?.vars;
-    let Some(key) = resolver.resolve(heap, vars)?.session else {
+    Ok(Some(Held {
+        task,
+        vars,
+        job,
+        status,
+    }))
+}
+
+/// None: the job is not named yet.
+fn session(heap: &Heap, held: &Held, resolver: &mut Resolver) -> Result<Option<PoolSession>, Fault> {
+    let Some(key) = resolver.resolve(heap, held.vars)?.session else {
         return Ok(None);
     };
-    let job = heap.attribute(executor, "_running_job")?;
     let info = resolver
-        .value_of(heap, vars, "agents_job_context")?
+        .value_of(heap, held.vars, "agents_job_context")?
         .map(|job| session_info(heap, job));
     let info = info.transpose()?.flatten();
     let float = |object: Addr, name| {
@@ -162,8 +237,12 @@ fn session(heap: &Heap, executor: Addr, resolver: &mut Resolver) -> Result<Optio
             .and_then(|o| heap.float(o).ok())
     };
     let exact = info.and_then(|(info, _)| float(info, "started_at"));
-    let accepted = || job.and_then(|job| float(job, "accepted_at")).filter(|&at| at > 0.0);
-    let failed = heap.attribute(executor, "_status")?.is_some_and(|status| {
+    let accepted = || {
+        held.job
+            .and_then(|job| float(job, "accepted_at"))
+            .filter(|&at| at > 0.0)
+    };
+    let failed = held.status.is_some_and(|status| {
         let value = heap
             .attribute(status, "_value_")
             .ok()

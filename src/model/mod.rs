@@ -1,9 +1,10 @@
-//! The words that both towers share: what the reading side saw (`observation`, `stacks`) and what the
-//! explaining side concluded (`report`). Knows nothing of processes, of CPython, of terminals,
+//! The words that both towers share: what the reading side saw (`observation`, `stacks`), what the explaining side
+//! concluded (`report`), and the one rule that both go by (`own_code`). Knows nothing of processes, of CPython, of terminals,
 //! or of how anything is read or drawn.
 
 mod ids;
 mod observation;
+mod own_code;
 mod report;
 mod stacks;
 
@@ -12,6 +13,7 @@ pub use observation::{
     Batch, Census, Ending, Gil, Hello, HostFacts, Labels, LoopFacts, LoopKind, Observation, Owner, PoolFacts, Reading,
     Sample, SessionFacts, State, ThreadFacts, ThreadIndex, Tick,
 };
+pub use own_code::OwnCode;
 pub use report::{
     Block, Cause, CausesMs, LoopReport, Quality, Report, SCHEMA, SessionReport, Status, SystemReport, Unattributed,
     Where, WorkerReport,

@@ -1,7 +1,7 @@
 //! What was concluded: the JSON contract of `product.md`, version 1, as types. What is not known is `None`, which
 //! serde writes as `null`; never 0 and never "". Knows nothing of how it was concluded, nor of how it is drawn.
 
-use super::SessionKey;
+use super::{Frame, SessionKey};
 use serde::Serialize;
 
 /// The version of the JSON contract.
@@ -124,6 +124,18 @@ pub struct Where {
     pub file: Option<String>,
     pub line: Option<u32>,
     pub state: Option<String>,
+}
+
+impl Where {
+    /// The place of a frame, of which nothing is known but where it is.
+    pub fn of(frame: &Frame) -> Where {
+        Where {
+            function: Some(frame.function.to_string()),
+            file: Some(frame.file.to_string()),
+            line: (frame.line > 0).then_some(frame.line),
+            state: None,
+        }
+    }
 }
 
 /// Loop and thread time that belongs to no live session, so that everything adds up.

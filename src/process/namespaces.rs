@@ -13,6 +13,7 @@ pub enum Namespace {
     Mount,
     User,
     Uts,
+    Time,
 }
 
 impl Namespace {
@@ -22,6 +23,7 @@ impl Namespace {
             Namespace::Mount => "mnt",
             Namespace::User => "user",
             Namespace::Uts => "uts",
+            Namespace::Time => "time",
         }
     }
 }
@@ -75,7 +77,13 @@ mod tests {
     #[test]
     fn this_process_shares_every_namespace_with_itself() {
         let pid = Pid(i32::try_from(std::process::id()).expect("a pid fits"));
-        for namespace in [Namespace::Pid, Namespace::Mount, Namespace::User, Namespace::Uts] {
+        for namespace in [
+            Namespace::Pid,
+            Namespace::Mount,
+            Namespace::User,
+            Namespace::Uts,
+            Namespace::Time,
+        ] {
             assert_eq!(shared(pid, namespace), Some(true), "{namespace:?}");
         }
         assert_eq!(shared_user(pid), Some(true));

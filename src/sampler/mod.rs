@@ -10,7 +10,7 @@ mod ticking;
 mod walking;
 
 use crate::identity::Rules;
-use crate::model::{Hello, LoopKind, Nanos, Observation, Pid};
+use crate::model::{Hello, LoopKind, Nanos, Observation, OwnCode, Pid};
 use crate::process::{self, Host, Sameness};
 use crate::source::error::AttachError;
 use crate::source::{Attachment, Plan, StackReader, TickReader, Walker};
@@ -34,6 +34,8 @@ pub struct AttachOptions {
     pub session_from: Option<String>,
     pub agent_from: Option<String>,
     pub tenant_from: Option<String>,
+    /// Places whose files are own code, beside those that are so anyway.
+    pub own: Vec<String>,
 }
 
 /// A worker that is being watched.
@@ -92,7 +94,7 @@ pub fn probe(pid: Pid) -> Result<Probe, AttachError> {
         plan, proved, lists, ..
     } = crate::source::attach(pid)?;
     let python = plan.version.to_string();
-    let mut walker = Walker::open(plan, proved, lists, Rules::openrtc())
+    let mut walker = Walker::open(plan, proved, lists, Rules::openrtc(), OwnCode::default())
         .map_err(|e| AttachError::io(format!("/proc/{pid}/mem"), &e))?;
     let census = walker
         .walk(monotonic)
@@ -123,7 +125,8 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError
         Some(rate) => Some((StackReader::open(plan.clone(), rules.clone()).map_err(memory)?, rate)),
         None => None,
     };
-    let walker = Walker::open(plan.clone(), proved, lists, rules).map_err(memory)?;
+    let own = OwnCode::new(hello.library.clone(), options.own.clone());
+    let walker = Walker::open(plan.clone(), proved, lists, rules, own).map_err(memory)?;
 
     let (sender, observations) = sync_channel(WAITING);
     let stop = Arc::new(AtomicBool::new(false));
@@ -176,7 +179,7 @@ fn hello(attachment: &Attachment, options: &AttachOptions, rules: &Rules) -> Hel
         vcpus: Host::vcpus(),
         rate_hz: options.rate_hz,
         stack_rate_hz: options.stack_rate_hz,
-        library: attachment.library(),
+        library: attachment.heap.library(&plan.runtime).unwrap_or_default(),
     }
 }
 

@@ -1,4 +1,5 @@
-//! The walker thread: how often to walk. Knows nothing of what a walk reads.
+//! The walker thread: how often to walk, and how often to look whether loops make progress. Knows nothing of what is
+//! read then.
 
 use super::{clock, ended, monotonic};
 use crate::memory::Fault;
@@ -7,7 +8,7 @@ use crate::process::Sameness;
 use crate::source::{Broken, Plan, Walker};
 use nix::time::ClockId;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{SendError, SyncSender};
 use std::time::Duration;
 
 /// A session is to show, and to be gone, within a second: two walks, and time to draw.
@@ -17,38 +18,86 @@ const SHARE: u32 = 20;
 /// The longest pause, for programs with a hundred thousand tasks.
 const LONGEST: Duration = Duration::from_secs(5);
 
+/// Between the walks, the loops are looked at so often: a block of the threshold (50 ms) is seen twice while it lasts.
+const WATCH: Duration = Duration::from_millis(25);
+
 /// What this thread has used of a CPU.
 fn own_cpu() -> Nanos {
     clock(ClockId::CLOCK_THREAD_CPUTIME_ID)
 }
 
-/// Walks until told to stop, or the worker ends.
+/// Walks, and between the walks watches the loops, until told to stop or the worker ends.
 pub fn run(mut walker: Walker, plan: &Plan, to: &SyncSender<Observation>, stop: &AtomicBool) {
+    let mut next_walk = monotonic();
     while !stop.load(Ordering::Relaxed) {
-        // A worker that ended and whose number was given out again would be read by `process_vm_readv` without a word.
-        match plan.fingerprint.still_same() {
-            Sameness::Same => {}
-            Sameness::Exited | Sameness::Execed => return ended(plan, "", to),
-        }
-        let before = own_cpu();
-        let pause = match walker.walk(monotonic) {
-            Ok(census) => {
-                // Its own CPU, not the clock on the wall: on a loaded machine a walk that had to wait for a CPU is no
-                // reason to look less often.
-                let took = Duration::from(own_cpu() - before);
-                if to.send(Observation::Census(Box::new(census))).is_err() {
-                    return;
-                }
-                (took * SHARE).clamp(EVERY, LONGEST)
-            }
-            Err(Broken::Fault(fault @ (Fault::Gone | Fault::Denied))) => return ended(plan, &fault.to_string(), to),
-            // The worker changed under the walk: the next one will do.
-            Err(Broken::Fault(_)) => EVERY,
-            Err(Broken::Refused(refused)) => {
-                let _ = to.send(Observation::Ended(Ending::Lost(format!("layout refused: {refused}"))));
+        let seen = match monotonic() >= next_walk {
+            true => walk(&mut walker, plan, to).map(|pause| next_walk = monotonic() + pause),
+            false => watch(&mut walker, plan, to),
+        };
+        match seen {
+            Ok(()) => {}
+            Err(End::Worker(detail)) => return ended(plan, &detail, to),
+            Err(End::Said(ending)) => {
+                let _ = to.send(Observation::Ended(ending));
                 return;
             }
-        };
-        std::thread::park_timeout(pause);
+            Err(End::Nobody) => return,
+        }
+        std::thread::park_timeout(WATCH.min(Duration::from(next_walk - monotonic())));
+    }
+}
+
+/// Why there is nothing more to do.
+enum End {
+    /// The worker can no longer be read.
+    Worker(String),
+    Said(Ending),
+    /// Nobody listens.
+    Nobody,
+}
+
+impl From<SendError<Observation>> for End {
+    fn from(_: SendError<Observation>) -> End {
+        End::Nobody
+    }
+}
+
+/// Walks once. Returns for how long not to walk again.
+fn walk(walker: &mut Walker, plan: &Plan, to: &SyncSender<Observation>) -> Result<Nanos, End> {
+    // A worker that ended and whose number was given out again would be read by `process_vm_readv` without a word.
+    if plan.fingerprint.still_same() != Sameness::Same {
+        return Err(End::Worker(String::new()));
+    }
+    let before = own_cpu();
+    match walker.walk(monotonic) {
+        Ok(census) => {
+            // Its own CPU, not the clock on the wall: on a loaded machine a walk that had to wait for a CPU is no
+            // reason to look less often.
+            let took = Duration::from(own_cpu() - before);
+            to.send(Observation::Census(Box::new(census)))?;
+            Ok((took * SHARE).clamp(EVERY, LONGEST).into())
+        }
+        Err(Broken::Fault(fault @ (Fault::Gone | Fault::Denied))) => Err(End::Worker(fault.to_string())),
+        // The worker changed under the walk: the next one will do.
+        Err(Broken::Fault(_)) => Ok(EVERY.into()),
+        Err(Broken::Refused(refused)) => Err(End::Said(Ending::Lost(format!("layout refused: {refused}")))),
+    }
+}
+
+/// Looks once whether the loops make progress.
+fn watch(walker: &mut Walker, plan: &Plan, to: &SyncSender<Observation>) -> Result<(), End> {
+    match walker.watch(monotonic) {
+        Ok(waiting) => {
+            if !waiting.is_empty() && plan.fingerprint.still_same() != Sameness::Same {
+                return Err(End::Worker(String::new()));
+            }
+            for waiting in waiting {
+                to.send(Observation::Waiting(waiting))?;
+            }
+            Ok(())
+        }
+        Err(Broken::Fault(fault @ (Fault::Gone | Fault::Denied))) => Err(End::Worker(fault.to_string())),
+        // The next look will do.
+        Err(_) => Ok(()),
     }
 }

@@ -40,23 +40,6 @@ pub struct Attachment {
     pub lists: Option<TaskLists>,
 }
 
-impl Attachment {
-    /// The folder of the standard library, as the worker's own `os` module has it; None: it has none, or it is unreadable.
-    pub fn library(&self) -> Option<String> {
-        let heap = &self.heap;
-        heap.grant(crate::cpython::ONE_WALK);
-        let folder = |name: &str, levels: usize| {
-            let modules = heap.modules(&self.plan.runtime).ok()?;
-            let globals = heap.module_dict(heap.dict_get(modules, name).ok()??).ok()?;
-            let file = heap.str(heap.dict_get(globals, "__file__").ok()??).ok()?;
-            let folder = file.rsplitn(levels + 1, '/').nth(levels)?;
-            (!folder.is_empty()).then(|| folder.to_string())
-        };
-        // From 3.11 on `os` is frozen, and knows its file only where the folder was found.
-        folder("os", 1).or_else(|| folder("asyncio", 2))
-    }
-}
-
 /// A process that runs one program after another is followed this often.
 const EXECS: usize = 3;
 
@@ -108,10 +91,12 @@ fn attach_to(pid: Pid, fingerprint: Fingerprint) -> Result<Attachment, AttachErr
         detail: refused.detail,
     };
     let faulty = |fault| of_fault(pid, fault);
-    let native_ids = native_ids(pid)?;
-    let runtime = verify_core(&mut heap, found.runtime, &native_ids)
-        .map_err(faulty)?
-        .map_err(refused)?;
+    let mut verdict = verify_core(&mut heap, found.runtime, &native_ids(pid)?).map_err(faulty)?;
+    // Threads that start between the two looks are in the second one only: a pool that fills up is no foreign layout.
+    if verdict.is_err() {
+        verdict = verify_core(&mut heap, found.runtime, &native_ids(pid)?).map_err(faulty)?;
+    }
+    let runtime = verdict.map_err(refused)?;
     let mut lists = None;
     let proved = prove(&mut heap, &runtime, &mut lists)
         .map_err(faulty)?
@@ -140,7 +125,7 @@ pub fn prove(
 ) -> Result<Result<Proved, Refused>, Fault> {
     heap.grant(crate::cpython::ONE_WALK);
     if lists.is_none() {
-        let Some(module) = asyncio_tasks_module(heap, heap.modules(runtime)?)? else {
+        let Some(module) = asyncio_tasks_module(heap, runtime)? else {
             return Ok(Ok(Proved::WithoutAsyncio));
         };
         // The import may be half done: its globals, and the modules that give examples, come one by one.
@@ -161,9 +146,8 @@ pub fn prove(
 
 /// `asyncio.runners` is the last but few of the modules that asyncio imports.
 fn imported(heap: &Heap, runtime: &Runtime) -> Result<bool, Fault> {
-    let modules = heap.modules(runtime)?;
     for name in ["asyncio.events", "asyncio.runners", "os", "threading"] {
-        if heap.dict_get(modules, name)?.is_none() {
+        if heap.module(runtime, name)?.is_none() {
             return Ok(false);
         }
     }

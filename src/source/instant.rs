@@ -190,6 +190,12 @@ impl Reader {
         Ok(instant)
     }
 
+    /// Whether the innermost frame of the stack that was read last calls `gc.collect()`; None: that cannot be told.
+    pub fn calls_collect(&mut self, heap: &Heap) -> Option<bool> {
+        let innermost = self.raw.frames.first()?;
+        self.stacks.calls_collect(heap, innermost)
+    }
+
     /// Goes to the CPU of the thread, with the words as they are there.
     fn follow(
         &mut self,

@@ -5,12 +5,16 @@ mod attach;
 pub mod error;
 mod fixed;
 mod instant;
+mod loop_watch;
 mod owners;
+mod readings;
 mod stacks;
 mod still;
 mod threads;
 mod ticks;
+mod waiting;
 mod walk;
+mod whose;
 
 pub use attach::{Attachment, Plan, Proved, attach};
 pub use stacks::StackReader;

@@ -371,6 +371,10 @@ impl StackReader {
         followed.nobody = is_nobodys.then_some((instant.words.context, instant.words.version));
         followed.believed = BELIEVED;
         let collecting = around.collecting && holds_gil;
+        let collects_explicitly = match &instant.stack {
+            Some(_) if collecting => self.reader.calls_collect(&self.heap),
+            _ => None,
+        };
         let sample = StackSample {
             at,
             thread: thread.index,
@@ -379,7 +383,7 @@ impl StackReader {
             in_step: place == Place::Step,
             state: said.state,
             collecting,
-            collects_explicitly: None,
+            collects_explicitly,
             stack: instant.stack,
         };
         followed.rest = match (runs, slept, is_asleep) {

@@ -12,22 +12,29 @@ use super::fixed::FixedWords;
 use super::owners::{ContextWords, Owners};
 use super::threads::{DEEPEST_CONTEXT, QUIET_TICKS, Thread, Threads};
 use crate::asyncio::{DEQUE_HEAD, ReadyWords, StepWords};
-use crate::cpython::{CONTEXT_HEAD, CONTEXT_WORDS, GIL_EXTENT, Heap, word_at};
+use crate::cpython::{CONTEXT_HEAD, CONTEXT_WORDS, GIL_EXTENT, Heap, Runtime, word_at};
 use crate::identity::{ProofSlots, Rules};
 use crate::memory::{Fault, LiveMemory, Scatter};
 use crate::model::{Addr, Batch, Gil, Labels, LoopKind, Nanos, Owner, Sample, SessionKey, State, ThreadIndex, Tick};
 use crate::process::{Doing, ThreadClock};
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What one tick may read; a sampler that runs above others must not read for long.
 const ONE_TICK: u64 = 4 << 20;
 /// `futex` of x86-64, in which a thread waits for the GIL.
-const FUTEX: i32 = 202;
+pub(super) const FUTEX: i32 = 202;
 /// `epoll_wait`, `epoll_pwait`, `epoll_pwait2`, in which a loop waits for something to do.
-const EPOLL_WAITS: [i32; 3] = [232, 281, 441];
+pub(super) const EPOLL_WAITS: [i32; 3] = [232, 281, 441];
 /// A thread that seems to sleep in one and the same step for this many ticks is asked whether it is stopped.
 const STOPPED_AFTER: u32 = 20;
+
+/// Where the GIL's own structure lies: a futex in there is waiting for it.
+pub(super) fn gil_extent(runtime: &Runtime) -> Range<u64> {
+    let gil = runtime.gil_last_holder.0;
+    gil.saturating_sub(16)..gil.saturating_add(GIL_EXTENT)
+}
 
 /// Takes ticks.
 pub struct TickReader {
@@ -219,8 +226,7 @@ impl TickReader {
 
     /// Asks the kernel of the threads that matter at this tick.
     fn ask_kernel(&mut self, words: &[Option<(Addr, u64)>], holder: Option<ThreadIndex>) -> Vec<Said> {
-        let gil = self.plan.runtime.gil_last_holder.0;
-        let gil = gil.saturating_sub(16)..gil + GIL_EXTENT;
+        let gil = gil_extent(&self.plan.runtime);
         let mut states = Vec::with_capacity(self.threads.all.len());
         for (thread, own) in self.threads.all.iter_mut().zip(words) {
             let in_context =

@@ -3,12 +3,18 @@
 
 use super::attach::{Plan, Proved, of_fault, prove};
 use super::error::AttachError;
+use super::loop_watch::LoopWatch;
+use super::readings::Readings;
 use super::threads::thread_index;
-use crate::asyncio::{DEQUE_HEAD, EventLoop, ReadyWords, Task, TaskLists, Tasks, describe, running_loop_address};
-use crate::cpython::{CONTEXT_HEAD, Heap, ONE_WALK, Refused, ThreadState};
-use crate::identity::{Pool, PoolLook, Resolved, Resolver, Rules};
-use crate::memory::{Fault, LiveMemory, Scatter};
-use crate::model::{Addr, Census, LoopFacts, Nanos, Pid, SessionFacts, SessionKey};
+use super::whose::{Carrier, Whose, count};
+use crate::asyncio::{
+    DEQUE_HEAD, EventLoop, HandleSlots, ReadyWords, Task, TaskLists, Tasks, describe, running_loop_address,
+};
+use crate::cpython::{Heap, ONE_WALK, Refused, ThreadState};
+use crate::identity::{Pool, PoolLook, Resolver, Rules};
+use crate::memory::{Fault, LiveMemory};
+use crate::model::{Addr, Census, LoopFacts, Nanos, OwnCode, Owner, Pid, SessionFacts, SessionKey};
+use crate::process::namespaces::{self, Namespace};
 use crate::process::{self, Host};
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -20,13 +26,18 @@ const FORGET_AFTER: u32 = 40;
 
 /// Takes walks.
 pub struct Walker {
-    plan: Plan,
-    heap: Heap,
+    pub(super) plan: Plan,
+    pub(super) heap: Heap,
     proved: Proved,
     lists: Option<TaskLists>,
-    resolver: Resolver,
-    /// What the variables (`ctx_vars`) of live contexts name.
-    known: HashMap<Addr, Resolved>,
+    pub(super) resolver: Resolver,
+    pub(super) whose: Whose,
+    readings: Readings,
+    pub(super) watch: LoopWatch,
+    /// Where handles keep what; None: not looked for yet.
+    pub(super) slots: Option<HandleSlots>,
+    /// The worker's `CLOCK_MONOTONIC` is otop's own: they share a time namespace.
+    pub(super) shares_clock: bool,
     loops: HashMap<Addr, EventLoop>,
     pool: Pool,
     /// When sessions went live, as the worker keeps it; kept here because it forgets while it tears one down.
@@ -56,16 +67,29 @@ impl From<Fault> for Broken {
 }
 
 impl Walker {
-    pub fn open(plan: Plan, proved: Proved, lists: Option<TaskLists>, rules: Rules) -> io::Result<Walker> {
+    /// `own` says which line of what a session waits in is shown.
+    pub fn open(
+        plan: Plan,
+        proved: Proved,
+        lists: Option<TaskLists>,
+        rules: Rules,
+        own: OwnCode,
+    ) -> io::Result<Walker> {
         let memory = LiveMemory::open(plan.pid)?;
         let heap = Heap::new(Box::new(memory), plan.offsets.clone(), plan.version);
+        // A kernel that has none, or does not say, is taken to have one for all.
+        let shares_clock = namespaces::shared(plan.pid, Namespace::Time) != Some(false);
         Ok(Walker {
             plan,
-            heap,
             proved,
             lists,
             resolver: Resolver::new(rules),
-            known: HashMap::new(),
+            whose: Whose::default(),
+            readings: Readings::new(&heap, own),
+            watch: LoopWatch::default(),
+            heap,
+            slots: None,
+            shares_clock,
             loops: HashMap::new(),
             pool: Pool::default(),
             started: HashMap::new(),
@@ -89,7 +113,8 @@ impl Walker {
         self.walks += 1;
         if self.walks.is_multiple_of(FORGET_AFTER) {
             self.resolver.forget_addresses();
-            self.known.clear();
+            self.whose.forget();
+            self.readings.forget();
             self.loops.clear();
         }
         self.heap.grant(WALK_BUDGET);
@@ -121,7 +146,8 @@ impl Walker {
             None => Tasks::default(),
         };
         census.unreadable += tasks.unreadable;
-        let (by_session, unreadable) = self.sessions_of(&tasks.pending)?;
+        let owners = self.owners_of(&tasks.pending)?;
+        let (by_session, unreadable) = count(&owners);
         census.unreadable += unreadable;
         self.note_failures(&tasks.failed, &by_session);
         census.tasks = tasks.pending.len() as u32;
@@ -142,109 +168,48 @@ impl Walker {
         self.named |= pool.is_some() || self.resolver.knows_session_variable();
         census.sessions_named = self.named;
         census.pool = pool.map(|pool| pool.facts);
+        self.read_where(&mut census, &tasks.pending, &owners, &threads)?;
         census.took = now() - at;
         Ok(census)
     }
 
-    /// Tasks by session, and what could not be read.
-    ///
-    /// The tasks of a session mostly share one set of variables, so it is the sets that are known from walk to walk. All
-    /// are checked in one go; those that are new, or do not hold any more, are looked up, and then checked in a second go
-    /// together with the tasks that carry them, because a task that ended meanwhile may have left its memory to another.
-    fn sessions_of(&mut self, tasks: &[Task]) -> Result<(HashMap<SessionKey, u32>, u32), Fault> {
-        let mut unreadable = 0;
-        let mut carriers: HashMap<Addr, Vec<&Task>> = HashMap::new();
-        for (task, vars) in tasks.iter().zip(self.vars_of(tasks)?) {
-            match vars {
-                Some(vars) => carriers.entry(vars).or_default().push(task),
-                None => unreadable += 1,
-            }
-        }
-        self.known.retain(|vars, _| carriers.contains_key(vars));
-        let holding = self.check(self.known.values())?;
-        self.known.retain(|vars, _| holding.contains(vars));
-
-        let mut fresh: Vec<Resolved> = Vec::new();
-        for (&vars, carriers) in carriers.iter().filter(|(vars, _)| !self.known.contains_key(vars)) {
-            match self.resolver.resolve(&self.heap, vars) {
-                Ok(resolved) => fresh.push(resolved),
-                Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
-                Err(_) => unreadable += carriers.len() as u32,
-            }
-        }
-        let holding = self.check(fresh.iter())?;
-        for resolved in fresh {
-            let vars = resolved.proof.vars;
-            let Some(tasks) = carriers.get_mut(&vars) else { continue };
-            let before = tasks.len();
-            if holding.contains(&vars) {
-                let still: Vec<bool> = self.still_carry(tasks, vars)?;
-                let mut still = still.into_iter();
-                tasks.retain(|_| still.next() == Some(true));
-                self.known.insert(vars, resolved);
-            } else {
-                tasks.clear();
-            }
-            unreadable += (before - tasks.len()) as u32;
-        }
-        let mut counts: HashMap<SessionKey, u32> = HashMap::new();
-        for (vars, resolved) in &self.known {
-            if let (Some(session), Some(tasks)) = (resolved.session, carriers.get(vars))
-                && !tasks.is_empty()
-            {
-                *counts.entry(session).or_default() += tasks.len() as u32;
-            }
-        }
-        Ok((counts, unreadable))
-    }
-
-    /// The variables of each task's context; None where it could not be read, or is no context.
-    fn vars_of(&self, tasks: &[Task]) -> Result<Vec<Option<Addr>>, Fault> {
-        let mut scatter = Scatter::new();
-        for task in tasks {
-            scatter.push(task.context, CONTEXT_HEAD);
-        }
-        self.heap.spend(tasks.len() * CONTEXT_HEAD)?;
-        scatter.read_each(self.heap.memory())?;
-        let is_context = |class| {
-            let name = self.heap.name_of_type(class);
-            name.is_ok_and(|name| matches!(&*name, "Context" | "_contextvars.Context"))
-        };
-        let vars = (0..tasks.len()).map(|slot| {
-            let head = scatter.bytes(slot)?;
-            is_context(scatter.pointer(slot, 8)?).then(|| self.heap.context_words(head).vars)
+    /// Fills in what the sessions run or wait for; what cannot be read is not known, and costs nothing else.
+    fn read_where(
+        &mut self,
+        census: &mut Census,
+        tasks: &[Task],
+        owners: &[Owner],
+        threads: &[ThreadState],
+    ) -> Result<(), Fault> {
+        self.heap.grant(WALK_BUDGET);
+        let loops = self.loops.values().filter_map(|event_loop| {
+            let of_loop = |thread: &&ThreadState| thread.address == event_loop.thread_state;
+            threads.iter().find(of_loop).copied()
         });
-        Ok(vars.collect())
-    }
-
-    /// Those whose proof still holds.
-    fn check<'r>(&self, resolved: impl Iterator<Item = &'r Resolved>) -> Result<HashSet<Addr>, Fault> {
-        let mut scatter = Scatter::new();
-        let asked: Vec<_> = resolved.map(|r| (&r.proof, r.proof.push(&mut scatter))).collect();
-        self.heap.spend(scatter.len() * 64)?;
-        scatter.read_each(self.heap.memory())?;
-        let holding = asked
-            .into_iter()
-            .filter(|(proof, slots)| proof.holds(proof.vars, &scatter, *slots));
-        Ok(holding.map(|(proof, _)| proof.vars).collect())
-    }
-
-    /// Whether each task still has its context, and that still these variables.
-    fn still_carry(&self, tasks: &[&Task], vars: Addr) -> Result<Vec<bool>, Fault> {
-        let o = &self.heap.offsets;
-        let mut scatter = Scatter::new();
-        for task in tasks {
-            scatter.push(task.address.offset(o.task_context), 8);
-            scatter.push(task.context.offset(o.context_vars), 8);
-        }
-        self.heap.spend(scatter.len() * 8)?;
-        scatter.read_each(self.heap.memory())?;
-        // A task of Python code keeps its context elsewhere: what stands here is then nobody's.
-        let same = |(slot, task): (usize, &&Task)| {
-            scatter.pointer(2 * slot + 1, 0) == Some(vars)
-                && (!task.is_native || scatter.pointer(2 * slot, 0) == Some(task.context))
+        let loops: Vec<ThreadState> = loops.collect();
+        let found = self
+            .readings
+            .look(&self.heap, &self.plan.runtime, tasks, owners, &loops);
+        let mut found = match found {
+            Err(fault @ (Fault::Gone | Fault::Denied)) => return Err(fault),
+            found => found.unwrap_or_default(),
         };
-        Ok(tasks.iter().enumerate().map(same).collect())
+        for session in &mut census.sessions {
+            session.reading = found.remove(&session.key);
+        }
+        Ok(())
+    }
+
+    /// Whose each task is.
+    fn owners_of(&mut self, tasks: &[Task]) -> Result<Vec<Owner>, Fault> {
+        let link = self.heap.offsets.task_context;
+        // A task of Python code keeps its context elsewhere: what stands there is then nobody's.
+        let carriers = tasks.iter().map(|task| Carrier {
+            context: task.context,
+            link: task.is_native.then(|| task.address.offset(link)),
+        });
+        let carriers: Vec<Carrier> = carriers.collect();
+        self.whose.of(&self.heap, &mut self.resolver, &carriers, true)
     }
 
     /// Sessions that were live at the last walk, and of which nothing is left but a task that failed. Older failures
@@ -272,7 +237,7 @@ impl Walker {
         for task in tasks {
             *tasks_of.entry(task.event_loop).or_default() += 1;
         }
-        let mut found = Vec::new();
+        let (mut found, mut running) = (Vec::new(), Vec::new());
         let mut still = HashMap::new();
         for thread in threads {
             let address = match running_loop_address(&self.heap, thread) {
@@ -289,6 +254,7 @@ impl Walker {
                 continue;
             };
             still.insert(address, event_loop);
+            running.push((event_loop, *thread));
             let mut head = [0; DEQUE_HEAD];
             let ready = event_loop
                 .ready
@@ -304,6 +270,7 @@ impl Walker {
             });
         }
         self.loops = still;
+        self.watch.follow(&self.plan, &self.heap, &running);
         Ok(found)
     }
 

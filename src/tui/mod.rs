@@ -26,6 +26,7 @@
 
 mod draw;
 mod input;
+mod quit_key;
 mod style;
 mod terminal;
 #[cfg(test)]
@@ -33,6 +34,7 @@ mod tests;
 
 pub use draw::draw;
 pub use input::{Input, events};
+pub use quit_key::QuitKey;
 pub use style::Palette;
 pub use terminal::{Screen, restore};
 

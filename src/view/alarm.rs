@@ -1,10 +1,11 @@
 //! What has to be read first: a loop that is blocked now, a worker that is gone or stopped, a worker without asyncio.
 //! Knows nothing of the rest of the header.
 
+use super::block_words;
 use super::format;
 use super::line::{Line, Parts, Piece, Tone};
 use super::printable::Keep;
-use crate::model::{Block, Cause, Report};
+use crate::model::{Block, Report};
 
 /// More loops than this are rarely blocked at once; the rest is counted.
 const MOST_BLOCKS: usize = 3;
@@ -65,12 +66,12 @@ fn blocked(block: &Block, room: Option<usize>) -> Vec<Line> {
 
 fn sentence(what: &str, block: &Block, tone: Tone, room: Option<usize>) -> Parts {
     let mut parts = Parts::default();
-    let bound = if block.duration_is_lower_bound { "≥ " } else { "" };
-    let blocked = format!("{what} {bound}{} by ", format::stretch(block.duration_ms));
+    let blocked = format!("{what} {} by ", block_words::length(block));
+    let culprit = block_words::culprit(block).unwrap_or_else(|| "nobody".to_owned());
     // An id of 200 characters must not push the cause off the screen.
-    let culprit = Piece::new(culprit(block), tone).cut(room.map_or(usize::MAX, |room| room / 2), Keep::Ends);
+    let culprit = Piece::new(culprit, tone).cut(room.map_or(usize::MAX, |room| room / 2), Keep::Ends);
     parts.add(0, [Piece::new(blocked, tone), culprit]);
-    parts.add(1, [Piece::new(format!("({})", cause(block)), tone)]);
+    parts.add(1, [Piece::new(format!("({})", block_words::cause(block)), tone)]);
     let place = match room {
         Some(room) if room < ROOM_FOR_A_PATH => {
             let name = block
@@ -84,42 +85,17 @@ fn sentence(what: &str, block: &Block, tone: Tone, room: Option<usize>) -> Parts
     if let Some(place) = place {
         parts.add(2, [Piece::new(format!("at {place}"), Tone::Strong)]);
     }
-    if let Some(waiting) = block.waiting {
+    // A lower bound of none says nothing.
+    if let Some(waiting @ 1..) = block.waiting {
         parts.add(3, [Piece::plain(format!("· ≥ {waiting} waiting"))]);
     }
     parts
 }
 
-fn culprit(block: &Block) -> String {
-    match (&block.session_id, block.cause) {
-        (None, _) => "nobody".to_owned(),
-        (Some(id), Cause::Unknown) => format!("{id}?"),
-        (Some(id), _) => id.clone(),
-    }
-}
-
-/// The cause, and what more is known of it.
-fn cause(block: &Block) -> String {
-    let named = |word: &str, what: &str, name: &Option<String>| match name {
-        Some(name) => format!("{word}: {what}{name}"),
-        None => word.to_owned(),
-    };
-    match block.cause {
-        Cause::Cpu => "cpu".to_owned(),
-        Cause::Syscall => named("syscall", "", &block.syscall),
-        Cause::Gil => named("gil", "held by ", &block.holder_thread),
-        Cause::Gc => "gc".to_owned(),
-        Cause::Unscheduled => "unscheduled: it got no CPU".to_owned(),
-        Cause::Stolen => "stolen by the hypervisor".to_owned(),
-        Cause::Stopped => "stopped".to_owned(),
-        Cause::Suspended => "suspended: the machine slept".to_owned(),
-        Cause::Unknown => "unknown".to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Cause;
     use crate::view::sample;
 
     fn texts(report: &Report, room: usize) -> Vec<String> {

@@ -8,6 +8,7 @@
 //! of the worker's gets round them.
 
 mod alarm;
+pub mod block_words;
 mod cells;
 mod columns;
 mod filter;
@@ -29,6 +30,7 @@ mod widths;
 
 pub use columns::{COLUMNS, Column, choose as choose_columns};
 pub use filter::{Filter, parse_status};
+pub use format::stretch;
 pub use header::{Chart, HeaderLine, lines as header_lines, title};
 pub use keys::{Action, Binding, Key, Step, TABLE_KEYS, TEXT_KEYS, action_for};
 pub use line::{Line, Piece, Tone};

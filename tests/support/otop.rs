@@ -146,10 +146,17 @@ const OTOP: &str = env!("CARGO_BIN_EXE_otop");
 
 impl Otop {
     pub fn follow(pid: i32, args: &[&str]) -> Otop {
+        Otop::start(&["--pid", &pid.to_string(), "--json", "--window", WINDOW], args)
+    }
+
+    /// `otop blocks`, followed line by line.
+    pub fn blocks(pid: i32, args: &[&str]) -> Otop {
+        Otop::start(&["blocks", "--pid", &pid.to_string()], args)
+    }
+
+    fn start(args: &[&str], more: &[&str]) -> Otop {
         let mut command = favoured(OTOP);
-        command
-            .args(["--pid", &pid.to_string(), "--json", "--window", WINDOW])
-            .args(args);
+        command.args(args).args(more);
         let mut child = piped(&mut command).spawn().expect("otop is built with its tests");
         Otop {
             output: lines(child.stdout.take().expect("piped")),
@@ -167,11 +174,21 @@ impl Otop {
 
     /// The next document; None: otop has ended.
     pub fn next(&mut self) -> Option<Doc> {
+        self.line().map(|line| self.read(&line))
+    }
+
+    /// The next line; None: otop has ended.
+    pub fn line(&mut self) -> Option<String> {
         match self.output.recv_timeout(DEADLINE) {
-            Ok(line) => Some(self.read(&line)),
+            Ok(line) => Some(line),
             Err(RecvTimeoutError::Disconnected) => None,
             Err(RecvTimeoutError::Timeout) => panic!("otop prints nothing; {}", self.stderr()),
         }
+    }
+
+    /// A line that comes within this time. For a question that is asked again, not for a verdict.
+    pub fn line_within(&mut self, patience: Duration) -> Option<String> {
+        self.output.recv_timeout(patience).ok()
     }
 
     fn must(&mut self) -> Doc {
@@ -215,16 +232,26 @@ impl Otop {
         self.errors.lock().expect("no writer panics").clone()
     }
 
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = i32::try_from(self.child.id()).expect("a pid");
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).expect("it runs");
+    }
+
     /// Waits for its end; its exit code.
     pub fn code(mut self) -> Option<i32> {
         let status = wait(&mut self.child);
         status.code()
     }
 
+    /// Closes the pipe that it prints to: the reading thread ends with its next line, and the pipe with it.
+    pub fn close(&mut self) {
+        let (_, nobody) = channel();
+        self.output = nobody;
+    }
+
     /// Closes the pipe that it prints to, as `otop --json | head -1` does, and waits for its end.
     pub fn code_without_a_reader(mut self) -> (Option<i32>, String) {
-        let (_, nobody) = channel();
-        self.output = nobody; // the reading thread ends with its next line, and the pipe with it
+        self.close();
         let code = wait(&mut self.child).code();
         (code, self.stderr())
     }

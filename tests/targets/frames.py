@@ -7,10 +7,12 @@ coroutines, code that was made with exec, calls over several lines, threads. Pyt
 (uvloop where asked for). Prints `ready` and goes on until it is killed, or for a minute.
 
 `--still` stands instead: each task at a place that it names in the event `places`, for tests of what is read of
-coroutines that do not run.
+coroutines that do not run. `--collects` collects garbage all the time, `--deepest` has a thread with 700 frames.
 """
 import asyncio
 import functools
+import gc
+import inspect
 import json
 import os
 import random
@@ -18,6 +20,7 @@ import re
 import sys
 import threading
 import time
+from gc import collect
 
 
 def truth(ev, **facts):
@@ -282,10 +285,75 @@ async def still():
     await asyncio.sleep(60)
 
 
+# -- collections that are asked for, and such as come by themselves: the comment on a line says what otop has to say of it
+
+
+def by_attribute():
+    gc.collect()                                    # True
+
+
+def imported():
+    collect()                                       # True
+
+
+def among_others():
+    return [spin(1), spin(2) + gc.collect(2), 3]    # True
+
+
+def over_lines():
+    return spin(gc.collect(                         # True
+        2
+    ))
+
+
+def locally():
+    from gc import collect as now
+    now()                                           # None
+
+
+def elsewhere():
+    kept = []
+    for i in range(3000):                           # False
+        kept.append([i])                            # False
+    if not kept:
+        gc.collect()
+    return kept                                     # False
+
+
+def many_names():
+    if not gc:
+        pass                                        # here come the names
+    return gc.collect()                             # True
+
+
+def nowhere():
+    kept = []
+    for i in range(3000):                           # False
+        kept.append([i])                            # False
+    return kept                                     # False
+
+
+def collecting():
+    ballast = [[[i]] for i in range(10000)]
+    source = inspect.getsource(many_names).replace("pass  ", "; ".join("a%d = gc.a%d" % (i, i) for i in range(300)) + "  ")
+    # Again at the line where it was, with more names before the one that counts than fit into a byte.
+    start = many_names.__code__.co_firstlineno - 1
+    exec(compile("\n" * start + source, __file__, "exec"), globals())
+    gc.set_threshold(500, 2, 2)
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        for work in (by_attribute, imported, among_others, over_lines, locally, elsewhere, many_names, nowhere):
+            for _ in range(20 if work in (elsewhere, nowhere) else 1):
+                work()
+    return ballast
+
+
 async def main():
     truth("ready", pid=os.getpid(), python=sys.version.split()[0])
     if "--still" in sys.argv:
         return await still()
+    if "--collects" in sys.argv:
+        return collecting()
     tasks = [asyncio.ensure_future(busy(i)) for i in range(6)]
     await asyncio.wait(tasks, timeout=60)
     truth("bye", why=[repr(t) for t in tasks if t.done()])

@@ -31,7 +31,7 @@ import sys
 import threading
 import time
 
-BLOCK_KINDS = ["sleep", "py", "c", "gc"]
+BLOCK_KINDS = ["sleep", "py", "c", "gc", "garbage"]
 BLOCK_PLACES = ["child", "main", "callback", "timer", "to_thread", "executor", "async_gen", "eager"]
 PADDING = {"ascii": "abcdefghij", "latin1": u"éàüßñøåçæð", "bmp": u"通話会議相談予約案内", "astral": u"📞🎧🎤💬🔔📣📢🔈🔊📡"}
 
@@ -72,6 +72,7 @@ def burn(seconds):
 
 _PER_SECOND = []
 _BALLAST = []
+_YOUNG = []
 
 
 def block_sleep(seconds):
@@ -94,6 +95,28 @@ def block_gc(seconds):
         gc.collect()
 
 
+def block_garbage(seconds):
+    """A collection that nobody called for: there is garbage of all sessions, and this step happens to allocate."""
+    gc.enable()
+    for _ in range(1000):
+        _YOUNG.append([])
+    gc.disable()
+
+
+def litter(seconds):
+    """So much for the collector to look at that it takes about that long. Made by nobody, and not looked at yet."""
+    gc.collect()
+    gc.disable()
+    del _YOUNG[:]
+    _YOUNG.extend([i] for i in range(50000))
+    t = time.thread_time()
+    gc.collect(0)
+    each = (time.thread_time() - t) / 50000
+    del _YOUNG[:]
+    for _ in range(int(seconds / each / 1000)):
+        _YOUNG.extend([i] for i in range(1000))
+
+
 def calibrate(ballast):
     if ballast and not _BALLAST:
         _BALLAST.extend([i] for i in range(300000))
@@ -107,7 +130,7 @@ def calibrate(ballast):
     _PER_SECOND.append(n / best)
 
 
-BLOCKERS = {"sleep": block_sleep, "py": block_py, "c": block_c, "gc": block_gc}
+BLOCKERS = {"sleep": block_sleep, "py": block_py, "c": block_c, "gc": block_gc, "garbage": block_garbage}
 
 
 def blocking_call(sid, ms, kind, where):
@@ -441,6 +464,8 @@ def obey(words):
             if where == "eager" and sys.version_info < (3, 12):
                 raise ValueError("eager tasks came with 3.12")
             calibrate(ballast=kind == "gc")      # here, in a thread that is nobody's, and not in the session's step
+            if kind == "garbage":
+                litter(float(ms) / 1e3)
             order = ("block", (float(ms), kind, where))
         elif cmd in ("busy", "threads"):
             order = (cmd, tuple(float(word) for word in rest))

@@ -4,4 +4,5 @@ mod blocks;
 mod cpu;
 mod properties;
 mod rows;
+mod stacks;
 mod stage;

@@ -1,0 +1,168 @@
+//! Whose each of many contexts is, all at once and proved: for the tasks of a walk, and for the handles that a loop has
+//! waiting. Knows nothing of tasks and handles but where they keep their context.
+//!
+//! The contexts of a session mostly share one set of variables, so it is the sets that are remembered from look to look.
+//! All are checked in one go; those that are new, or do not hold any more, are looked up, and then checked in a second
+//! go together with those that carry them, because what ended meanwhile may have left its memory to another.
+
+use crate::cpython::{CONTEXT_HEAD, Heap};
+use crate::identity::{Resolved, Resolver};
+use crate::memory::{Fault, Scatter};
+use crate::model::{Addr, Owner, SessionKey};
+use std::collections::{HashMap, HashSet};
+
+/// Sets of variables that are remembered.
+const MOST_SETS: usize = 200_000;
+
+/// Something that has a context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Carrier {
+    pub context: Addr,
+    /// Where the pointer to the context stands; None: in no fixed place (a task of Python code), so that it is not read
+    /// again.
+    pub link: Option<Addr>,
+}
+
+/// What sets of variables (`ctx_vars`) name.
+#[derive(Default)]
+pub(super) struct Whose {
+    known: HashMap<Addr, Resolved>,
+}
+
+impl Whose {
+    /// Forgets everything, so that memory which was freed and used again is looked at anew; to be called now and then.
+    pub fn forget(&mut self) {
+        self.known.clear();
+    }
+
+    /// Whose each carrier's context is: a session, nobody, torn where it changed meanwhile, or unreadable. With `forget`,
+    /// sets that none of these carriers has are forgotten.
+    pub fn of(
+        &mut self,
+        heap: &Heap,
+        resolver: &mut Resolver,
+        carriers: &[Carrier],
+        forget: bool,
+    ) -> Result<Vec<Owner>, Fault> {
+        let mut owners = vec![Owner::Unreadable; carriers.len()];
+        let mut of_set: HashMap<Addr, Vec<usize>> = HashMap::new();
+        for (index, vars) in vars_of(heap, carriers)?.into_iter().enumerate() {
+            if let Some(vars) = vars {
+                of_set.entry(vars).or_default().push(index);
+            }
+        }
+        if forget || self.known.len() > MOST_SETS {
+            self.known.retain(|vars, _| of_set.contains_key(vars));
+        }
+        let asked = self.known.iter().filter(|(vars, _)| of_set.contains_key(vars));
+        let asked: Vec<&Resolved> = asked.map(|(_, resolved)| resolved).collect();
+        let holding = check(heap, asked.into_iter())?;
+        self.known
+            .retain(|vars, _| holding.contains(vars) || !of_set.contains_key(vars));
+
+        let mut fresh: Vec<Resolved> = Vec::new();
+        for &vars in of_set.keys().filter(|vars| !self.known.contains_key(vars)) {
+            match resolver.resolve(heap, vars) {
+                Ok(resolved) => fresh.push(resolved),
+                Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
+                Err(_) => {}
+            }
+        }
+        let holding = check(heap, fresh.iter())?;
+        for resolved in fresh {
+            let vars = resolved.proof.vars;
+            let Some(of_set) = of_set.get_mut(&vars) else { continue };
+            if !holding.contains(&vars) {
+                of_set.drain(..).for_each(|index| set(&mut owners, index, Owner::Torn));
+                continue;
+            }
+            let still = still_carry(heap, carriers, of_set, vars)?;
+            let mut still = still.into_iter();
+            of_set.retain(|&index| {
+                let still = still.next() == Some(true);
+                if !still {
+                    set(&mut owners, index, Owner::Torn);
+                }
+                still
+            });
+            self.known.insert(vars, resolved);
+        }
+        for (vars, of_set) in of_set {
+            let Some(resolved) = self.known.get(&vars) else {
+                continue;
+            };
+            let owner = resolved.session.map_or(Owner::Nobody, Owner::Session);
+            of_set.into_iter().for_each(|index| set(&mut owners, index, owner));
+        }
+        Ok(owners)
+    }
+}
+
+/// How many carriers each session has, and for how many it is not known.
+pub(super) fn count(owners: &[Owner]) -> (HashMap<SessionKey, u32>, u32) {
+    let (mut counts, mut unknown) = (HashMap::new(), 0);
+    for owner in owners {
+        match owner {
+            Owner::Session(key) => *counts.entry(*key).or_default() += 1,
+            Owner::Nobody => {}
+            Owner::Torn | Owner::Unreadable => unknown += 1,
+        }
+    }
+    (counts, unknown)
+}
+
+fn set(owners: &mut [Owner], index: usize, owner: Owner) {
+    if let Some(place) = owners.get_mut(index) {
+        *place = owner;
+    }
+}
+
+/// The variables of each carrier's context; None where it could not be read, or is no context.
+fn vars_of(heap: &Heap, carriers: &[Carrier]) -> Result<Vec<Option<Addr>>, Fault> {
+    let mut scatter = Scatter::new();
+    for carrier in carriers {
+        scatter.push(carrier.context, CONTEXT_HEAD);
+    }
+    heap.spend(carriers.len() * CONTEXT_HEAD)?;
+    scatter.read_each(heap.memory())?;
+    let is_context = |class| {
+        let name = heap.name_of_type(class);
+        name.is_ok_and(|name| matches!(&*name, "Context" | "_contextvars.Context"))
+    };
+    let vars = (0..carriers.len()).map(|slot| {
+        let head = scatter.bytes(slot)?;
+        is_context(scatter.pointer(slot, 8)?).then(|| heap.context_words(head).vars)
+    });
+    Ok(vars.collect())
+}
+
+/// Those whose proof still holds.
+fn check<'r>(heap: &Heap, resolved: impl Iterator<Item = &'r Resolved>) -> Result<HashSet<Addr>, Fault> {
+    let mut scatter = Scatter::new();
+    let asked: Vec<_> = resolved.map(|r| (&r.proof, r.proof.push(&mut scatter))).collect();
+    heap.spend(scatter.len() * 64)?;
+    scatter.read_each(heap.memory())?;
+    let holding = asked
+        .into_iter()
+        .filter(|(proof, slots)| proof.holds(proof.vars, &scatter, *slots));
+    Ok(holding.map(|(proof, _)| proof.vars).collect())
+}
+
+/// Whether each of these carriers still has its context, and that still these variables.
+fn still_carry(heap: &Heap, carriers: &[Carrier], which: &[usize], vars: Addr) -> Result<Vec<bool>, Fault> {
+    let mut scatter = Scatter::new();
+    let mut asked = Vec::with_capacity(which.len());
+    for &index in which {
+        let Some(carrier) = carriers.get(index) else { continue };
+        let link = carrier.link.map(|link| scatter.push(link, 8));
+        let context = scatter.push(carrier.context.offset(heap.offsets.context_vars), 8);
+        asked.push((carrier, link, context));
+    }
+    heap.spend(scatter.len() * 8)?;
+    scatter.read_each(heap.memory())?;
+    let still = asked.into_iter().map(|(carrier, link, context)| {
+        scatter.pointer(context, 0) == Some(vars)
+            && link.is_none_or(|link| scatter.pointer(link, 0) == Some(carrier.context))
+    });
+    Ok(still.collect())
+}
