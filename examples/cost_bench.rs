@@ -4,6 +4,7 @@
 
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, ClockNanosleepFlags, clock_nanosleep};
+use otop::identity::Spec;
 use otop::model::{Observation, Pid};
 use otop::sampler::{AttachOptions, Attached, attach, monotonic};
 use std::collections::BTreeMap;
@@ -30,9 +31,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options = AttachOptions {
         rate_hz: rate,
         stack_rate_hz: Some(stack_rate).filter(|rate| *rate > 0.0),
-        session_from: Some(variable.clone()),
-        agent_from: None,
-        tenant_from: None,
+        session_from: vec![Spec::variable(variable)],
+        agent_from: Vec::new(),
+        tenant_from: Vec::new(),
         own: Vec::new(),
     };
     let Attached { observations, stop, .. } = attach(Pid(pid.parse()?), &options)?;

@@ -18,12 +18,18 @@ pub(super) struct Said {
     pub state: State,
     /// It sleeps in its own loop's selector.
     pub selects: bool,
+    /// Its stack pointer there.
+    pub sleeps_at: Option<u64>,
 }
 
 impl Said {
     /// Of a thread that does not sleep in a selector.
-    pub fn only(state: State) -> Said {
-        Said { state, selects: false }
+    pub const fn only(state: State) -> Said {
+        Said {
+            state,
+            selects: false,
+            sleeps_at: None,
+        }
     }
 }
 
@@ -44,16 +50,22 @@ impl Asker {
     /// What the thread does now. `event_loop` is the one that it runs.
     pub fn ask(&self, clock: &ThreadClock, event_loop: Option<&EventLoop>) -> Said {
         let doing = clock.doing();
-        let state = match doing {
-            Some(Doing::Runnable) => State::Runnable,
-            Some(Doing::Syscall { number: FUTEX, first }) if self.gil.contains(&first) => State::GilWait,
-            Some(Doing::Syscall { number, .. }) => State::Syscall(number),
-            Some(Doing::Asleep) => State::Syscall(-1),
-            None => State::Unknown,
-        };
         let selector = event_loop.and_then(|l| l.selector);
-        let selects = matches!(doing, Some(Doing::Syscall { number, first })
-            if EPOLL_WAITS.contains(&number) && Some(first) == selector);
-        Said { state, selects }
+        match doing {
+            Some(Doing::Runnable) => Said::only(State::Runnable),
+            Some(Doing::Syscall {
+                number: FUTEX, first, ..
+            }) if self.gil.contains(&first) => Said::only(State::GilWait),
+            Some(Doing::Syscall { number, first, stack }) => {
+                let selects = EPOLL_WAITS.contains(&number) && Some(first) == selector;
+                Said {
+                    state: State::Syscall(number),
+                    selects,
+                    sleeps_at: selects.then_some(stack),
+                }
+            }
+            Some(Doing::Asleep) => Said::only(State::Syscall(-1)),
+            None => Said::only(State::Unknown),
+        }
     }
 }

@@ -13,7 +13,7 @@ use super::said::{Asker, Said};
 use super::still::{Followed, Rest, Seat, Words};
 use super::threads::{Thread, Threads};
 use crate::cpython::{Heap, rseq_cpu};
-use crate::identity::Rules;
+use crate::identity::Naming;
 use crate::memory::{Fault, LiveMemory, Scatter};
 use crate::model::{
     Addr, Batch, Labels, Nanos, Owner, SessionKey, StackBatch, StackMode, StackSample, State, ThreadIndex,
@@ -63,7 +63,7 @@ struct Around {
 }
 
 impl StackReader {
-    pub fn open(plan: Plan, rules: Rules) -> io::Result<StackReader> {
+    pub fn open(plan: Plan, naming: Naming) -> io::Result<StackReader> {
         let open = || LiveMemory::open(plan.pid);
         let heap = Heap::new(Box::new(open()?), plan.offsets.clone(), plan.version);
         let mappings = process::maps(plan.pid).unwrap_or_default();
@@ -74,7 +74,7 @@ impl StackReader {
             asker: Asker::new(&plan),
             plan,
             heap,
-            owners: Owners::new(rules),
+            owners: Owners::new(naming),
             threads: Threads::new(),
             followed: HashMap::new(),
             first: Scatter::new(),
@@ -94,6 +94,7 @@ impl StackReader {
 
     /// Looks which threads there are; to be called some ten times a second.
     pub fn survey(&mut self) -> Result<(), Fault> {
+        self.owners.survey(&self.heap, &self.plan.runtime);
         // Whoever takes ticks says which threads there are.
         let mut unsaid = Batch::default();
         // Which words are whose may change.
