@@ -190,7 +190,7 @@ fn blocks_and_one_session_alone() {
     terminal.until_text(&["call-0002 ·", "CPU since attach", "blocks: 1, "]);
     assert!(!terminal.text().contains("call-0001"), "{}", terminal.text());
     terminal.press("\u{1b}");
-    terminal.until_text(&["1 of 1"]);
+    terminal.until_text(&["cause and place"]);
     terminal.press("b");
     terminal.until_text(&["call-0000", "call-0001", "unattributed"]);
     terminal.press("/0001\r");

@@ -345,7 +345,9 @@ mod tests {
         );
         assert_eq!(
             line(100).as_deref(),
-            Some("SESSIONS 6 / 12   FAILED 2   DRAINING   LAST ERROR ValueError:…   STARTED 18   SESSION FROM openrtc")
+            Some(
+                "SESSIONS 6 / 12   FAILED 2   DRAINING   LAST ERROR ValueError: …   STARTED 18   SESSION FROM openrtc"
+            )
         );
         // Where there is no room for a word of it, it is not begun.
         assert_eq!(line(40).as_deref(), Some("SESSIONS 6 / 12   FAILED 2   DRAINING"));
