@@ -18,4 +18,4 @@ pub use report::{
     Block, Cause, CausesMs, LoopReport, Quality, Report, SCHEMA, SessionReport, Status, SystemReport, Unattributed,
     Where, WorkerReport,
 };
-pub use stacks::{Frame, Stack, StackBatch, StackMode, StackSample, Waiting};
+pub use stacks::{Frame, Peer, Stack, StackBatch, StackMode, StackSample, Waiting};

@@ -3,6 +3,7 @@
 
 mod affinity;
 mod naming;
+mod pace;
 mod schedule;
 mod scheduling;
 mod stacking;

@@ -359,6 +359,7 @@ impl TickReader {
             version,
             outermost,
             is_outermost,
+            stayed,
             taken,
             turn,
             callback: check

@@ -215,6 +215,10 @@ fn quality_line(quality: &Quality, room: Option<usize>) -> Line {
     };
     let rate = format!("{:.0} of {:.0} Hz", quality.hz_got, quality.hz_asked);
     parts.add(0, [Piece::dim("SAMPLES "), Piece::new(rate, tone)]);
+    if let Some(ms) = quality.blocks_from_ms {
+        let from = format!("no block under {ms:.0} ms can be seen");
+        parts.add(0, [Piece::new(from, Tone::Slow)]);
+    }
     parts.add(2, counted("torn", quality.torn, false));
     parts.add(3, counted("unreadable", quality.unreadable, true));
     parts.add(1, counted("dropped", quality.dropped, true));
