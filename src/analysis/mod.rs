@@ -13,6 +13,7 @@ mod blocks;
 mod clock_watch;
 mod culprit;
 mod gil;
+mod history;
 mod lateness;
 mod loop_time;
 mod moment;
@@ -35,6 +36,7 @@ use crate::model::{
 };
 use block_log::{Asked, BlockLog, Charge};
 use blocks::Stretch;
+use history::History;
 use moment::{Before, Moment};
 use resolution::Resolution;
 use sessions::Sessions;
@@ -79,6 +81,7 @@ pub struct Engine {
     threads: Threads,
     sessions: Sessions,
     windows: Windows,
+    history: History,
     log: BlockLog,
     stacks: Stacks,
     own: OwnCode,
@@ -113,6 +116,7 @@ impl Engine {
             settings,
             threads: Threads::default(),
             sessions: Sessions::default(),
+            history: History::default(),
             log: BlockLog::default(),
             stacks: Stacks::default(),
             unsettled: Vec::new(),
@@ -376,6 +380,7 @@ impl Engine {
     fn close_epoch(&mut self, for_report: bool) {
         if let Some(epoch) = self.windows.close_epoch(for_report) {
             self.sessions.add_cpu(&epoch.cpu());
+            self.history.add(&epoch);
         }
     }
 

@@ -10,6 +10,7 @@ mod names;
 mod steps;
 mod tasks;
 mod verify;
+mod waits;
 
 pub use await_chain::{Chain, ChainReader, End, Link};
 pub use coroutines::{codes, local, qualified_name};
@@ -20,6 +21,7 @@ pub use names::{task_name, task_numbers};
 pub use steps::{StepTracker, StepWords};
 pub use tasks::{Task, TaskLists, Tasks};
 pub use verify::verify;
+pub use waits::{Wait, WaitReader};
 
 use crate::cpython::{Heap, Runtime};
 use crate::memory::Fault;
