@@ -18,6 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         session_from: Some(variable.clone()),
         agent_from: None,
         tenant_from: None,
+        own: Vec::new(),
     };
     let Attached { observations, stop, .. } = attach(Pid(pid.parse()?), &options)?;
     // The first walk meets everything for the first time; it is none of those that follow.
