@@ -56,7 +56,6 @@ macro_rules! snapshot {
         })
     };
 }
-pub(super) use snapshot;
 
 pub(super) fn snapshots(name: &str, report: &Report, actions: &[Action]) {
     for size in SIZES {

@@ -37,11 +37,11 @@ impl Sums {
         }
         self.blocks = self.blocks.saturating_add(session.blocks);
         self.blocked_ms += session.blocked_ms;
-        if let Some(worst) = session.worst_block_ms {
-            if self.worst_block_ms.is_none_or(|known| worst > known) {
-                self.worst_is_lower_bound = session.worst_is_lower_bound;
-                self.worst_block_ms = Some(worst);
-            }
+        if let Some(worst) = session.worst_block_ms
+            && self.worst_block_ms.is_none_or(|known| worst > known)
+        {
+            self.worst_is_lower_bound = session.worst_is_lower_bound;
+            self.worst_block_ms = Some(worst);
         }
         self.blocked_is_lower_bound |= session.blocked_is_lower_bound;
     }

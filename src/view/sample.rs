@@ -263,7 +263,11 @@ pub fn history(id: &str) -> Vec<Arc<HistoryStretch>> {
         HistoryStretch {
             from: second(number),
             to: second(number + 1),
-            used: if number % 40 == 0 { Vec::new() } else { vec![used] },
+            used: if number.is_multiple_of(40) {
+                Vec::new()
+            } else {
+                vec![used]
+            },
         }
     };
     (0..240).map(stretch).map(Arc::new).collect()

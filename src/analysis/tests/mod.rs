@@ -3,6 +3,7 @@
 mod blocks;
 mod cpu;
 mod history;
+mod profile;
 mod properties;
 mod rows;
 mod stacks;
