@@ -1,6 +1,7 @@
 //! What the walk over all tasks costs: `walk_bench PID VARIABLE SECONDS` watches a worker as otop does, and prints one JSON
 //! object: tasks, walks, the walker's CPU for each task, the ticks that were got and those that were missed, and the RSS.
 
+use otop::identity::Spec;
 use otop::model::{Observation, Pid};
 use otop::sampler::{AttachOptions, Attached, attach};
 use std::error::Error;
@@ -15,9 +16,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options = AttachOptions {
         rate_hz: 1000.0,
         stack_rate_hz: Some(100.0),
-        session_from: Some(variable.clone()),
-        agent_from: None,
-        tenant_from: None,
+        session_from: vec![Spec::variable(variable)],
+        agent_from: Vec::new(),
+        tenant_from: Vec::new(),
         own: Vec::new(),
     };
     let Attached { observations, stop, .. } = attach(Pid(pid.parse()?), &options)?;

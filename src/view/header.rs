@@ -331,6 +331,18 @@ mod tests {
     }
 
     #[test]
+    fn a_rate_that_hides_short_blocks_is_said() {
+        let mut report = sample::report(sample::six());
+        report.quality.hz_got = 31.0;
+        report.quality.blocks_from_ms = Some(96.8);
+        let said = text(&report, 150);
+        assert!(
+            said.contains("SAMPLES 31 of 1000 Hz   no block under 97 ms can be seen"),
+            "{said}"
+        );
+    }
+
+    #[test]
     fn failures_draining_and_stacks_are_said() {
         let mut report = sample::report(sample::six());
         report.worker.failed = Some(2);
