@@ -393,7 +393,17 @@ impl WaitReader<'_> {
             // `sw_task` (Modules/_asynciomodule.c: `TaskStepMethWrapper`, `TaskWakeupMethWrapper`).
             "TaskStepMethWrapper" | "TaskWakeupMethWrapper" => self.heap.object(callable, 16).ok()?,
             // `m_self` of a builtin method, `im_self` of one of Python.
-            "builtin_function_or_method" | "builtin_method" | "method" => self.heap.object(callable, 24).ok()?,
+            "builtin_function_or_method" | "builtin_method" => {
+                let definition = self.heap.object(callable, 16).ok()?;
+                let name = self.heap.c_string(self.heap.object(definition, 0).ok()?).ok()?;
+                (name == "task_wakeup").then_some(())?;
+                self.heap.object(callable, 24).ok()?
+            }
+            "method" => {
+                let name = self.function_name(callable)?;
+                matches!(unqualified(&name), "__step" | "__wakeup").then_some(())?;
+                self.heap.object(callable, 24).ok()?
+            }
             _ => return None,
         };
         self.is_task(task).ok()?.then_some(task)

@@ -2,6 +2,8 @@
 //! read are `Observation`s; nothing is concluded here.
 
 mod attach;
+mod dump;
+mod dump_parts;
 pub mod error;
 mod fixed;
 mod instant;
@@ -17,6 +19,7 @@ mod walk;
 mod whose;
 
 pub use attach::{Attachment, Plan, Proved, attach};
+pub use dump::DumpAsked;
 pub use stacks::StackReader;
 pub use still::Seat;
 pub use ticks::TickReader;

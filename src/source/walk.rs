@@ -29,7 +29,7 @@ pub struct Walker {
     pub(super) plan: Plan,
     pub(super) heap: Heap,
     proved: Proved,
-    lists: Option<TaskLists>,
+    pub(super) lists: Option<TaskLists>,
     pub(super) resolver: Resolver,
     pub(super) whose: Whose,
     readings: Readings,
@@ -104,12 +104,7 @@ impl Walker {
     /// Walks once. `now` is `CLOCK_MONOTONIC`.
     pub fn walk(&mut self, now: impl Fn() -> Nanos) -> Result<Census, Broken> {
         let at = now();
-        if self.proved != Proved::Whole {
-            self.proved = match prove(&mut self.heap, &self.plan.runtime, &mut self.lists)? {
-                Ok(proved) => proved,
-                Err(refused) => return Err(Broken::Refused(refused)),
-            };
-        }
+        self.prove_on()?;
         self.walks += 1;
         if self.walks.is_multiple_of(FORGET_AFTER) {
             self.resolver.forget_addresses();
@@ -173,6 +168,17 @@ impl Walker {
         Ok(census)
     }
 
+    /// Goes on with the proof of the layout where there was no example before.
+    pub(super) fn prove_on(&mut self) -> Result<(), Broken> {
+        if self.proved != Proved::Whole {
+            self.proved = match prove(&mut self.heap, &self.plan.runtime, &mut self.lists)? {
+                Ok(proved) => proved,
+                Err(refused) => return Err(Broken::Refused(refused)),
+            };
+        }
+        Ok(())
+    }
+
     /// Fills in what the sessions run or wait for; what cannot be read is not known, and costs nothing else.
     fn read_where(
         &mut self,
@@ -201,7 +207,7 @@ impl Walker {
     }
 
     /// Whose each task is.
-    fn owners_of(&mut self, tasks: &[Task]) -> Result<Vec<Owner>, Fault> {
+    pub(super) fn owners_of(&mut self, tasks: &[Task]) -> Result<Vec<Owner>, Fault> {
         let link = self.heap.offsets.task_context;
         // A task of Python code keeps its context elsewhere: what stands there is then nobody's.
         let carriers = tasks.iter().map(|task| Carrier {
