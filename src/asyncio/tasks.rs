@@ -6,9 +6,9 @@
 //! what makes no sense is counted, not believed.
 
 use crate::cpython::{ABSENT, Heap, Runtime, ThreadState, word_at};
-use crate::memory::{Fault, Scatter};
+use crate::memory::{AddrSet, Fault, Scatter};
 use crate::model::Addr;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// More tasks than this are damage.
 const MOST_TASKS: usize = 2_000_000;
@@ -116,7 +116,8 @@ impl TaskLists {
                 linked(heap, head, &mut addresses, &mut tasks.unreadable)?;
             }
         }
-        let mut seen = HashSet::with_capacity(addresses.len());
+        let mut seen = AddrSet::default();
+        seen.reserve(addresses.len());
         addresses.retain(|&address| seen.insert(address));
         read_tasks(heap, &addresses, &mut tasks)?;
         Ok(tasks)

@@ -27,6 +27,7 @@ Examples:
   sudo otop --pid 1234 --status slow     only those who blocked the loop
   sudo otop --pid 1234 --json --window 10s >> worker.jsonl
   sudo otop --pid 1234 --session-from request_id
+  sudo otop dump --pid 1234              once, where every task runs or waits
   sudo otop blocks --pid 1234            a line for every block of the loop, as it happens
   sudo otop blocks --pid 1234 --for 60s --fail-on 100ms
   otop demo                              start a sample worker and watch it
@@ -63,6 +64,24 @@ in send, called from agents/booking.py:41 in lookup; ≥ 12 sessions waited
 suspended) and without waiting for threads that did yield the GIL; whether a session is to blame or not.
 
 Exit status: as of otop; 7 if --fail-on was met.";
+
+const ABOUT_DUMP: &str = "Show once where every task of every session runs or waits";
+
+const LONG_ABOUT_DUMP: &str = "\
+Show once where every task of every session runs or waits: its state, what it waits for and for how long where that \
+is known, and its await chain with file and line; callbacks that are pending, and threads that work for the session. \
+Tasks of no session follow under their own heading. A loop that is blocked is shown like any other.
+
+The worker goes on while it is read; tasks that moved on meanwhile are marked with ~. A task that runs is marked with \
+>, a line of own code with *.";
+
+const AFTER_DUMP: &str = "\
+Examples:
+  sudo otop dump --pid 1234
+  sudo otop dump --pid 1234 --session job-c1d550
+  sudo otop dump --pid 1234 --json > evidence.json
+
+Exit status: as of otop.";
 
 #[derive(Debug, Parser)]
 #[command(name = "otop", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER)]
@@ -112,6 +131,8 @@ impl Arguments {
 pub enum Command {
     #[command(about = ABOUT_BLOCKS, long_about = LONG_ABOUT_BLOCKS, after_help = AFTER_BLOCKS)]
     Blocks(BlocksArguments),
+    #[command(about = ABOUT_DUMP, long_about = LONG_ABOUT_DUMP, after_help = AFTER_DUMP)]
+    Dump(DumpArguments),
     /// Start the bundled sample worker and watch it; without a terminal, print one snapshot
     Demo(LookArguments),
 }
@@ -196,6 +217,37 @@ pub struct BlocksArguments {
 
     #[command(flatten)]
     pub measuring: MeasuringArguments,
+}
+
+/// `otop dump`.
+#[derive(Debug, Args)]
+pub struct DumpArguments {
+    #[command(flatten)]
+    pub process: ProcessArguments,
+
+    /// One JSON document
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+
+    /// Only the session with this id
+    #[arg(long, value_name = "ID", help_heading = "Sessions")]
+    pub session: Option<String>,
+
+    /// Only sessions of this agent
+    #[arg(long, value_name = "NAME", help_heading = "Sessions")]
+    pub agent: Option<String>,
+
+    /// Only sessions of this tenant
+    #[arg(long, value_name = "NAME", help_heading = "Sessions")]
+    pub tenant: Option<String>,
+
+    /// Stop the worker while it is read, so that all of it is of one instant; how long is said
+    #[arg(long, help_heading = "Measuring")]
+    pub pause: bool,
+
+    /// Files that begin with this are own code, wherever they are installed; may be given more than once
+    #[arg(long, value_name = "PREFIX", help_heading = "Measuring", value_parser = values::prefix)]
+    pub own: Vec<String>,
 }
 
 /// What to measure and how to show it.

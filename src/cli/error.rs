@@ -124,7 +124,7 @@ fn attach_exit(error: &AttachError) -> Exit {
         | AttachError::OtherArchitecture { .. }
         | AttachError::FreeThreaded { .. } => Exit::NotReadable,
         AttachError::Gone(_) => Exit::EndedEarly,
-        AttachError::NoSuchVariable { .. } | AttachError::Io { .. } => Exit::Other,
+        AttachError::NoSuchVariable { .. } | AttachError::NotPaused { .. } | AttachError::Io { .. } => Exit::Other,
     }
 }
 
@@ -149,6 +149,7 @@ fn attach_remedy(error: &AttachError) -> Option<String> {
             Some(name) => format!("otop --pid {pid} {option} {name}"),
             None => format!("otop --pid {pid} (without {option})"),
         },
+        AttachError::NotPaused { pid, .. } => format!("otop dump --pid {pid} (without --pause)"),
         AttachError::Io { .. } => return None,
     })
 }

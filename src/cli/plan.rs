@@ -4,6 +4,7 @@
 use super::args::{Arguments, BlocksArguments, Command, LookArguments, MeasuringArguments, ProcessArguments};
 use super::values::refresh_word;
 use crate::model::Pid;
+use crate::source::DumpAsked;
 use crate::view::{COLUMNS, Column, Filter, Options, Sort, parse_status};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub enum Work {
     Table(Look),
     /// A line for each block.
     Blocks(Following),
+    /// Where every task is, once.
+    Dump(Dumping),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,13 +102,15 @@ pub struct Following {
     pub measuring: Measuring,
 }
 
-impl Work {
-    pub fn measuring(&self) -> &Measuring {
-        match self {
-            Work::Table(look) => &look.measuring,
-            Work::Blocks(following) => &following.measuring,
-        }
-    }
+/// `otop dump`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dumping {
+    pub json: bool,
+    /// Stop the worker meanwhile.
+    pub pause: bool,
+    /// Which sessions.
+    pub asked: DumpAsked,
+    pub own: Vec<String>,
 }
 
 /// `has_terminal`: somebody can look at a live table and press keys.
@@ -134,6 +139,24 @@ pub fn plan(arguments: Arguments, has_terminal: bool) -> Plan {
                 target,
                 naming,
                 work: Work::Blocks(following),
+            }
+        }
+        Some(Command::Dump(arguments)) => {
+            let (target, naming) = self::process(arguments.process);
+            let dumping = Dumping {
+                json: arguments.json,
+                pause: arguments.pause,
+                asked: DumpAsked {
+                    session: arguments.session,
+                    agent: arguments.agent,
+                    tenant: arguments.tenant,
+                },
+                own: arguments.own,
+            };
+            Plan {
+                target,
+                naming,
+                work: Work::Dump(dumping),
             }
         }
         None => {

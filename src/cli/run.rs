@@ -1,11 +1,11 @@
 //! Carries out a plan: finds or starts the worker, attaches to it, and hands it to the loop that was asked for.
 
 use super::error::CliError;
-use super::plan::{Following, Look, Naming, Plan, Shape, Target, Work};
+use super::plan::{Following, Look, Measuring, Naming, Plan, Shape, Target, Work};
 use super::signals::Signals;
 use super::socket::Socket;
 use super::values::written;
-use super::wire::{self, AttachOptions, Attached, Reading};
+use super::wire::{self, AttachOptions, Reading};
 use super::worker::Worker;
 use super::{blocks, find, json, live, once, output};
 use crate::demo::Demo;
@@ -29,13 +29,14 @@ pub fn run(plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
         Target::Worker(pid) => worker(*pid, plan, reading)?,
         Target::Socket(path) => match &plan.work {
             Work::Table(look) => socket(path, look)?,
-            // clap lets no socket pass beside this command.
-            Work::Blocks(_) => {}
+            // clap lets no socket pass beside these commands.
+            Work::Blocks(_) | Work::Dump(_) => {}
         },
         Target::Any => {
             let list_on_stdout = match &plan.work {
                 Work::Table(look) => !matches!(look.shape, Shape::Json | Shape::OnceJson),
                 Work::Blocks(_) => false,
+                Work::Dump(dumping) => !dumping.json,
             };
             if let Some(pid) = find::worker(reading, output::has_terminal(), list_on_stdout)? {
                 worker(pid, plan, reading)?;
@@ -58,20 +59,28 @@ fn worker(pid: Pid, plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
         agent_from,
         tenant_from,
     } = plan.naming.clone();
-    let measuring = plan.work.measuring();
-    let options = AttachOptions {
-        rate_hz: measuring.rate_hz,
-        stack_rate_hz: Some(measuring.stack_rate_hz),
-        session_from,
-        agent_from,
-        tenant_from,
-        own: measuring.own.clone(),
+    let options = |measuring: Option<&Measuring>, own: &[String]| AttachOptions {
+        rate_hz: measuring.map_or(0.0, |measuring| measuring.rate_hz),
+        stack_rate_hz: measuring.map(|measuring| measuring.stack_rate_hz),
+        session_from: session_from.clone(),
+        agent_from: agent_from.clone(),
+        tenant_from: tenant_from.clone(),
+        own: own.to_vec(),
     };
-    let attached = attach(pid, &options, reading).map_err(CliError::from)?;
-    let mut worker = Worker::new(attached, measuring);
+    let watched = |measuring: &Measuring| -> anyhow::Result<Worker> {
+        let options = options(Some(measuring), &measuring.own);
+        let attached = patiently(pid, || reading.attach(pid, &options)).map_err(CliError::from)?;
+        Ok(Worker::new(attached, measuring))
+    };
     match &plan.work {
-        Work::Table(look) => table(&mut worker, look),
-        Work::Blocks(following) => follow_blocks(&mut worker, following),
+        Work::Table(look) => table(&mut watched(&look.measuring)?, look),
+        Work::Blocks(following) => follow_blocks(&mut watched(&following.measuring)?, following),
+        Work::Dump(dumping) => {
+            let options = options(None, &dumping.own);
+            let look = || wire::dump(pid, &options, &dumping.asked, dumping.pause);
+            let dump = patiently(pid, look).map_err(CliError::from)?;
+            Ok(output::write(&wire::dump_shown(&dump, dumping.json))?)
+        }
     }
 }
 
@@ -112,12 +121,12 @@ fn follow_blocks(worker: &mut Worker, following: &Following) -> anyhow::Result<(
     )?)
 }
 
-/// Attaches. A process that has only just been started may still be the shell that starts it, or an interpreter that is
-/// not set up yet; neither is held against it.
-fn attach(pid: Pid, options: &AttachOptions, reading: &dyn Reading) -> Result<Attached, AttachError> {
+/// Attaches, by `look`. A process that has only just been started may still be the shell that starts it, or an
+/// interpreter that is not set up yet; neither is held against it.
+fn patiently<T>(pid: Pid, look: impl Fn() -> Result<T, AttachError>) -> Result<T, AttachError> {
     loop {
-        let error = match reading.attach(pid, options) {
-            Ok(attached) => return Ok(attached),
+        let error = match look() {
+            Ok(looked) => return Ok(looked),
             Err(error) => error,
         };
         let may_pass = matches!(

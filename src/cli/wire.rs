@@ -2,8 +2,9 @@
 //! here is written against these names.
 
 use crate::export::block_line::{self, BlockEvent};
-use crate::model::{Block, Hello, Observation, Pid, Report};
+use crate::model::{Block, Dump, Hello, Observation, Pid, Report};
 use crate::sampler;
+use crate::source::DumpAsked;
 use crate::source::error::AttachError;
 use crate::view::Options;
 use std::any::Any;
@@ -58,6 +59,19 @@ pub fn json(report: &Report, options: &Options) -> String {
     let mut line = crate::export::json::render(report, options);
     line.push('\n');
     line
+}
+
+/// One look at everything in a worker.
+pub fn dump(pid: Pid, options: &AttachOptions, asked: &DumpAsked, pause: bool) -> Result<Dump, AttachError> {
+    sampler::dump(pid, options, asked, pause)
+}
+
+/// A dump as a tree, or as a line of JSON, with its line feed.
+pub fn dump_shown(dump: &Dump, as_json: bool) -> String {
+    match as_json {
+        true => crate::export::dump::json(dump) + "\n",
+        false => crate::export::dump::text(dump),
+    }
 }
 
 /// One event of a block as a line, with its line feed.

@@ -3,5 +3,6 @@
 //! a string; who writes it where is `cli`'s affair. Knows nothing of terminals and files.
 
 pub mod block_line;
+pub mod dump;
 pub mod json;
 pub mod text;

@@ -2,12 +2,15 @@
 //! its own, and the walker, which takes walks; all hand what they saw to one bounded channel. Knows nothing of what is concluded from it.
 
 mod affinity;
+mod dumping;
 mod naming;
 mod schedule;
 mod scheduling;
 mod stacking;
 mod ticking;
 mod walking;
+
+pub use dumping::dump;
 
 use crate::identity::Rules;
 use crate::model::{Hello, LoopKind, Nanos, Observation, OwnCode, Pid};

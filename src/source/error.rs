@@ -42,6 +42,9 @@ pub enum AttachError {
         name: String,
         likely: Vec<String>,
     },
+    /// It was to be stopped for the look.
+    #[error("process {pid} cannot be stopped for --pause: {why}")]
+    NotPaused { pid: Pid, why: String },
     /// It was there, and ended while otop looked at it.
     #[error("process {0} ended while otop attached")]
     Gone(Pid),

@@ -7,9 +7,9 @@
 
 use crate::cpython::{CONTEXT_HEAD, Heap};
 use crate::identity::{Resolved, Resolver};
-use crate::memory::{Fault, Scatter};
+use crate::memory::{AddrMap, AddrSet, Fault, Scatter};
 use crate::model::{Addr, Owner, SessionKey};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// Sets of variables that are remembered.
 const MOST_SETS: usize = 200_000;
@@ -26,7 +26,7 @@ pub(super) struct Carrier {
 /// What sets of variables (`ctx_vars`) name.
 #[derive(Default)]
 pub(super) struct Whose {
-    known: HashMap<Addr, Resolved>,
+    known: AddrMap<Resolved>,
 }
 
 impl Whose {
@@ -45,7 +45,7 @@ impl Whose {
         forget: bool,
     ) -> Result<Vec<Owner>, Fault> {
         let mut owners = vec![Owner::Unreadable; carriers.len()];
-        let mut of_set: HashMap<Addr, Vec<usize>> = HashMap::new();
+        let mut of_set: AddrMap<Vec<usize>> = AddrMap::default();
         for (index, vars) in vars_of(heap, carriers)?.into_iter().enumerate() {
             if let Some(vars) = vars {
                 of_set.entry(vars).or_default().push(index);
@@ -137,7 +137,7 @@ fn vars_of(heap: &Heap, carriers: &[Carrier]) -> Result<Vec<Option<Addr>>, Fault
 }
 
 /// Those whose proof still holds.
-fn check<'r>(heap: &Heap, resolved: impl Iterator<Item = &'r Resolved>) -> Result<HashSet<Addr>, Fault> {
+fn check<'r>(heap: &Heap, resolved: impl Iterator<Item = &'r Resolved>) -> Result<AddrSet, Fault> {
     let mut scatter = Scatter::new();
     let asked: Vec<_> = resolved.map(|r| (&r.proof, r.proof.push(&mut scatter))).collect();
     heap.spend(scatter.len() * 64)?;

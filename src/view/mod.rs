@@ -30,6 +30,7 @@ mod widths;
 
 pub use columns::{COLUMNS, Column, choose as choose_columns};
 pub use filter::{Filter, parse_status};
+pub use format::place;
 pub use format::stretch;
 pub use header::{Chart, HeaderLine, lines as header_lines, title};
 pub use keys::{Action, Binding, Key, Step, TABLE_KEYS, TEXT_KEYS, action_for};
