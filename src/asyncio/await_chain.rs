@@ -331,7 +331,8 @@ impl ChainReader {
                         _ => Some(End::Unreadable),
                     }
                 }
-                _ => Some(End::Unreadable),
+                (CoroutineState::Suspended, None) => Some(End::Yields),
+                (CoroutineState::Finished, _) => Some(End::Finished),
             };
             *hop = Hop::Link(link, end);
         }

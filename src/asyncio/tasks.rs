@@ -232,10 +232,14 @@ fn kind_of(heap: &Heap, class: Addr) -> Kind {
 
 fn python_task(heap: &Heap, address: Addr) -> Result<(u32, Task), Fault> {
     let attribute = |name| heap.attribute(address, name)?.ok_or(Fault::Implausible("task"));
-    let state = match &*heap.str(attribute("_state")?)? {
-        "PENDING" => 0,
-        "CANCELLED" => 1,
-        _ => 2,
+    // A pending one has none of its own: what it shows is the class's (Lib/asyncio/futures.py).
+    let state = match heap.attribute(address, "_state")? {
+        None => 0,
+        Some(state) => match &*heap.str(state)? {
+            "PENDING" => 0,
+            "CANCELLED" => 1,
+            _ => 2,
+        },
     };
     let waiter = heap.attribute(address, "_fut_waiter")?;
     let waiter = waiter.filter(|&waiter| heap.is_a(waiter, "NoneType") != Ok(true));

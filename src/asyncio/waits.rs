@@ -82,7 +82,9 @@ impl WaitReader<'_> {
             return Ok(Some(self.heap.half(future, self.heap.offsets.task_state)? != 0));
         }
         let Some(state) = self.heap.attribute(future, "_state")? else {
-            return Ok(None);
+            // A pending future of Python code shows its class's.
+            let is_python = self.has_base(future, |name| name == "Future")?;
+            return Ok(is_python.then_some(false));
         };
         Ok(Some(self.heap.str(state)? != "PENDING"))
     }
@@ -141,7 +143,11 @@ impl WaitReader<'_> {
                     _ => return Ok(None),
                 };
                 WaitsFor {
-                    what: what(format!("{class}.{}", function.trim_start_matches('_'))),
+                    // `async with lock` says no more than the lock.
+                    what: match function.starts_with("__") {
+                        true => what(class.to_owned()),
+                        false => what(format!("{class}.{}", function.trim_start_matches('_'))),
+                    },
                     ..WaitsFor::of(kind)
                 }
             }

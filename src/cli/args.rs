@@ -69,7 +69,7 @@ const ABOUT_DUMP: &str = "Show once where every task of every session runs or wa
 
 const LONG_ABOUT_DUMP: &str = "\
 Show once where every task of every session runs or waits: its state, what it waits for and for how long where that \
-is known, and its await chain with file and line; callbacks that are pending, and threads that work for the session. \
+is known, and its await chain with file and line, outermost first; callbacks that are pending, and threads that work for the session. \
 Tasks of no session follow under their own heading. A loop that is blocked is shown like any other.
 
 The worker goes on while it is read; tasks that moved on meanwhile are marked with ~. A task that runs is marked with \

@@ -155,11 +155,25 @@ fn task(out: &mut String, (branch, below): (&str, &str), told: &DumpTask) {
         let _ = write!(text, ", has waited {}", seconds(waited));
     }
     line(out, branch, &text);
-    for frame in &told.chain {
-        line(out, below, &words_of_frame(frame));
-    }
+    frames(out, below, told.chain.iter());
     if told.is_cut {
         line(out, below, "  … deeper than is followed");
+    }
+}
+
+/// Outermost first, so that the last line is where it stands. A line that calls itself is said once, with how often.
+fn frames<'f>(out: &mut String, below: &str, frames: impl Iterator<Item = &'f DumpFrame>) {
+    let mut frames = frames.peekable();
+    while let Some(frame) = frames.next() {
+        let mut times = 1;
+        while frames.next_if_eq(&frame).is_some() {
+            times += 1;
+        }
+        let mut text = words_of_frame(frame);
+        if times > 1 {
+            let _ = write!(text, " ({times} times)");
+        }
+        line(out, below, &text);
     }
 }
 
@@ -175,7 +189,7 @@ fn words_of_wait(waits_for: &WaitsFor) -> String {
         let _ = write!(text, ", fd {fd}");
     }
     if !waits_for.tasks.is_empty() {
-        let _ = write!(text, " {}", waits_for.tasks.join(", "));
+        let _ = write!(text, ": {}", waits_for.tasks.join(", "));
     }
     match waits_for.left_s {
         Some(left) if left < 0.0 => {
@@ -225,12 +239,10 @@ fn thread(out: &mut String, (branch, below): (&str, &str), told: &DumpThread) {
         true => told.stack.iter().position(run).unwrap_or(told.stack.len()),
         false => told.stack.len(),
     };
-    for frame in told.stack.iter().take(outermost) {
-        line(out, below, &words_of_frame(frame));
-    }
     if told.is_cut {
         line(out, below, "  … deeper than is followed");
     }
+    frames(out, below, told.stack.iter().take(outermost).rev());
     if told.stack.is_empty() {
         line(out, below, "  its stack could not be read");
     }
