@@ -16,9 +16,9 @@ _otop() {
     local context curcontext="$curcontext" state line
     _arguments "${_arguments_options[@]}" : \
 '--pid=[Process to watch \[default\: the only asyncio worker here, or a choice\]]:PID:_default' \
-'--session-from=[Contextvar that holds the session'\''s id \[default\: OpenRTC'\''s\]]:NAME:_default' \
-'--agent-from=[Contextvar that holds the agent'\''s name \[default\: OpenRTC'\''s\]]:NAME:_default' \
-'--tenant-from=[Contextvar that holds the tenant'\''s name \[default\: OpenRTC'\''s\]]:NAME:_default' \
+'*--session-from=[Where the session'\''s id stands; several\: the first that fits wins \[default\: as the packages in use keep it\]]:SPEC:_default' \
+'*--agent-from=[Where the agent'\''s name stands]:SPEC:_default' \
+'*--tenant-from=[Where the tenant'\''s name stands]:SPEC:_default' \
 '(--pid --session-from --agent-from --tenant-from --rate --stack-rate --own --slow-threshold --slow-window)--socket=[Show what the worker itself serves at its OpenRTC introspection socket]:PATH:_files' \
 '--refresh-rate=[Pictures a second of the live table, 0.5 to 10]:HZ:_default' \
 '--sort=[Column to sort by; in the live table key s goes on]:KEY:(mem_mb cpu_pct duration_s agent_name session_id tenant peak_mb status loop_pct blocked_ms worst_block_ms tasks where)' \
@@ -50,9 +50,9 @@ _otop() {
             (blocks)
 _arguments "${_arguments_options[@]}" : \
 '--pid=[Process to watch \[default\: the only asyncio worker here, or a choice\]]:PID:_default' \
-'--session-from=[Contextvar that holds the session'\''s id \[default\: OpenRTC'\''s\]]:NAME:_default' \
-'--agent-from=[Contextvar that holds the agent'\''s name \[default\: OpenRTC'\''s\]]:NAME:_default' \
-'--tenant-from=[Contextvar that holds the tenant'\''s name \[default\: OpenRTC'\''s\]]:NAME:_default' \
+'*--session-from=[Where the session'\''s id stands; several\: the first that fits wins \[default\: as the packages in use keep it\]]:SPEC:_default' \
+'*--agent-from=[Where the agent'\''s name stands]:SPEC:_default' \
+'*--tenant-from=[Where the tenant'\''s name stands]:SPEC:_default' \
 '--for=[End after this time, 100ms to 168h \[default\: with q, Ctrl-C or the worker\]]:TIME:_default' \
 '--fail-on=[End with exit status 7 if there was a block of this length, 1ms to 1h]:TIME:_default' \
 '--rate=[Samples a second of session and step, 1 to 10000]:HZ:_default' \
@@ -84,6 +84,14 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help]' \
 && ret=0
 ;;
+(doctor)
+_arguments "${_arguments_options[@]}" : \
+'--pid=[Process to examine \[default\: this machine, and how many workers are on it\]]:PID:_default' \
+'--json[One JSON document, on one line]' \
+'-h[Print help]' \
+'--help[Print help]' \
+&& ret=0
+;;
         esac
     ;;
 esac
@@ -94,6 +102,7 @@ _otop_commands() {
     local commands; commands=(
 'blocks:Follow the blocks of the event loop, a line each, as they happen' \
 'demo:Start the bundled sample worker and watch it; without a terminal, print one snapshot' \
+'doctor:Say everything that decides whether attaching works, and what mends it' \
     )
     _describe -t commands 'otop commands' commands "$@"
 }
@@ -106,6 +115,11 @@ _otop__subcmd__blocks_commands() {
 _otop__subcmd__demo_commands() {
     local commands; commands=()
     _describe -t commands 'otop demo commands' commands "$@"
+}
+(( $+functions[_otop__subcmd__doctor_commands] )) ||
+_otop__subcmd__doctor_commands() {
+    local commands; commands=()
+    _describe -t commands 'otop doctor commands' commands "$@"
 }
 
 if [ "$funcstack[1]" = "_otop" ]; then

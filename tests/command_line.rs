@@ -54,6 +54,15 @@ fn usage_errors_are_claps_with_what_would_be_right() {
         (&["--slow-threshold=-50ms"], "like 500ms"),
         (&["--slow-window", "2h"], "100ms to 1h"),
         (&["--session-from", ""], "a contextvar's name is needed"),
+        (
+            &["--session-from", "a..b"],
+            "an attribute's name is missing\n  a..b\n    ^\n",
+        ),
+        (
+            &["--tenant-from", "a[\"k\""],
+            "the closing bracket is missing\n  a[\"k\"\n       ^",
+        ),
+        (&["--agent-from", "task:id"], "task:name"),
         (&["--socket", "x", "--pid", "1"], "cannot be used with"),
         (&["--socket", "x", "--session-from", "y"], "cannot be used with"),
         (&["--statsu", "slow"], "tip: a similar argument exists: '--status'"),
@@ -92,9 +101,15 @@ fn help_and_version_are_no_errors() {
         assert!(help.stdout.contains(word), "{word}");
     }
     assert!(!help.stdout.contains("generate"), "that is for those who build otop");
+    let version = otop(&["--version"]).stdout;
+    let expected = format!("otop {}", env!("CARGO_PKG_VERSION"));
+    assert!(
+        version.starts_with(&expected) && version.contains("3.8 to 3.15"),
+        "{version}"
+    );
     assert_eq!(
-        otop(&["--version"]).stdout,
-        format!("otop {}\n", env!("CARGO_PKG_VERSION"))
+        otop(&["-V"]).stdout.trim_end(),
+        version.lines().next().unwrap_or_default()
     );
     assert_eq!(otop(&["demo", "--help"]).code, Some(0));
     let blocks = otop(&["blocks", "--help"]);

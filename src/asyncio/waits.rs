@@ -152,7 +152,7 @@ impl WaitReader<'_> {
                 }
             }
             ("queues.py", _) => WaitsFor {
-                what: what(format!("{}.{function}", unqualified(&*self.heap.type_name(own()?)?))),
+                what: what(format!("{}.{function}", unqualified(&self.heap.type_name(own()?)?))),
                 ..WaitsFor::of(WaitKind::Queue)
             },
             ("threads.py", "to_thread") => WaitsFor {
@@ -163,7 +163,7 @@ impl WaitReader<'_> {
                 let transport = self.heap.attribute(own()?, "_transport")?;
                 let fd = transport.and_then(|transport| self.heap.attribute(transport, "_sock_fd").ok()?);
                 WaitsFor {
-                    what: what(format!("{}.{function}", unqualified(&*self.heap.type_name(own()?)?))),
+                    what: what(format!("{}.{function}", unqualified(&self.heap.type_name(own()?)?))),
                     fd: fd.and_then(|fd| i32::try_from(self.heap.int(fd).ok()?).ok()),
                     ..WaitsFor::of(WaitKind::Stream)
                 }

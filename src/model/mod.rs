@@ -5,6 +5,7 @@
 mod dump;
 mod ids;
 mod observation;
+mod origin;
 mod own_code;
 mod report;
 mod stacks;
@@ -18,9 +19,10 @@ pub use observation::{
     Batch, Census, Ending, Gil, Hello, HostFacts, Labels, LoopFacts, LoopKind, Observation, Owner, PoolFacts, Reading,
     Sample, SessionFacts, State, ThreadFacts, ThreadIndex, Tick,
 };
+pub use origin::Origin;
 pub use own_code::OwnCode;
 pub use report::{
-    Block, Cause, CausesMs, LoopReport, Quality, Report, SCHEMA, SessionReport, Status, SystemReport, Unattributed,
-    Where, WorkerReport,
+    Block, Cause, CausesMs, HistoryStretch, LoopReport, Quality, Report, SCHEMA, SessionReport, SessionUse, Status,
+    SystemReport, TASKS, Unattributed, Where, WorkerReport,
 };
 pub use stacks::{Frame, Stack, StackBatch, StackMode, StackSample, Waiting};

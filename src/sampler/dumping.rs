@@ -15,7 +15,7 @@ const TRIES: usize = 5;
 /// Looks once at `pid`.
 pub fn dump(pid: Pid, options: &AttachOptions, asked: &DumpAsked, pause: bool) -> Result<Dump, AttachError> {
     let attachment = crate::source::attach(pid)?;
-    let rules = naming::rules(&attachment, options)?;
+    let naming = naming::naming(&attachment, options)?;
     let Attachment {
         plan,
         proved,
@@ -27,10 +27,10 @@ pub fn dump(pid: Pid, options: &AttachOptions, asked: &DumpAsked, pause: bool) -
         pid: pid.0,
         name: process::uts_hostname(pid),
         python: python.clone(),
-        session_from: Some(rules.name.clone()),
+        session_from: Some(naming.rules(naming.fits()).name),
     };
     let own = OwnCode::new(heap.library(&plan.runtime).unwrap_or_default(), options.own.clone());
-    let mut walker = Walker::open(plan, proved, lists, rules, own.clone())
+    let mut walker = Walker::open(plan, proved, lists, naming, own.clone())
         .map_err(|e| AttachError::io(format!("/proc/{pid}/mem"), &e))?;
     let mut look = |is_paused| {
         let mut left = TRIES;

@@ -74,6 +74,7 @@ impl Walker {
     ) -> Result<Dump, Broken> {
         let at = now();
         self.prove_on()?;
+        self.walks += 1;
         self.heap.grant(DUMP_BUDGET);
         let mut stacks = Stacks::new();
         let gathered = self.gather(asked, is_paused, &mut stacks)?;
@@ -93,6 +94,9 @@ impl Walker {
             Some(lists) => lists.walk(&self.heap, &self.plan.runtime, &threads)?,
             None => Tasks::default(),
         };
+        if self.naming.follows_presets() {
+            self.choose(&tasks)?;
+        }
         let owners = self.owners_of(&tasks)?;
         let is_asked = |owner: &Owner| match owner {
             Owner::Session(key) => self.resolver.labels(*key).is_some_and(|labels| asked.fits(&labels)),
@@ -170,7 +174,7 @@ impl Walker {
         };
         let doing = tid.and_then(|tid| ThreadClock::open(self.plan.pid, tid).doing());
         let selector = event_loop.and_then(|event_loop| event_loop.selector);
-        let selects = matches!(doing, Some(Doing::Syscall { number, first })
+        let selects = matches!(doing, Some(Doing::Syscall { number, first, .. })
             if EPOLL_WAITS.contains(&number) && Some(first) == selector);
         let words = match thread.context {
             Addr::NULL => None,
@@ -244,10 +248,12 @@ impl Walker {
         let of_handles = handles.iter().map(|look| Carrier {
             context: look.handle.context,
             link: slots.map(|slots| look.handle.address.offset(slots.context)),
+            task: None,
         });
         let of_threads = threads.iter().map(|look| Carrier {
             context: look.thread.context,
             link: Some(look.thread.address.offset(self.heap.offsets.tstate_context)),
+            task: None,
         });
         let carriers: Vec<Carrier> = of_handles.chain(of_threads).collect();
         let mut owners = self

@@ -5,6 +5,7 @@ mod attach;
 mod dump;
 mod dump_parts;
 pub mod error;
+mod examine;
 mod fixed;
 mod instant;
 mod loop_watch;
@@ -20,6 +21,7 @@ mod whose;
 
 pub use attach::{Attachment, Plan, Proved, attach};
 pub use dump::DumpAsked;
+pub use examine::{Examination, Interpreter, examine};
 pub use stacks::StackReader;
 pub use still::Seat;
 pub use ticks::TickReader;

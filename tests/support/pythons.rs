@@ -48,6 +48,11 @@ impl Python {
         })
     }
 
+    /// The words that start it.
+    pub fn command(&self) -> &[String] {
+        &self.command
+    }
+
     /// (3, 12) of "3.12", so that versions compare as numbers.
     pub fn version(&self) -> (u32, u32) {
         let mut parts = self
@@ -188,6 +193,22 @@ pub fn openrtc(minor: &str) -> Option<Python> {
     if found.is_none() {
         skip(&format!(
             "OpenRTC on Python {minor}: not on this machine (scripts/pythons --openrtc installs it)"
+        ));
+    }
+    found
+}
+
+/// The environment with the packages that have presets: `presets` has all of them, `presets-mcp1` an older mcp.
+pub fn presets(label: &str) -> Option<Python> {
+    let found = read_pythons("OTOP_PRESETS", "presets.json")
+        .into_iter()
+        .find(|python| python.label == label);
+    if std::env::var_os("OTOP_NO_LIVE").is_some() {
+        return None;
+    }
+    if found.is_none() {
+        skip(&format!(
+            "packages with presets ({label}): not on this machine (scripts/pythons --presets installs them)"
         ));
     }
     found
