@@ -180,6 +180,29 @@ impl ChainReader {
         Ok(hops.into_iter().zip(links).map(same).collect())
     }
 
+    /// Which of these links stand where they stood; what they await is not asked.
+    pub fn still_at(&mut self, heap: &Heap, links: &[Link]) -> Result<Vec<bool>, Fault> {
+        if self.frame_head > 0 {
+            return self.still(heap, links);
+        }
+        let mut still = Vec::with_capacity(links.len());
+        for together in links.chunks(TOGETHER) {
+            self.first.clear();
+            for link in together {
+                self.first.push(link.object, self.layout.head);
+            }
+            heap.spend(together.len().saturating_mul(self.layout.head))?;
+            self.first.read_each(heap.memory())?;
+            for (slot, link) in together.iter().enumerate() {
+                let head = self.first.bytes(slot);
+                let now = head.and_then(|head| self.layout.of_head(link.object, head).ok());
+                still.push(matches!(now, Some(HeadOf::Frame(now))
+                    if now.state == link.state && now.raw == Some(link.raw)));
+            }
+        }
+        Ok(still)
+    }
+
     fn hops(&mut self, heap: &Heap, objects: &[Addr]) -> Result<Vec<Hop>, Fault> {
         let mut hops = Vec::with_capacity(objects.len());
         for together in objects.chunks(TOGETHER) {
@@ -308,7 +331,8 @@ impl ChainReader {
                         _ => Some(End::Unreadable),
                     }
                 }
-                _ => Some(End::Unreadable),
+                (CoroutineState::Suspended, None) => Some(End::Yields),
+                (CoroutineState::Finished, _) => Some(End::Finished),
             };
             *hop = Hop::Link(link, end);
         }

@@ -6,9 +6,9 @@
 //! what makes no sense is counted, not believed.
 
 use crate::cpython::{ABSENT, Heap, Runtime, ThreadState, word_at};
-use crate::memory::{Fault, Scatter};
+use crate::memory::{AddrSet, Fault, Scatter};
 use crate::model::Addr;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// More tasks than this are damage.
 const MOST_TASKS: usize = 2_000_000;
@@ -116,7 +116,8 @@ impl TaskLists {
                 linked(heap, head, &mut addresses, &mut tasks.unreadable)?;
             }
         }
-        let mut seen = HashSet::with_capacity(addresses.len());
+        let mut seen = AddrSet::default();
+        seen.reserve(addresses.len());
         addresses.retain(|&address| seen.insert(address));
         read_tasks(heap, &addresses, &mut tasks)?;
         Ok(tasks)
@@ -238,10 +239,14 @@ fn kind_of(heap: &Heap, class: Addr) -> Kind {
 
 fn python_task(heap: &Heap, address: Addr) -> Result<(u32, Task), Fault> {
     let attribute = |name| heap.attribute(address, name)?.ok_or(Fault::Implausible("task"));
-    let state = match &*heap.str(attribute("_state")?)? {
-        "PENDING" => 0,
-        "CANCELLED" => 1,
-        _ => 2,
+    // A pending one has none of its own: what it shows is the class's (Lib/asyncio/futures.py).
+    let state = match heap.attribute(address, "_state")? {
+        None => 0,
+        Some(state) => match &*heap.str(state)? {
+            "PENDING" => 0,
+            "CANCELLED" => 1,
+            _ => 2,
+        },
     };
     let waiter = heap.attribute(address, "_fut_waiter")?;
     let waiter = waiter.filter(|&waiter| heap.is_a(waiter, "NoneType") != Ok(true));

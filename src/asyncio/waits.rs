@@ -82,7 +82,9 @@ impl WaitReader<'_> {
             return Ok(Some(self.heap.half(future, self.heap.offsets.task_state)? != 0));
         }
         let Some(state) = self.heap.attribute(future, "_state")? else {
-            return Ok(None);
+            // A pending future of Python code shows its class's.
+            let is_python = self.has_base(future, |name| name == "Future")?;
+            return Ok(is_python.then_some(false));
         };
         Ok(Some(self.heap.str(state)? != "PENDING"))
     }
@@ -141,7 +143,11 @@ impl WaitReader<'_> {
                     _ => return Ok(None),
                 };
                 WaitsFor {
-                    what: what(format!("{class}.{}", function.trim_start_matches('_'))),
+                    // `async with lock` says no more than the lock.
+                    what: match function.starts_with("__") {
+                        true => what(class.to_owned()),
+                        false => what(format!("{class}.{}", function.trim_start_matches('_'))),
+                    },
                     ..WaitsFor::of(kind)
                 }
             }
@@ -393,7 +399,17 @@ impl WaitReader<'_> {
             // `sw_task` (Modules/_asynciomodule.c: `TaskStepMethWrapper`, `TaskWakeupMethWrapper`).
             "TaskStepMethWrapper" | "TaskWakeupMethWrapper" => self.heap.object(callable, 16).ok()?,
             // `m_self` of a builtin method, `im_self` of one of Python.
-            "builtin_function_or_method" | "builtin_method" | "method" => self.heap.object(callable, 24).ok()?,
+            "builtin_function_or_method" | "builtin_method" => {
+                let definition = self.heap.object(callable, 16).ok()?;
+                let name = self.heap.c_string(self.heap.object(definition, 0).ok()?).ok()?;
+                (name == "task_wakeup").then_some(())?;
+                self.heap.object(callable, 24).ok()?
+            }
+            "method" => {
+                let name = self.function_name(callable)?;
+                matches!(unqualified(&name), "__step" | "__wakeup").then_some(())?;
+                self.heap.object(callable, 24).ok()?
+            }
             _ => return None,
         };
         self.is_task(task).ok()?.then_some(task)

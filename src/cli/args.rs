@@ -1,6 +1,7 @@
 //! The command line as clap reads it. From this definition come `--help`, the man page and the completions. Knows what
 //! each flag may hold, nothing of what is done with it; `plan` makes of these arguments what is meant.
 
+use super::args_dump::{self, DumpArguments};
 use super::formats::Format;
 use super::values::{self, FAIL_ON, FOR, RATE, SLOW_THRESHOLD, SLOW_WINDOW, WINDOW};
 use super::version;
@@ -31,6 +32,7 @@ Examples:
   sudo otop --pid 1234 --status slow     only those who blocked the loop
   sudo otop --pid 1234 --json --window 10s >> worker.jsonl
   sudo otop --pid 1234 --session-from request_id
+  sudo otop dump --pid 1234              once, where every task runs or waits
   sudo otop --pid 1234 --session-from 'log_context[\"call_id\"]' --session-from task:name
   sudo otop blocks --pid 1234            a line for every block of the loop, as it happens
   sudo otop blocks --pid 1234 --for 60s --fail-on 100ms
@@ -143,7 +145,7 @@ impl Arguments {
         match &self.command {
             Some(Command::Blocks(blocks)) => blocks.check(),
             Some(Command::Record(record)) => record.check(),
-            Some(Command::Doctor(_) | Command::Demo(_)) | None => Ok(()),
+            Some(Command::Doctor(_) | Command::Dump(_) | Command::Demo(_)) | None => Ok(()),
         }
     }
 }
@@ -174,6 +176,8 @@ impl BlocksArguments {
 pub enum Command {
     #[command(about = ABOUT_BLOCKS, long_about = LONG_ABOUT_BLOCKS, after_help = AFTER_BLOCKS)]
     Blocks(BlocksArguments),
+    #[command(about = args_dump::ABOUT, long_about = args_dump::LONG_ABOUT, after_help = args_dump::AFTER)]
+    Dump(DumpArguments),
     #[command(about = ABOUT_RECORD, long_about = LONG_ABOUT_RECORD, after_help = AFTER_RECORD)]
     Record(RecordArguments),
     /// Start the bundled sample worker and watch it; without a terminal, print one snapshot

@@ -165,6 +165,7 @@ fn attach_exit(error: &AttachError) -> Exit {
         AttachError::NoSuchVariable { .. }
         | AttachError::NoSuchStep { .. }
         | AttachError::NoText { .. }
+        | AttachError::NotPaused { .. }
         | AttachError::Io { .. } => Exit::Other,
     }
 }
@@ -193,6 +194,7 @@ fn attach_remedy(error: &AttachError) -> Option<String> {
             ),
             None => format!("otop --pid {pid} (without {option})"),
         },
+        AttachError::NotPaused { pid, .. } => format!("otop dump --pid {pid} (without --pause)"),
         AttachError::NoSuchStep {
             pid,
             option,

@@ -6,6 +6,7 @@
 //! exit code and remedy; `wire` names what the other rooms are asked for.
 
 mod args;
+mod args_dump;
 mod blocks;
 #[cfg(test)]
 mod blocks_tests;

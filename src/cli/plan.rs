@@ -10,6 +10,7 @@ use super::values::refresh_word;
 use super::wire::{Narrow, Wanted};
 use crate::identity::Spec;
 use crate::model::Pid;
+use crate::source::DumpAsked;
 use crate::view::{COLUMNS, Column, Filter, Options, Sort, parse_status};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,6 +40,8 @@ pub enum Work {
     Table(Look),
     /// A line for each block.
     Blocks(Following),
+    /// Where every task is, once.
+    Dump(Dumping),
     /// A file.
     Record(Recording),
 }
@@ -112,6 +115,18 @@ pub struct Following {
     pub measuring: Measuring,
 }
 
+/// `otop dump`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dumping {
+    pub json: bool,
+    /// Stop the worker meanwhile.
+    pub pause: bool,
+    /// Which sessions.
+    pub asked: DumpAsked,
+    /// Nothing is measured; this has what is own code.
+    pub measuring: Measuring,
+}
+
 /// `otop record`.
 #[derive(Clone, Debug)]
 pub struct Recording {
@@ -130,6 +145,7 @@ impl Work {
             Work::Table(look) => &look.measuring,
             Work::Blocks(following) => &following.measuring,
             Work::Record(recording) => &recording.measuring,
+            Work::Dump(dumping) => &dumping.measuring,
         }
     }
 }
@@ -168,6 +184,31 @@ pub fn plan(arguments: Arguments, has_terminal: bool) -> Plan {
                 target,
                 naming,
                 work: Work::Blocks(following),
+            }
+        }
+        Some(Command::Dump(arguments)) => {
+            let (target, naming) = self::process(arguments.process);
+            let dumping = Dumping {
+                json: arguments.json,
+                pause: arguments.pause,
+                asked: DumpAsked {
+                    session: arguments.session,
+                    agent: arguments.agent,
+                    tenant: arguments.tenant,
+                },
+                measuring: Measuring {
+                    rate_hz: 0.0,
+                    stack_rate_hz: 0.0,
+                    own: arguments.own,
+                    window: WINDOW,
+                    slow_threshold: Duration::ZERO,
+                    slow_window: SLOW_WINDOW,
+                },
+            };
+            Plan {
+                target,
+                naming,
+                work: Work::Dump(dumping),
             }
         }
         Some(Command::Record(arguments)) => record(arguments),
@@ -396,7 +437,7 @@ mod tests {
         let Plan { target, naming, work } = plan(arguments, true);
         match work {
             Work::Blocks(following) => Ok((target, naming, following)),
-            Work::Table(_) | Work::Record(_) => panic!("no blocks"),
+            _ => panic!("no blocks"),
         }
     }
 

@@ -36,13 +36,14 @@ pub fn run(plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
         Target::Worker(pid) => worker(*pid, plan, reading)?,
         Target::Socket(path) => match &plan.work {
             Work::Table(look) => socket(path, look)?,
-            // clap lets no socket pass beside this command.
-            Work::Blocks(_) | Work::Record(_) => {}
+            // clap lets no socket pass beside these commands.
+            Work::Blocks(_) | Work::Record(_) | Work::Dump(_) => {}
         },
         Target::Any => {
             let list_on_stdout = match &plan.work {
                 Work::Table(look) => !matches!(look.shape, Shape::Json | Shape::OnceJson),
                 Work::Blocks(_) | Work::Record(_) => false,
+                Work::Dump(dumping) => !dumping.json,
             };
             if let Some(pid) = find::worker(reading, output::has_terminal(), list_on_stdout)? {
                 worker(pid, plan, reading)?;
@@ -64,10 +65,15 @@ fn worker(pid: Pid, plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
     // Before anything is sampled: what cannot be written need not be.
     let file = match &plan.work {
         Work::Record(wanted) => Some(OutputFile::open(&wanted.path, wanted.may_replace).map_err(CliError::from)?),
-        Work::Table(_) | Work::Blocks(_) => None,
+        Work::Table(_) | Work::Blocks(_) | Work::Dump(_) => None,
     };
     let measuring = plan.work.measuring();
     let options = attach_options(&plan.naming, measuring);
+    if let Work::Dump(dumping) = &plan.work {
+        let look = || wire::dump(pid, &options, &dumping.asked, dumping.pause);
+        let dump = patiently(pid, look).map_err(CliError::from)?;
+        return Ok(output::write(&wire::dump_shown(&dump, dumping.json))?);
+    }
     let attached = attach(pid, &options, reading).map_err(CliError::from)?;
     // The reading threads have begun with what they need to set themselves up.
     privilege::only_read();
@@ -76,7 +82,7 @@ fn worker(pid: Pid, plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
         (Work::Table(look), _) => table(&mut worker, look),
         (Work::Blocks(following), _) => follow_blocks(&mut worker, following),
         (Work::Record(wanted), Some(file)) => record_into(file, &mut worker, wanted),
-        (Work::Record(_), None) => Ok(()),
+        (Work::Record(_), None) | (Work::Dump(_), _) => Ok(()),
     }
 }
 
@@ -158,12 +164,17 @@ pub fn attach_options(naming: &Naming, measuring: &Measuring) -> AttachOptions {
     }
 }
 
-/// Attaches. A process that has only just been started may still be the shell that starts it, or an interpreter that is
-/// not set up yet; neither is held against it.
+/// Attaches.
 pub fn attach(pid: Pid, options: &AttachOptions, reading: &dyn Reading) -> Result<Attached, AttachError> {
+    patiently(pid, || reading.attach(pid, options))
+}
+
+/// Attaches, by `look`. A process that has only just been started may still be the shell that starts it, or an
+/// interpreter that is not set up yet; neither is held against it.
+fn patiently<T>(pid: Pid, look: impl Fn() -> Result<T, AttachError>) -> Result<T, AttachError> {
     loop {
-        let error = match reading.attach(pid, options) {
-            Ok(attached) => return Ok(attached),
+        let error = match look() {
+            Ok(looked) => return Ok(looked),
             Err(error) => error,
         };
         let may_pass = matches!(

@@ -3,10 +3,10 @@
 
 use super::formats::Format;
 use crate::export::block_line::{self, BlockEvent};
-use crate::model::{Block, Hello, Observation, Origin, Pid, Report};
+use crate::model::{Block, Dump, Hello, Observation, Origin, Pid, Report};
 use crate::sampler;
-use crate::source;
 use crate::source::error::AttachError;
+use crate::source::{self, DumpAsked};
 use crate::view::Options;
 use std::any::Any;
 use std::sync::mpsc::Receiver;
@@ -67,6 +67,19 @@ pub fn json(report: &Report, options: &Options) -> String {
     let mut line = crate::export::json::render(report, options);
     line.push('\n');
     line
+}
+
+/// One look at everything in a worker.
+pub fn dump(pid: Pid, options: &AttachOptions, asked: &DumpAsked, pause: bool) -> Result<Dump, AttachError> {
+    sampler::dump(pid, options, asked, pause)
+}
+
+/// A dump as a tree, or as a line of JSON, with its line feed.
+pub fn dump_shown(dump: &Dump, as_json: bool) -> String {
+    match as_json {
+        true => crate::export::dump::json(dump) + "\n",
+        false => crate::export::dump::text(dump),
+    }
 }
 
 /// One event of a block as a line, with its line feed.

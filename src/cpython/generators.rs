@@ -148,10 +148,11 @@ impl GeneratorLayout {
                     14 => (stack.wrapping_sub(locals.0) / 8, 1),
                     _ => (stack.wrapping_sub(locals.0) / 8, 2),
                 };
-                if slots < down || slots > MOST_SLOTS {
+                if slots > MOST_SLOTS {
                     return Err(Fault::Implausible("stack of coroutine"));
                 }
-                Some(locals.offset((slots - down) * 8))
+                // None: it has neither locals nor values, as one that stands at a bare `yield`.
+                slots.checked_sub(down).map(|slot| locals.offset(slot * 8))
             }
             _ => None,
         };
@@ -190,10 +191,12 @@ impl GeneratorLayout {
             Some(top) => {
                 let slots = top.0.wrapping_sub(bottom.0) / 8;
                 let before = bottom.0.wrapping_sub(at.offset(self.localsplus).0) / 8;
-                if slots == 0 || slots > MOST_SLOTS || before > MOST_SLOTS {
+                if slots > MOST_SLOTS || before > MOST_SLOTS {
                     return Err(Fault::Implausible("stack of coroutine"));
                 }
-                (CoroutineState::Suspended, Some(top.offset(0u64.wrapping_sub(8))))
+                // No value: it stands at a `yield` of its own, which has given its value away.
+                let awaited_at = (slots > 0).then(|| top.offset(0u64.wrapping_sub(8)));
+                (CoroutineState::Suspended, awaited_at)
             }
         };
         Ok(CoroutineFrame {

@@ -1,6 +1,7 @@
 //! Bytes of another process: one read, one scatter read, and nothing else. Knows nothing of CPython, and never writes,
 //! stops or signals. Everything above reads through `Memory`, so it can be shown a live worker or a recorded image.
 
+mod addr_map;
 mod image;
 mod live;
 mod prediction;
@@ -8,6 +9,7 @@ mod recorder;
 mod scatter;
 mod snapshot;
 
+pub use addr_map::{AddrMap, AddrSet};
 pub use image::{Image, ImageError};
 pub use live::LiveMemory;
 pub use prediction::{Key, Predictions, Range};

@@ -2,6 +2,7 @@
 //! its own, and the walker, which takes walks; all hand what they saw to one bounded channel. Knows nothing of what is concluded from it.
 
 mod affinity;
+mod dumping;
 mod naming;
 mod pace;
 mod reach;
@@ -11,6 +12,7 @@ mod stacking;
 mod ticking;
 mod walking;
 
+pub use dumping::dump;
 pub use reach::{Reach, reach};
 
 use crate::identity::{Naming, Spec};

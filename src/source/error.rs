@@ -42,6 +42,9 @@ pub enum AttachError {
         name: String,
         likely: Vec<String>,
     },
+    /// It was to be stopped for the look.
+    #[error("process {pid} cannot be stopped for --pause: {why}")]
+    NotPaused { pid: Pid, why: String },
     /// A path stops on its way: no object there has what the step asks for.
     #[error("{option} {spec} leads nowhere in process {pid}: {class:?} has no {step}{}", has(.near))]
     NoSuchStep {

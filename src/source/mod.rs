@@ -2,6 +2,8 @@
 //! read are `Observation`s; nothing is concluded here.
 
 mod attach;
+mod dump;
+mod dump_parts;
 pub mod error;
 mod examine;
 mod fixed;
@@ -20,6 +22,7 @@ mod walk;
 mod whose;
 
 pub use attach::{Attachment, Plan, Proved, attach};
+pub use dump::DumpAsked;
 pub use examine::{Examination, Interpreter, examine};
 pub use stacks::StackReader;
 pub use still::Seat;

@@ -7,7 +7,7 @@
 
 use crate::asyncio::{Chain, ChainReader, End, Link, Task, task_numbers};
 use crate::cpython::{CoroutineState, FrameWalk, Heap, RawStack, Runtime, Stacks, ThreadState};
-use crate::memory::Fault;
+use crate::memory::{AddrMap, Fault};
 use crate::model::{Addr, Frame, OwnCode, Owner, Reading, SessionKey};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(super) struct Readings {
     stacks: Stacks,
     frames: FrameWalk,
     own: OwnCode,
-    known: HashMap<Addr, Known>,
+    known: AddrMap<Known>,
     look: u32,
 }
 
@@ -63,7 +63,7 @@ impl Readings {
             stacks: Stacks::new(),
             frames: FrameWalk::new(&heap.offsets, heap.version),
             own,
-            known: HashMap::new(),
+            known: AddrMap::default(),
             look: 0,
         }
     }
@@ -284,7 +284,7 @@ impl Readings {
         let (remembered, links): (Vec<usize>, Vec<Link>) = remembered
             .filter_map(|index| Some((index, self.at(tasks.get(index)?)?.link)))
             .unzip();
-        let still = self.chains.still(heap, &links)?;
+        let still = self.chains.still_at(heap, &links)?;
         let moved = remembered.into_iter().zip(still).filter(|(_, still)| !still);
         let moved: Vec<usize> = moved.map(|(index, _)| index).collect();
         match moved.is_empty() {

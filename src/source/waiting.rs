@@ -62,7 +62,7 @@ impl Walker {
     }
 
     /// Where handles keep what, once asyncio is imported.
-    fn handle_slots(&mut self) -> Result<Option<HandleSlots>, Fault> {
+    pub(super) fn handle_slots(&mut self) -> Result<Option<HandleSlots>, Fault> {
         if self.slots.is_none() {
             let modules = self.heap.modules(&self.plan.runtime)?;
             if let Some(events) = self.heap.dict_get(modules, "asyncio.events")? {

@@ -29,8 +29,8 @@ pub struct Walker {
     pub(super) plan: Plan,
     pub(super) heap: Heap,
     proved: Proved,
-    lists: Option<TaskLists>,
-    naming: Naming,
+    pub(super) lists: Option<TaskLists>,
+    pub(super) naming: Naming,
     chooser: Chooser,
     /// The presets by which the resolver goes.
     fits: Fits,
@@ -53,7 +53,7 @@ pub struct Walker {
     host: Host,
     /// What names the sessions was met.
     named: bool,
-    walks: u32,
+    pub(super) walks: u32,
 }
 
 /// Why a walk gives no census.
@@ -112,12 +112,7 @@ impl Walker {
     /// Walks once. `now` is `CLOCK_MONOTONIC`.
     pub fn walk(&mut self, now: impl Fn() -> Nanos) -> Result<Census, Broken> {
         let at = now();
-        if self.proved != Proved::Whole {
-            self.proved = match prove(&mut self.heap, &self.plan.runtime, &mut self.lists)? {
-                Ok(proved) => proved,
-                Err(refused) => return Err(Broken::Refused(refused)),
-            };
-        }
+        self.prove_on()?;
         self.walks += 1;
         if self.walks.is_multiple_of(FORGET_AFTER) {
             self.resolver.forget_addresses();
@@ -189,9 +184,20 @@ impl Walker {
         Ok(census)
     }
 
+    /// Goes on with the proof of the layout where there was no example before.
+    pub(super) fn prove_on(&mut self) -> Result<(), Broken> {
+        if self.proved != Proved::Whole {
+            self.proved = match prove(&mut self.heap, &self.plan.runtime, &mut self.lists)? {
+                Ok(proved) => proved,
+                Err(refused) => return Err(Broken::Refused(refused)),
+            };
+        }
+        Ok(())
+    }
+
     /// Looks whether other presets fit, now that there are other tasks; if one of a smaller rank does, everything is
     /// found anew.
-    fn choose(&mut self, tasks: &[Task]) -> Result<(), Fault> {
+    pub(super) fn choose(&mut self, tasks: &[Task]) -> Result<(), Fault> {
         let mut fits = self.naming.fits();
         if self.walks % FORGET_AFTER == 1 {
             let imported = self.chooser.look_at_imports(&self.heap, &self.plan.runtime);
@@ -238,7 +244,7 @@ impl Walker {
     }
 
     /// Whose each task is.
-    fn owners_of(&mut self, tasks: &[Task]) -> Result<Vec<Owner>, Fault> {
+    pub(super) fn owners_of(&mut self, tasks: &[Task]) -> Result<Vec<Owner>, Fault> {
         let link = self.heap.offsets.task_context;
         // A task of Python code keeps its context elsewhere: what stands there is then nobody's.
         let carriers = tasks.iter().map(|task| Carrier {

@@ -10,9 +10,9 @@
 use crate::asyncio::Task;
 use crate::cpython::{CONTEXT_HEAD, Heap};
 use crate::identity::{Resolved, Resolver, Subject};
-use crate::memory::{Fault, Scatter};
+use crate::memory::{AddrMap, AddrSet, Fault, Scatter};
 use crate::model::{Addr, Owner, SessionKey};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// Sets of variables that are remembered.
 const MOST_SETS: usize = 200_000;
@@ -31,9 +31,9 @@ pub(super) struct Carrier {
 /// What sets of variables (`ctx_vars`) name, or contexts.
 #[derive(Default)]
 pub(super) struct Whose {
-    known: HashMap<Addr, Resolved>,
+    known: AddrMap<Resolved>,
     /// The tasks of the last look over all of them, by their context: a handle's context may be a task's.
-    tasks: HashMap<Addr, Task>,
+    tasks: AddrMap<Task>,
 }
 
 /// Carriers that share what is remembered.
@@ -67,7 +67,7 @@ impl Whose {
                 .filter_map(|carrier| Some((carrier.context, carrier.task?)));
             self.tasks = tasks.collect();
         }
-        let mut groups: HashMap<Addr, Group> = HashMap::new();
+        let mut groups: AddrMap<Group> = AddrMap::default();
         for (index, vars) in vars_of(heap, carriers)?.into_iter().enumerate() {
             let (Some(vars), Some(carrier)) = (vars, carriers.get(index)) else {
                 continue;
@@ -175,7 +175,7 @@ fn vars_of(heap: &Heap, carriers: &[Carrier]) -> Result<Vec<Option<Addr>>, Fault
 }
 
 /// Those whose proof still holds.
-fn check<'r>(heap: &Heap, resolved: impl Iterator<Item = (Addr, &'r Resolved)>) -> Result<HashSet<Addr>, Fault> {
+fn check<'r>(heap: &Heap, resolved: impl Iterator<Item = (Addr, &'r Resolved)>) -> Result<AddrSet, Fault> {
     let mut scatter = Scatter::new();
     let asked: Vec<_> = resolved
         .map(|(key, r)| (key, &r.proof, r.proof.push(&mut scatter)))

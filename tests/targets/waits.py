@@ -247,8 +247,8 @@ async def for_stream():
 
 async def for_process():
     # It ends with its input, and so with this process, however that ends.
-    nothing = asyncio.subprocess.DEVNULL
-    process = await asyncio.create_subprocess_exec("cat", stdin=asyncio.subprocess.PIPE, stdout=nothing, stderr=nothing)
+    pipe = asyncio.subprocess.PIPE      # a root to test in has no /dev/null
+    process = await asyncio.create_subprocess_exec("cat", stdin=pipe, stdout=pipe, stderr=pipe)
     HELD.append(process)
     await process.wait()
 
@@ -364,7 +364,10 @@ async def serve():
         if now == before:
             break
         before = now
-    tell("ready", pid=os.getpid(), tasks=now, kinds={kind: waits for kind, _, waits in KINDS}, file=__file__,
+    # What this machine does not have (in a bare root no program can be started) is not waited for.
+    names = set(task["name"] for task in now)
+    kinds = {kind: waits for kind, _, waits in KINDS if kind + "/main" in names}
+    tell("ready", pid=os.getpid(), tasks=now, kinds=kinds, file=__file__,
          native_tasks=asyncio.Task.__module__ == "_asyncio")
     while True:
         words = await lines.get()
