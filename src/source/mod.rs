@@ -4,6 +4,7 @@
 mod attach;
 pub mod error;
 mod examine;
+mod first;
 mod fixed;
 mod instant;
 mod loop_watch;
