@@ -44,18 +44,21 @@ impl ThreadClock {
     /// On-CPU time since the thread began, and time that it has waited for a CPU. The first is up to one scheduler tick
     /// old while the thread runs on another CPU; the second grows when a wait ends.
     pub fn times(&self) -> Option<(Nanos, Nanos)> {
+        self.account().map(|(cpu, delay, _)| (cpu, delay))
+    }
+
+    /// Both times, and `runs`.
+    pub fn account(&self) -> Option<(Nanos, Nanos, u64)> {
         let mut buffer = [0; 96];
         let text = read(self.schedstat.as_ref()?, &mut buffer).ok()?;
-        let mut words = text.split_ascii_whitespace();
-        Some((Nanos(words.next()?.parse().ok()?), Nanos(words.next()?.parse().ok()?)))
+        let mut words = text.split_ascii_whitespace().map(|word| word.parse().ok());
+        Some((Nanos(words.next()??), Nanos(words.next()??), words.next()??))
     }
 
     /// How often the thread was given a CPU since it began (`schedstat`, third field). A thread that sleeps, and is found
     /// with the same number later, has not run in between.
     pub fn runs(&self) -> Option<u64> {
-        let mut buffer = [0; 96];
-        let text = read(self.schedstat.as_ref()?, &mut buffer).ok()?;
-        text.split_ascii_whitespace().nth(2)?.parse().ok()
+        self.account().map(|(_, _, runs)| runs)
     }
 
     /// The CPU that the thread is on, or was on last (`stat`, field 39).

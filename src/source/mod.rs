@@ -6,6 +6,7 @@ mod dump;
 mod dump_parts;
 pub mod error;
 mod examine;
+mod first;
 mod fixed;
 mod instant;
 mod loop_watch;

@@ -3,7 +3,7 @@
 use super::attach::Plan;
 use crate::asyncio::EventLoop;
 use crate::cpython::GIL_EXTENT;
-use crate::model::State;
+use crate::model::{Nanos, State};
 use crate::process::{Doing, ThreadClock};
 use std::ops::Range;
 
@@ -11,6 +11,10 @@ use std::ops::Range;
 const FUTEX: i32 = 202;
 /// `epoll_wait`, `epoll_pwait`, `epoll_pwait2`, in which a loop waits for something to do.
 const EPOLL_WAITS: [i32; 3] = [232, 281, 441];
+
+/// Whoever went on no longer ago than this, and holds the GIL, runs: it need not be asked. Longer ago it may have gone to
+/// sleep with the GIL in its hands.
+pub(super) const LATELY: Nanos = Nanos(2_000_000);
 
 /// What a thread does.
 #[derive(Clone, Copy)]

@@ -5,13 +5,14 @@
 //! still, and so make of a sample a selection.
 
 use super::attach::Plan;
+use super::first::FirstRead;
 use super::fixed::FixedWords;
 use super::instant::{Reader, Start};
 use super::owners::{ContextWords, Owners};
 use super::place::{Place, place};
-use super::said::{Asker, Said};
-use super::still::{Followed, Rest, Seat, Words};
-use super::threads::{Thread, Threads};
+use super::said::{Asker, LATELY, Said};
+use super::still::{Followed, Rest, Seat};
+use super::threads::Threads;
 use crate::cpython::{Heap, rseq_cpu};
 use crate::identity::Naming;
 use crate::memory::{Fault, LiveMemory, Scatter};
@@ -29,8 +30,6 @@ const ONE_LOOK: u64 = 8 << 20;
 const MOST_THREADS: usize = 32;
 /// A thread that was nobody's is not looked at for this many ticks, unless it enters another context.
 const BELIEVED: u8 = 16;
-/// What happened no longer ago than this, happens.
-const LATELY: Nanos = Nanos(2_000_000);
 
 /// Takes stacks.
 pub struct StackReader {
@@ -40,14 +39,8 @@ pub struct StackReader {
     threads: Threads,
     followed: HashMap<ThreadIndex, Followed>,
     reader: Reader,
-    fixed: FixedWords,
     asker: Asker,
-    first: Scatter,
-    others: Scatter,
-    /// Of each thread, as last read.
-    words: Vec<Option<Words>>,
-    /// `last_holder` and `switch_number` when they were read.
-    gil: Option<(Addr, u64)>,
+    first: FirstRead,
     /// Threads to look at in this tick.
     chosen: Vec<usize>,
     turn: usize,
@@ -68,19 +61,16 @@ impl StackReader {
         let heap = Heap::new(Box::new(open()?), plan.offsets.clone(), plan.version);
         let mappings = process::maps(plan.pid).unwrap_or_default();
         let rseq = rseq_cpu(heap.memory(), &mappings);
+        let reader = Reader::new(&heap, Box::new(open()?));
         Ok(StackReader {
-            fixed: FixedWords::new(&heap, &plan.runtime),
-            reader: Reader::new(&heap, Box::new(open()?)),
+            first: FirstRead::new(reader.at, FixedWords::new(&heap, &plan.runtime)),
+            reader,
             asker: Asker::new(&plan),
             plan,
             heap,
             owners: Owners::new(naming),
             threads: Threads::new(),
             followed: HashMap::new(),
-            first: Scatter::new(),
-            others: Scatter::new(),
-            words: Vec::new(),
-            gil: None,
             chosen: Vec::new(),
             turn: 0,
             rseq,
@@ -97,8 +87,7 @@ impl StackReader {
         self.owners.survey(&self.heap, &self.plan.runtime);
         // Whoever takes ticks says which threads there are.
         let mut unsaid = Batch::default();
-        // Which words are whose may change.
-        self.gil = None;
+        self.first.forget();
         self.threads.survey(&self.plan, &self.heap, &mut unsaid)?;
         for ended in unsaid.ended {
             self.followed.remove(&ended);
@@ -127,7 +116,7 @@ impl StackReader {
     /// Takes the stacks of one tick into `batch`. `seat` is where the calling thread runs.
     pub fn tick(&mut self, seat: &mut dyn Seat, now: &dyn Fn() -> Nanos, batch: &mut StackBatch) -> Result<(), Fault> {
         let began = seat.switches();
-        let around = self.read_first()?;
+        let around = self.read_first(now)?;
         batch.ticks += 1;
         self.choose(around.holder);
         let mut chosen = std::mem::take(&mut self.chosen);
@@ -152,75 +141,27 @@ impl StackReader {
     }
 
     /// The words of the threads, and what stands around them.
-    ///
-    /// A thread runs Python code, and enters contexts, only while it holds the GIL, and `switch_number` moves whenever
-    /// another thread takes it than had it last (Python/ceval_gil.c: `take_gil`). So where neither has changed since the
-    /// last tick, no thread has but the holder, and the words of all others are still those that were read then.
-    fn read_first(&mut self) -> Result<Around, Fault> {
-        let threads = &self.threads.all;
-        let at = self.reader.at;
-        let first = &mut self.first;
-        first.clear();
-        for thread in threads.iter().filter(|thread| thread.event_loop.is_some()) {
-            at.push(thread.state.address, first);
-        }
-        let fixed = self.fixed.push(first);
-        for thread in threads.iter().filter(|thread| thread.event_loop.is_some()) {
+    fn read_first(&mut self, now: &dyn Fn() -> Nanos) -> Result<Around, Fault> {
+        self.first.begin(&self.threads);
+        for thread in self.threads.all.iter().filter(|thread| thread.event_loop.is_some()) {
             if let Some(followed) = self.followed.get_mut(&thread.index) {
-                followed.in_first = followed.which.push(first);
+                followed.in_first = followed.which.push(&mut self.first.scatter);
             }
         }
-        first.read_each(self.heap.memory())?;
-        let gil = self.fixed.gil(first, fixed);
-        let newest = self.fixed.newest(first, fixed);
-        self.threads.stale |= newest.is_some_and(|newest| newest != self.threads.newest);
-        let own = |thread: &Thread, words: Option<Words>| words.filter(|words| words.id == thread.state.id);
-        self.words.resize(threads.len(), None);
-        let mut slot = 0;
-        for (thread, words) in threads.iter().zip(&mut self.words) {
-            if thread.event_loop.is_some() {
-                *words = own(thread, at.take(first, slot));
-                slot += 1;
-            }
-        }
-        let last_holder = gil.map_or(Addr::NULL, |gil| gil.last_holder);
-        let all = gil.is_none() || gil.map(|gil| (gil.last_holder, gil.switch_number)) != self.gil;
-        let moved = |thread: &Thread| thread.event_loop.is_none() && (all || thread.state.address == last_holder);
-        self.gil = gil.map(|gil| (gil.last_holder, gil.switch_number));
-        self.others.clear();
-        for thread in threads.iter().filter(|thread| moved(thread)) {
-            at.push(thread.state.address, &mut self.others);
-        }
-        if !self.others.is_empty() {
-            self.others.read_each(self.heap.memory())?;
-            let mut slot = 0;
-            for (thread, words) in threads.iter().zip(&mut self.words) {
-                if moved(thread) {
-                    *words = own(thread, at.take(&self.others, slot));
-                    slot += 1;
-                }
-            }
-        }
+        self.first.take(&mut self.threads, self.heap.memory(), now)?;
         Ok(Around {
-            holder: if gil.is_some_and(|gil| gil.locked == 1) {
-                last_holder
-            } else {
-                Addr::NULL
-            },
-            collecting: self.fixed.collecting(&self.first, fixed) == Some(true),
-            generation: self.fixed.generation(&self.first, fixed),
+            holder: self.first.holder(),
+            collecting: self.first.collecting() == Some(true),
+            generation: self.first.generation(),
         })
-    }
-
-    /// A thread's words; None: it ended, or another one took its place.
-    fn words_in_first(&self, slot: usize) -> Option<Words> {
-        *self.words.get(slot)?
     }
 
     fn cpu_in_first(&self, slot: usize) -> Option<u32> {
         let followed = self.followed.get(&self.threads.all.get(slot)?.index)?;
         followed.in_first?;
-        followed.which.take(&self.first, followed.in_first, &followed.clock)
+        followed
+            .which
+            .take(&self.first.scatter, followed.in_first, &followed.clock)
     }
 
     /// The threads that matter at this tick: those that run a loop, the one that holds the GIL, and those in a context that
@@ -228,10 +169,7 @@ impl StackReader {
     fn choose(&mut self, holder: Addr) {
         self.chosen.clear();
         for slot in 0..self.threads.all.len() {
-            let Some(words) = self.words_in_first(slot) else {
-                self.threads.stale = true;
-                continue;
-            };
+            let Some(words) = self.first.words(slot) else { continue };
             let thread = &self.threads.all[slot];
             let followed = self.followed.get_mut(&thread.index);
             let nobodys = followed.is_some_and(|followed| {
@@ -262,7 +200,7 @@ impl StackReader {
         batch: &mut StackBatch,
     ) -> Result<(), Fault> {
         self.heap.grant(ONE_LOOK);
-        let Some(words) = self.words_in_first(slot) else {
+        let Some(words) = self.first.words(slot) else {
             return Ok(());
         };
         let cpu = self.cpu_in_first(slot);

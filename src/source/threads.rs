@@ -2,6 +2,7 @@
 //! of each from tick to tick. Knows nothing of sessions.
 
 use super::attach::{Plan, own_number};
+use super::said::Said;
 use crate::asyncio::{EventLoop, StepTracker, describe, running_loop_address};
 use crate::cpython::{Heap, ONE_WALK, ThreadState};
 use crate::memory::Fault;
@@ -29,6 +30,10 @@ pub(super) struct Thread {
     /// The words of the last tick, and whether they were of no step.
     pub last: (Addr, u64),
     pub last_idle: bool,
+    /// They were the same at the tick before.
+    pub stands: bool,
+    /// What it was found asleep in, and how often it had been given a CPU by then.
+    pub slept: Option<(u64, Said)>,
     /// The context that the thread has when it is in none that was entered.
     pub base: Addr,
     /// Its base context names a session.
@@ -110,6 +115,8 @@ impl Thread {
             tracker: StepTracker::new(),
             last: (Addr::NULL, 0),
             last_idle: false,
+            stands: false,
+            slept: None,
             base: Addr::NULL,
             base_is_named: false,
             quiet: QUIET_TICKS,

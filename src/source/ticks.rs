@@ -2,18 +2,20 @@
 //! that runs a thousand times a second. Knows nothing of schedules and channels, nor of what the samples mean.
 //!
 //! A tick is two scatter reads with the kernel's files in between. The first takes `(context, context_ver)` of every
-//! thread at one instant, the GIL and the ready queues. The second proves it: the context's own words, the place where
+//! thread at one instant, the GIL and the ready queues (`first.rs`). The second proves it: the context's own words, the place where
 //! its variables keep the session, the text there, and `(context, context_ver)` again. A context that is met for the
 //! first time is looked up in between; then the last read decides. Nothing is ever tried twice in a tick: what cannot
 //! be proved is counted as torn, because a second try would select what stands still.
 
 use super::attach::Plan;
+use super::first::FirstRead;
 use super::fixed::FixedWords;
 use super::owners::{ContextWords, Owners};
-use super::said::{Asker, Said};
-use super::threads::{DEEPEST_CONTEXT, QUIET_TICKS, Thread, Threads};
+use super::said::{Asker, LATELY, Said};
+use super::still::{Words, WordsAt};
+use super::threads::{DEEPEST_CONTEXT, QUIET_TICKS, Threads};
 use crate::asyncio::{CallbackSlots, DEQUE_HEAD, ReadyWords, StepWords};
-use crate::cpython::{CONTEXT_HEAD, CONTEXT_WORDS, Heap, word_at};
+use crate::cpython::{CONTEXT_HEAD, Heap, word_at};
 use crate::identity::{Naming, ProofSlots};
 use crate::memory::{Fault, LiveMemory, Scatter};
 use crate::model::{Addr, Batch, Gil, Labels, LoopKind, Nanos, Owner, Sample, SessionKey, State, ThreadIndex, Tick};
@@ -33,15 +35,10 @@ pub struct TickReader {
     owners: Owners,
     threads: Threads,
     asker: Asker,
-    fixed: FixedWords,
-    first: Scatter,
+    first: FirstRead,
     second: Scatter,
-}
-
-/// The slots of the first read; those of the threads' words come first, one each.
-struct FirstRead {
-    queues: Vec<QueueRead>,
-    fixed: usize,
+    /// When the last tick was.
+    last_at: Nanos,
 }
 
 /// The slots of what a loop's thread has beside its words.
@@ -49,37 +46,54 @@ struct QueueRead {
     thread: usize,
     ready: Option<usize>,
     turns: Option<usize>,
-    /// The thread's words once more, behind the queue.
+    /// The thread's words once more, behind all of it.
     again: usize,
+    /// What proves whose the context is, where it is likely to be that of the last tick.
+    early: Option<(usize, Option<ProofSlots>)>,
 }
 
-/// The second read of one thread: slots of its scatter.
+/// What is read to prove whose a thread's context is: slots of the second read, or of the first.
 struct Check {
     thread: usize,
+    in_first: bool,
     context: usize,
     proof: Option<ProofSlots>,
     callback: Option<CallbackSlots>,
     words: usize,
 }
 
-/// What the kernel says of a thread: what it does, its on-CPU time, and how long it waited for a CPU.
-type Asked = (Said, Option<(Nanos, Nanos)>);
+/// What the kernel says of a thread, or would.
+#[derive(Clone, Copy)]
+struct Asked {
+    said: Said,
+    /// On-CPU time, and how long it waited for a CPU.
+    times: Option<(Nanos, Nanos)>,
+    /// It holds of the words of the first read, whatever ended since: the thread runs, or has not run for longer.
+    lasts: bool,
+}
 
-const NOTHING: Asked = (Said::only(State::Unknown), None);
+const NOTHING: Asked = Asked {
+    said: Said::only(State::Unknown),
+    times: None,
+    lasts: false,
+};
 
 impl TickReader {
     pub fn open(plan: Plan, naming: Naming) -> io::Result<TickReader> {
         let memory = LiveMemory::open(plan.pid)?;
         let heap = Heap::new(Box::new(memory), plan.offsets.clone(), plan.version);
         Ok(TickReader {
-            fixed: FixedWords::new(&heap, &plan.runtime),
+            first: FirstRead::new(
+                WordsAt::new(&heap.offsets, heap.offsets.tstate_context),
+                FixedWords::new(&heap, &plan.runtime),
+            ),
             asker: Asker::new(&plan),
             plan,
             heap,
             owners: Owners::new(naming),
             threads: Threads::new(),
-            first: Scatter::new(),
             second: Scatter::new(),
+            last_at: Nanos::ZERO,
         })
     }
 
@@ -92,6 +106,7 @@ impl TickReader {
     /// second; between that, a tick that sees another newest thread asks for it.
     pub fn survey(&mut self, batch: &mut Batch) -> Result<(), Fault> {
         self.owners.survey(&self.heap, &self.plan.runtime);
+        self.first.forget();
         self.threads.survey(&self.plan, &self.heap, batch)
     }
 
@@ -108,38 +123,18 @@ impl TickReader {
     /// Takes one tick into `batch`. `late`, `own_wait` and `suspended` are the sampler's to say.
     pub fn tick(&mut self, tick: Tick, now: impl Fn() -> Nanos, batch: &mut Batch) -> Result<(), Fault> {
         self.heap.grant(ONE_TICK);
-        let slots = self.read_words()?;
-        let at = now();
-        let gil_words = self.fixed.gil(&self.first, slots.fixed);
-        let newest = self.fixed.newest(&self.first, slots.fixed);
-        if newest.is_some_and(|newest| newest != self.threads.newest) {
-            self.threads.stale = true;
-        }
-        let holder = gil_words.filter(|gil| gil.locked == 1).and_then(|gil| {
-            self.threads
-                .all
-                .iter()
-                .find(|t| t.state.address == gil.last_holder)
-                .map(|t| t.index)
-        });
+        let queues = self.push_first();
+        let at = self.first.take(&mut self.threads, self.heap.memory(), now)?;
+        let holder = self.first.holder();
+        let holder = self.threads.all.iter().find(|t| t.state.address == holder);
         let gil = Gil {
-            holder,
-            switches: gil_words.map_or(0, |gil| gil.switch_number),
+            holder: holder.map(|thread| thread.index),
+            switches: self.first.gil().map_or(0, |gil| gil.switch_number),
         };
-
-        let mut words: Vec<Option<(Addr, u64)>> = Vec::with_capacity(self.threads.all.len());
-        for slot in 0..self.threads.all.len() {
-            let read = self
-                .first
-                .bytes(slot)
-                .map(|b| (Addr(word_at(b, 0)), word_at(b, 8), word_at(b, 16)));
-            // A thread state that was freed, or given to another thread, has another id.
-            let own = read.filter(|&(_, _, id)| id == self.threads.all[slot].state.id);
-            self.threads.stale |= own.is_none();
-            words.push(own.map(|(context, version, _)| (context, version)));
-        }
-        let states = self.ask_kernel(&words, holder);
-        let checks = self.push_checks(&words);
+        let words = |slot| Some((self.first.words(slot)?.context, self.first.words(slot)?.version));
+        let words: Vec<Option<(Addr, u64)>> = (0..self.threads.all.len()).map(words).collect();
+        let states = self.ask_kernel(&words, gil.holder, at);
+        let checks = self.push_checks(&words, &queues, &states);
         self.second.read_each(self.heap.memory())?;
 
         let first = batch.samples.len() as u32;
@@ -147,13 +142,14 @@ impl TickReader {
         for slot in 0..self.threads.all.len() {
             let check = next_check.next_if(|check| check.thread == slot);
             let Some(own) = words[slot] else { continue };
-            let queue = slots.queues.iter().find(|queue| queue.thread == slot);
+            let queue = queues.iter().find(|queue| queue.thread == slot);
             let said = states[slot];
             if let Some(sample) = self.sample(slot, own, check, queue, said)? {
                 batch.samples.push(sample);
             }
         }
-        let collecting = self.fixed.collecting(&self.first, slots.fixed);
+        let collecting = self.first.collecting();
+        self.last_at = at;
         let count = batch.samples.len() as u32 - first;
         batch.ticks.push(Tick {
             at,
@@ -166,47 +162,46 @@ impl TickReader {
         Ok(())
     }
 
-    /// The first read.
-    fn read_words(&mut self) -> Result<FirstRead, Fault> {
-        let o = &self.heap.offsets;
-        let first = &mut self.first;
-        first.clear();
-        let words_of = |thread: &Thread| thread.state.address.offset(o.tstate_context);
-        for thread in &self.threads.all {
-            first.push(words_of(thread), CONTEXT_WORDS);
-        }
+    /// Asks for the first read: of each loop its words, its queue, and its words once more. A loop that stood in one step
+    /// at the last two ticks is likely to stand there now: what proves that comes along, and spares the second read.
+    fn push_first(&mut self) -> Vec<QueueRead> {
+        self.first.begin(&self.threads);
+        let at = self.first.at;
+        let first = &mut self.first.scatter;
         let mut queues = Vec::new();
         for (slot, thread) in self.threads.all.iter().enumerate() {
             let Some(event_loop) = thread.event_loop else { continue };
+            let context = thread.last.0;
+            let early = (thread.stands && !thread.last_idle && !context.is_null()).then(|| {
+                let head = first.push(context, CONTEXT_HEAD);
+                (head, self.owners.push_proof(context, first))
+            });
             queues.push(QueueRead {
                 thread: slot,
+                early,
                 ready: event_loop.ready.map(|ready| first.push(ready, DEQUE_HEAD)),
                 turns: event_loop.turns.map(|turns| first.push(turns, 8)),
-                again: first.push(words_of(thread), CONTEXT_WORDS),
+                again: at.push(thread.state.address, first),
             });
         }
-        let fixed = self.fixed.push(first);
-        first.read_each(self.heap.memory())?;
-        Ok(FirstRead { queues, fixed })
+        queues
     }
 
     /// Handles taken from the thread's queue, and libuv's turns, where they were read in the same step as its words.
     fn queue_words(&self, queue: &QueueRead) -> (Option<u64>, Option<u64>) {
-        let same = |b: &[u8]| {
-            self.first
-                .bytes(queue.thread)
-                .is_some_and(|words| words[..16] == b[..16])
-        };
-        if !self.first.bytes(queue.again).is_some_and(same) {
+        let first = &self.first.scatter;
+        let words = |words: Option<Words>| words.map(|words| (words.context, words.version));
+        if words(self.first.at.take(first, queue.again)) != words(self.first.words(queue.thread)) {
             return (None, None);
         }
-        let ready = queue.ready.and_then(|slot| self.first.bytes(slot));
+        let ready = queue.ready.and_then(|slot| first.bytes(slot));
         let taken = ready.and_then(|head| ReadyWords::of_deque(&self.heap, head)?.taken);
-        (taken, queue.turns.and_then(|slot| self.first.u64(slot, 0)))
+        (taken, queue.turns.and_then(|slot| first.u64(slot, 0)))
     }
 
     /// Asks the kernel of the threads that matter at this tick.
-    fn ask_kernel(&mut self, words: &[Option<(Addr, u64)>], holder: Option<ThreadIndex>) -> Vec<Asked> {
+    fn ask_kernel(&mut self, words: &[Option<(Addr, u64)>], holder: Option<ThreadIndex>, at: Nanos) -> Vec<Asked> {
+        let lately = at - self.last_at < LATELY;
         let mut states = Vec::with_capacity(self.threads.all.len());
         for (thread, own) in self.threads.all.iter_mut().zip(words) {
             let in_context =
@@ -224,16 +219,29 @@ impl TickReader {
                 states.push(NOTHING);
                 continue;
             };
-            let said = self.asker.ask(clock, thread.event_loop.as_ref());
+            // The account first: one that sleeps after it, and has the same number of runs later, slept all the time.
+            let account = clock.account();
+            let runs = account.map(|(_, _, runs)| runs);
+            let went_on = lately && holder == Some(thread.index) && own.is_some_and(|own| own != thread.last);
+            let slept = thread.slept.filter(|&(then, _)| runs == Some(then));
+            let said = match slept {
+                Some((_, said)) => said,
+                // One that has the GIL, and has entered or left a context since the last tick, runs.
+                _ if went_on => Said::only(State::Runnable),
+                _ => self.asker.ask(clock, thread.event_loop.as_ref()),
+            };
+            let sleeps = matches!(said.state, State::Syscall(_) | State::GilWait);
+            thread.slept = runs.filter(|_| sleeps).map(|runs| (runs, said));
             thread.sleeps_at = said.sleeps_at.or(thread.sleeps_at);
-            let times = clock.times();
-            states.push((said, times));
+            let times = account.map(|(cpu, delay, _)| (cpu, delay));
+            let lasts = slept.is_some() || said.state == State::Runnable;
+            states.push(Asked { said, times, lasts });
         }
         states
     }
 
     /// Collects the second read: of each thread that is in a context which was entered, or may be.
-    fn push_checks(&mut self, words: &[Option<(Addr, u64)>]) -> Vec<Check> {
+    fn push_checks(&mut self, words: &[Option<(Addr, u64)>], queues: &[QueueRead], states: &[Asked]) -> Vec<Check> {
         self.second.clear();
         let mut checks = Vec::new();
         for (slot, (thread, own)) in self.threads.all.iter().zip(words).enumerate() {
@@ -242,6 +250,22 @@ impl TickReader {
             // Only a loop's: in another thread `ContextVar.set` may name a session in the base context itself.
             let idle = thread.last_idle && thread.last == (context, version) && thread.event_loop.is_some();
             if context.is_null() || idle {
+                continue;
+            }
+            let queue = queues.iter().find(|queue| queue.thread == slot);
+            // Not where it slept only lately: it may have gone to sleep in another step, since the first read.
+            if thread.last == (context, version)
+                && states.get(slot).is_some_and(|asked| asked.lasts)
+                && let Some((queue, (context, proof))) = queue.and_then(|queue| Some((queue, queue.early?)))
+            {
+                checks.push(Check {
+                    thread: slot,
+                    in_first: true,
+                    context,
+                    proof,
+                    callback: None,
+                    words: queue.again,
+                });
                 continue;
             }
             let head = self.second.push(context, CONTEXT_HEAD);
@@ -254,13 +278,13 @@ impl TickReader {
             let callback = libuv
                 .zip(thread.sleeps_at)
                 .map(|(libuv, at)| libuv.push(at, &mut self.second));
-            let at = thread.state.address.offset(self.heap.offsets.tstate_context);
             checks.push(Check {
                 thread: slot,
+                in_first: false,
                 context: head,
                 proof,
                 callback,
-                words: self.second.push(at, CONTEXT_WORDS),
+                words: self.first.at.push(thread.state.address, &mut self.second),
             });
         }
         checks
@@ -272,7 +296,7 @@ impl TickReader {
         (context, version): (Addr, u64),
         check: Option<&Check>,
         queue: Option<&QueueRead>,
-        (said, times): Asked,
+        Asked { said, times, .. }: Asked,
     ) -> Result<Option<Sample>, Fault> {
         let mut owner = Owner::Nobody;
         let mut outermost = Addr::NULL;
@@ -280,16 +304,15 @@ impl TickReader {
         // Whether the thread was still in the same context, of the same step, at the end of the second read.
         let mut stayed = true;
         if let Some(check) = check {
-            let again = self
-                .second
-                .bytes(check.words)
-                .map(|b| (Addr(word_at(b, 0)), word_at(b, 8)));
-            stayed = again == Some((context, version));
-            match self
-                .second
-                .bytes(check.context)
-                .map(|b| (Addr(word_at(b, 8)), self.heap.context_words(b)))
-            {
+            let read = if check.in_first {
+                &self.first.scatter
+            } else {
+                &self.second
+            };
+            let again = self.first.at.take(read, check.words);
+            stayed = again.is_some_and(|again| (again.context, again.version) == (context, version));
+            let head = read.bytes(check.context);
+            match head.map(|b| (Addr(word_at(b, 8)), self.heap.context_words(b))) {
                 Some((class, now)) if self.owners.is_context_type(&self.heap, class) => {
                     if stayed && (said.selects || !now.entered) {
                         self.threads.all[slot].base = context;
@@ -302,12 +325,12 @@ impl TickReader {
                         // A thread of its own that names its session without entering a context works for it all the
                         // same; a loop between two steps works for nobody.
                         if self.threads.all[slot].event_loop.is_none() {
-                            owner = self.owner(slot, context, version, now.vars, check.proof)?;
+                            owner = self.owner(slot, (context, version), now.vars, check)?;
                             self.threads.all[slot].base_is_named = matches!(owner, Owner::Session(_));
                         }
                     } else {
                         (outermost, is_outermost) = self.outermost(slot, context, now.previous, stayed);
-                        owner = self.owner(slot, context, version, now.vars, check.proof)?;
+                        owner = self.owner(slot, (context, version), now.vars, check)?;
                     }
                 }
                 _ if stayed => owner = Owner::Unreadable,
@@ -346,6 +369,7 @@ impl TickReader {
         // The step ended while the kernel was asked: whatever it said was said of another one, and the thread ran.
         let state = if stayed { said.state } else { State::Runnable };
         let repeated = thread.last == (context, version);
+        thread.stands = repeated;
         thread.last = (context, version);
         thread.last_idle = outermost.is_null();
         let sleeps = matches!(state, State::Syscall(_) | State::GilWait);
@@ -382,17 +406,22 @@ impl TickReader {
     fn owner(
         &mut self,
         slot: usize,
-        context: Addr,
-        version: u64,
+        (context, version): (Addr, u64),
         vars: Addr,
-        proof: Option<ProofSlots>,
+        check: &Check,
     ) -> Result<Owner, Fault> {
-        let at = self.threads.all[slot]
-            .state
-            .address
-            .offset(self.heap.offsets.tstate_context);
-        let words = ContextWords { at, context, version };
-        self.owners.owner(&self.heap, words, vars, &self.second, proof)
+        let at = self.threads.all[slot].state.address;
+        let words = ContextWords {
+            at: at.offset(self.heap.offsets.tstate_context),
+            context,
+            version,
+        };
+        let read = if check.in_first {
+            &self.first.scatter
+        } else {
+            &self.second
+        };
+        self.owners.owner(&self.heap, words, vars, read, check.proof)
     }
 
     /// The outermost entered context of the chain that ends in `context`.
