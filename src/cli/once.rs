@@ -4,9 +4,9 @@
 
 use super::error::CliError;
 use super::output;
-use super::plan::{Look, WINDOW};
+use super::plan::{Measuring, WINDOW};
 use super::wire::block_line;
-use super::worker::{Worker, now};
+use super::worker::Worker;
 use crate::export::block_line::BlockEvent;
 use crate::model::{Nanos, Report};
 use std::time::Duration;
@@ -24,14 +24,14 @@ const FIRST_FIGURE: Duration = Duration::from_secs(5);
 const STEP: Duration = Duration::from_millis(10);
 
 /// A window's report. Signals end the process as they do by themselves: nothing was printed, so nothing was done.
-pub fn watch(worker: &mut Worker, look: &Look) -> Result<Report, CliError> {
+pub fn watch(worker: &mut Worker, measuring: &Measuring) -> Result<Report, CliError> {
     let start = worker.attached_at;
     let after = |patience: Duration| start + Nanos::from(patience);
-    let end = after(look.measuring.window);
+    let end = after(measuring.window);
     let mut has_said_it = false;
     loop {
         worker.take_in(STEP);
-        let now = now();
+        let now = worker.now();
         output::check_open()?;
         if let Some(how) = worker.ending() {
             if worker.has_figure() {
@@ -39,22 +39,22 @@ pub fn watch(worker: &mut Worker, look: &Look) -> Result<Report, CliError> {
             }
             return Err(CliError::EndedEarly { pid: worker.pid, how });
         }
-        if worker.lacks_asyncio() && now >= after(look.measuring.window.min(ASYNCIO_PATIENCE)) {
+        if worker.lacks_asyncio() && now >= after(measuring.window.min(ASYNCIO_PATIENCE)) {
             return Err(CliError::NoAsyncio(worker.pid));
         }
         // The name of the one who blocks comes with the walk; it is not waited for in vain.
-        let names_are_due = after(look.measuring.slow_threshold + Duration::from_millis(60));
+        let names_are_due = after(measuring.slow_threshold + Duration::from_millis(60));
         let is_blocked = worker.emergency() && (worker.has_sessions() || now >= names_are_due);
         // A block that ends while it is looked at is no reason to cut the window short.
-        let goes_on = now >= after(look.measuring.slow_threshold + Duration::from_millis(45));
+        let goes_on = now >= after(measuring.slow_threshold + Duration::from_millis(45));
         if goes_on && is_blocked {
             // Whoever asks for a longer window wants its figures; the news cannot wait for them.
-            if look.measuring.window <= WINDOW {
+            if measuring.window <= WINDOW {
                 break;
             }
             if !has_said_it {
                 has_said_it = true;
-                say_what_goes_on(worker, look);
+                say_what_goes_on(worker, measuring);
             }
         }
         let is_complete = worker.has_reached(end) || now >= end + LATE_SAMPLES.into();
@@ -62,7 +62,7 @@ pub fn watch(worker: &mut Worker, look: &Look) -> Result<Report, CliError> {
             break;
         }
         if now >= end + FIRST_FIGURE.into() {
-            let seconds = (look.measuring.window + FIRST_FIGURE).as_secs();
+            let seconds = (measuring.window + FIRST_FIGURE).as_secs();
             return Err(CliError::NoFigure {
                 pid: worker.pid,
                 seconds,
@@ -73,8 +73,8 @@ pub fn watch(worker: &mut Worker, look: &Look) -> Result<Report, CliError> {
 }
 
 /// The blocks that began before otop looked and go on, as `otop blocks` has them.
-fn say_what_goes_on(worker: &Worker, look: &Look) {
-    let seconds = look.measuring.window.as_secs_f64();
+fn say_what_goes_on(worker: &Worker, measuring: &Measuring) {
+    let seconds = measuring.window.as_secs_f64();
     for block in worker
         .blocks()
         .filter(|block| block.ongoing && block.duration_is_lower_bound)

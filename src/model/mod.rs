@@ -5,6 +5,7 @@
 mod dump;
 mod ids;
 mod observation;
+mod origin;
 mod own_code;
 mod report;
 mod stacks;
@@ -18,6 +19,7 @@ pub use observation::{
     Batch, Census, Ending, Gil, Hello, HostFacts, Labels, LoopFacts, LoopKind, Observation, Owner, PoolFacts, Reading,
     Sample, SessionFacts, State, ThreadFacts, ThreadIndex, Tick,
 };
+pub use origin::Origin;
 pub use own_code::OwnCode;
 pub use report::{
     Block, Cause, CausesMs, HistoryStretch, LoopReport, Quality, Report, SCHEMA, SessionReport, SessionUse, Status,

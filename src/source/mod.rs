@@ -3,11 +3,14 @@
 
 mod attach;
 pub mod error;
+mod examine;
 mod fixed;
 mod instant;
 mod loop_watch;
 mod owners;
+mod place;
 mod readings;
+mod said;
 mod stacks;
 mod still;
 mod threads;
@@ -17,6 +20,7 @@ mod walk;
 mod whose;
 
 pub use attach::{Attachment, Plan, Proved, attach};
+pub use examine::{Examination, Interpreter, examine};
 pub use stacks::StackReader;
 pub use still::Seat;
 pub use ticks::TickReader;

@@ -7,6 +7,7 @@ mod block_told;
 mod blocks;
 mod cpu;
 mod history;
+mod profile;
 mod properties;
 mod rows;
 mod stacks;
