@@ -258,6 +258,29 @@ fn a_stopped_worker_makes_nobody_slow() {
     assert!(otop.blame.anybody().is_empty(), "{:?}", otop.blame);
 }
 
+/// Stopped before otop came, while the loop slept: since when is not known, and it is not dated from the attach.
+#[test]
+fn a_worker_that_was_stopped_before_has_been_so_for_longer() {
+    use nix::sys::signal::Signal::{SIGCONT, SIGSTOP};
+    let Some(python) = any_python() else { return };
+    let target = Target::sessions(&python, "asyncio", &["--sessions", "2"]);
+    target.signal(SIGSTOP);
+    while target.state() != 'T' {
+        std::thread::yield_now();
+    }
+    let doc = once(target.pid, &[&FROM[..], &["--window", WINDOW]].concat());
+    target.signal(SIGCONT);
+    let [block] = doc.blocks() else {
+        panic!("one block: {:?}", doc.blocks())
+    };
+    assert_eq!(block["cause"], "stopped", "{block}");
+    assert!(block["ongoing"] == true && block["session_id"].is_null(), "{block}");
+    assert!(
+        block["started_at"].is_null() && block["duration_is_lower_bound"] == true,
+        "{block}"
+    );
+}
+
 /// Slow is a state with an end: five seconds after the last block, or what --slow-window says.
 #[test]
 fn slow_ends_with_its_window_and_blocks_stay_counted() {

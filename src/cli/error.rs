@@ -44,7 +44,7 @@ pub enum CliError {
     #[error("no asyncio worker was found on this machine{}", without_access(*.unreadable))]
     NoWorker { unreadable: usize },
     #[error("{count} asyncio workers are on this machine, and there is no terminal to choose one")]
-    SeveralWorkers { count: usize, first: Pid },
+    SeveralWorkers { count: usize, busiest: Pid },
     #[error("no worker serves {} ({reason})", .path.display())]
     NoSocket { path: PathBuf, reason: String },
     #[error("the socket {} may not be opened by this user", .path.display())]
@@ -132,7 +132,7 @@ impl CliError {
             CliError::NoFigure { pid, .. } => format!("otop --pid {pid} --once --window 5s"),
             CliError::NoWorker { unreadable: 0 } => "otop demo (starts a sample worker)".to_owned(),
             CliError::NoWorker { .. } => "sudo otop".to_owned(),
-            CliError::SeveralWorkers { first, .. } => format!("otop --pid {first}"),
+            CliError::SeveralWorkers { busiest, .. } => format!("otop --pid {busiest}"),
             CliError::NoSocket { .. } => "sudo otop (needs no socket)".to_owned(),
             CliError::SocketDenied { path } => format!("sudo otop --socket {}", path.display()),
             CliError::SocketSilent { owner: Some(pid), .. } => format!("sudo otop --pid {pid}"),

@@ -151,7 +151,7 @@ fn each_cause_has_its_text_its_code_and_its_command() {
             "sudo otop",
         ),
         (
-            CliError::SeveralWorkers { count: 3, first: PID },
+            CliError::SeveralWorkers { count: 3, busiest: PID },
             Exit::Usage,
             "3 asyncio workers",
             "otop --pid 77",

@@ -4,10 +4,12 @@
 use super::error::CliError;
 use super::output;
 use super::wire::{Probe, Reading};
-use crate::model::Pid;
+use crate::model::{Nanos, Pid};
 use crate::process::candidates::{Candidate, candidates};
+use crate::process::process_cpu;
 use crate::view::{printable, width};
 use std::io::BufRead;
+use std::time::Duration;
 
 /// A process that runs an event loop.
 #[derive(Debug)]
@@ -48,7 +50,7 @@ pub fn worker(reading: &dyn Reading, may_ask: bool, list_on_stdout: bool) -> Res
     match found.as_slice() {
         [] => Err(CliError::NoWorker { unreadable }),
         [only] => Ok(Some(only.pid)),
-        [first, ..] if !may_ask => {
+        [_, ..] if !may_ask => {
             let list = list(&found, output::width(), false);
             match list_on_stdout {
                 true => output::write(&list)?,
@@ -56,11 +58,38 @@ pub fn worker(reading: &dyn Reading, may_ask: bool, list_on_stdout: bool) -> Res
             }
             Err(CliError::SeveralWorkers {
                 count: found.len(),
-                first: first.pid,
+                busiest: busiest(&found),
             })
         }
         several => ask(several),
     }
+}
+
+/// Long enough to tell a worker that computes from one that waits.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The worker that uses the most CPU now: it is the likeliest to be meant. The first, where all sleep.
+fn busiest(found: &[Found]) -> Pid {
+    let clocks = || -> Vec<Nanos> {
+        let clock = |worker: &Found| process_cpu(worker.pid).unwrap_or_default();
+        found.iter().map(clock).collect()
+    };
+    let before = clocks();
+    std::thread::sleep(LOOK);
+    let used: Vec<Nanos> = clocks().into_iter().zip(before).map(|(now, then)| now - then).collect();
+    let most = most_used(&used);
+    found.get(most).map_or(Pid(0), |worker| worker.pid)
+}
+
+/// The place of the largest; of equal ones the first. Less than a hundredth of the time is noise.
+fn most_used(used: &[Nanos]) -> usize {
+    let mut most = (0, Nanos::from(LOOK / 100));
+    for (place, used) in used.iter().enumerate() {
+        if *used > most.1 {
+            most = (place, *used);
+        }
+    }
+    most.0
 }
 
 /// What a process is, if it is a worker. One that cannot be read right is none: `--pid` tells why.
@@ -198,6 +227,14 @@ mod tests {
         );
         assert_eq!(text.lines().count(), 3);
         assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+    }
+
+    #[test]
+    fn the_one_that_uses_the_most_is_suggested_and_the_first_where_all_sleep() {
+        let used = |ms: &[u64]| most_used(&ms.iter().map(|ms| Nanos::from_millis(*ms)).collect::<Vec<_>>());
+        assert_eq!(used(&[3, 90, 40]), 1);
+        assert_eq!(used(&[40, 40]), 0);
+        assert_eq!(used(&[0, 1, 0]), 0);
     }
 
     #[test]

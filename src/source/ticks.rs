@@ -375,11 +375,12 @@ impl TickReader {
         let sleeps = matches!(state, State::Syscall(_) | State::GilWait);
         thread.asleep = if repeated && sleeps { thread.asleep + 1 } else { 0 };
         // A signal wakes a thread before it stops it: one that has run and still sleeps where it slept may be stopped, and
-        // so may one that sleeps outside of any system call.
+        // so may one that sleeps outside of any system call, or slept when otop came.
         let ran = times.map(|(cpu, _)| cpu);
         let woke = repeated && ran.is_some() && thread.ran.is_some() && ran != thread.ran;
+        let is_new = ran.is_some() && thread.ran.is_none();
         thread.ran = ran;
-        let suspect = sleeps && (woke || state == State::Syscall(-1));
+        let suspect = sleeps && (woke || is_new || state == State::Syscall(-1));
         let mut state = state;
         if suspect || (thread.asleep >= STOPPED_AFTER && thread.asleep.is_multiple_of(STOPPED_AFTER)) {
             thread.asleep = STOPPED_AFTER;
