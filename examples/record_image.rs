@@ -2,11 +2,12 @@
 //! every Python: `record_image PID SESSION_VARIABLE OUT` writes OUT.mem (the bytes that were read, and no others) and
 //! OUT.json (where to begin, and what is to be found).
 
-use otop::asyncio::{TaskLists, asyncio_tasks_module, verify};
+use otop::asyncio::{TaskLists, asyncio_tasks_module, running_loops, verify};
 use otop::cpython::{
-    FIELDS, Heap, Offsets, locate, take_asyncio_debug, take_debug_offsets, verify_core, verify_library,
+    FIELDS, FrameWalk, Heap, Offsets, RawStack, Stacks, locate, take_asyncio_debug, take_debug_offsets, verify_core,
+    verify_library,
 };
-use otop::identity::{Resolver, Rules};
+use otop::identity::{Resolver, Rules, Spec};
 use otop::memory::{LiveMemory, Recorder};
 use otop::model::Pid;
 use otop::process::{maps, namespaces, threads};
@@ -41,7 +42,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("the worker runs no loop with tasks".into());
     }
     let states = heap.thread_states(&runtime)?;
-    let mut resolver = Resolver::new(Rules::chosen(Some(variable), Some("agent_name"), None));
+    let mut resolver = Resolver::new(Rules {
+        agent: vec![Spec::variable("agent_name")],
+        ..Rules::of_specs(vec![Spec::variable(variable)])
+    });
     let mut sessions: BTreeMap<String, (Option<String>, u32)> = BTreeMap::new();
     let tasks = lists.walk(&heap, &runtime, &states)?;
     for task in &tasks.pending {
@@ -57,6 +61,15 @@ fn main() -> Result<(), Box<dyn Error>> {
             entry.1 += 1;
         }
     }
+    // The stack of each thread that runs a loop, as names and lines.
+    let mut stacks = Vec::new();
+    for found in running_loops(&heap, &states) {
+        let mut raw = RawStack::default();
+        FrameWalk::new(&heap.offsets, heap.version).walk(heap.memory(), found.thread_state, &mut raw)?;
+        let stack = Stacks::new().resolve_at_once(&heap, &raw, heap.code_generation(&runtime)?)?;
+        let frames = stack.frames.iter().map(|f| (f.function.to_string(), f.line));
+        stacks.push(frames.collect::<Vec<_>>());
+    }
     let offsets: BTreeMap<&str, u64> = FIELDS
         .iter()
         .map(|(name, field)| (*name, *field(&mut offsets)))
@@ -69,6 +82,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "offsets": offsets,
         "tasks": tasks.pending.len(),
         "sessions": sessions,
+        "stacks": stacks,
     });
     serde_json::to_writer_pretty(File::create(format!("{out}.json"))?, &about)?;
     let mut image = image.lock().map_err(|_| "the recorder panicked")?;

@@ -32,6 +32,7 @@ pub(super) struct Charge {
     pub culprit: Option<SessionKey>,
     pub until: Nanos,
     pub duration_ms: f64,
+    pub is_lower_bound: bool,
 }
 
 impl Charge {
@@ -40,6 +41,7 @@ impl Charge {
             culprit: entry.culprit,
             until: entry.until,
             duration_ms: entry.block.duration_ms,
+            is_lower_bound: entry.block.duration_is_lower_bound,
         }
     }
 }

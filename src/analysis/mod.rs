@@ -13,6 +13,7 @@ mod blocks;
 mod clock_watch;
 mod culprit;
 mod gil;
+mod history;
 mod lateness;
 mod loop_time;
 mod moment;
@@ -34,6 +35,7 @@ use crate::model::{
 };
 use block_log::{Asked, BlockLog, Charge};
 use blocks::Stretch;
+use history::History;
 use moment::{Before, Moment};
 use sessions::Sessions;
 use stacks::Stacks;
@@ -78,6 +80,7 @@ pub struct Engine {
     threads: Threads,
     sessions: Sessions,
     windows: Windows,
+    history: History,
     log: BlockLog,
     stacks: Stacks,
     own: OwnCode,
@@ -112,6 +115,7 @@ impl Engine {
             settings,
             threads: Threads::default(),
             sessions: Sessions::default(),
+            history: History::default(),
             log: BlockLog::default(),
             stacks: Stacks::default(),
             unsettled: Vec::new(),
@@ -366,6 +370,7 @@ impl Engine {
     fn close_epoch(&mut self, for_report: bool) {
         if let Some(epoch) = self.windows.close_epoch(for_report) {
             self.sessions.add_cpu(&epoch.cpu());
+            self.history.add(&epoch);
         }
     }
 

@@ -6,8 +6,13 @@ use super::wire::{Attached, Engine, Settings};
 use crate::model::{Block, Ending, Nanos, Observation, Pid, Report};
 use nix::time::{ClockId, clock_gettime};
 use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
+
+/// So many blocks can be looked at again.
+const MOST_RECENT: usize = 200;
 
 pub struct Worker {
     pub pid: Pid,
@@ -19,6 +24,8 @@ pub struct Worker {
     /// `CLOCK_REALTIME` minus `CLOCK_MONOTONIC` at the attach, nanoseconds.
     realtime_offset: i128,
     engine: Engine,
+    /// Blocks as they were shown last, by their number: one that is over stays as it is.
+    shown: BTreeMap<u64, Arc<Block>>,
     observations: Receiver<Observation>,
     seen: Seen,
     _stop: Box<dyn Any>,
@@ -50,6 +57,7 @@ impl Worker {
             stacks_come: attached.hello.stack_rate_hz.is_some(),
             realtime_offset: attached.hello.realtime_offset,
             engine: Engine::new(attached.hello, settings),
+            shown: BTreeMap::new(),
             observations: attached.observations,
             seen: Seen::default(),
             _stop: attached.stop,
@@ -115,6 +123,20 @@ impl Worker {
     /// The sliding window up to now.
     pub fn report(&mut self) -> Report {
         self.engine.report(now())
+    }
+
+    /// The same, with the recent blocks for whoever looks at them.
+    pub fn report_with_blocks(&mut self) -> Report {
+        let mut report = self.report();
+        let known = std::mem::take(&mut self.shown);
+        for block in self.engine.blocks().take(MOST_RECENT) {
+            let is_same = |shown: &&Arc<Block>| !shown.ongoing && shown.session_id == block.session_id;
+            let shown = known.get(&block.id).filter(is_same);
+            let shown = shown.map_or_else(|| Arc::new(block.clone()), Arc::clone);
+            self.shown.insert(block.id, Arc::clone(&shown));
+            report.recent.push(shown);
+        }
+        report
     }
 
     /// The window since the last call of this.

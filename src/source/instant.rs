@@ -94,7 +94,7 @@ impl Reader {
         heap: &Heap,
         runtime: &Runtime,
         thread: &Thread,
-        followed: &Followed,
+        followed: &mut Followed,
         mut start: Start,
         seat: &mut dyn Seat,
         push_proof: impl Fn(Addr, &mut Scatter) -> Option<ProofSlots>,
@@ -154,6 +154,7 @@ impl Reader {
             true => self.walk_twice(&slots, words),
         };
         let missed = !self.snapshot.missed().is_empty();
+        let resolved = resolved && followed.root.is(&self.raw);
         if resolved {
             // What cannot be resolved leaves the owner as it is.
             let found = match mode {

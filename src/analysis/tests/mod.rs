@@ -2,6 +2,7 @@
 
 mod blocks;
 mod cpu;
+mod history;
 mod properties;
 mod rows;
 mod stacks;
