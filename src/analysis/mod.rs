@@ -17,6 +17,7 @@ mod history;
 mod lateness;
 mod loop_time;
 mod moment;
+pub mod pool;
 mod reporting;
 mod sessions;
 mod stacks;

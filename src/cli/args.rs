@@ -116,9 +116,16 @@ impl Arguments {
 
     /// What no value alone can be wrong in.
     pub fn check(&self) -> Result<(), clap::Error> {
+        let usage = |text: &str| Err(Arguments::command().error(ErrorKind::ArgumentConflict, text));
+        if self.worker.children && self.worker.process.pid.len() > 1 {
+            return usage("--children is of one --pid");
+        }
         let Some(Command::Blocks(blocks)) = &self.command else {
             return Ok(());
         };
+        if blocks.process.pid.len() > 1 {
+            return usage("this command is about one --pid; the table takes several");
+        }
         let threshold = blocks.measuring.slow_threshold;
         match blocks.fail_on.filter(|limit| *limit < threshold) {
             None => Ok(()),
@@ -164,6 +171,10 @@ pub struct WorkerArguments {
     #[command(flatten)]
     pub process: ProcessArguments,
 
+    /// The whole pool: every asyncio worker below the process, as they come and go
+    #[arg(long, requires = "pid", conflicts_with = "socket")]
+    pub children: bool,
+
     /// Show what the worker itself serves at its OpenRTC introspection socket
     #[arg(long, value_name = "PATH")]
     #[arg(conflicts_with_all = [
@@ -176,10 +187,10 @@ pub struct WorkerArguments {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Worker")]
 pub struct ProcessArguments {
-    /// Process to watch [default: the only asyncio worker here, or a choice]
+    /// Process to watch; the table takes several [default: the only asyncio worker here, or a choice]
     #[arg(long, value_name = "PID", allow_negative_numbers = true)]
     #[arg(value_parser = clap::value_parser!(i32).range(1..))]
-    pub pid: Option<i32>,
+    pub pid: Vec<i32>,
 
     /// Where the session's id stands; several: the first that fits wins [default: as the packages in use keep it]
     #[arg(long, value_name = "SPEC", value_parser = values::spec, long_help = SESSION_FROM)]

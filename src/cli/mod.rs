@@ -14,6 +14,8 @@ mod doctor;
 mod error;
 mod events;
 mod find;
+mod fleet;
+mod fleet_once;
 mod generate;
 mod json;
 mod live;

@@ -6,6 +6,7 @@ mod dump;
 mod ids;
 mod observation;
 mod own_code;
+mod pool;
 mod report;
 mod stacks;
 
@@ -19,6 +20,7 @@ pub use observation::{
     Sample, SessionFacts, State, ThreadFacts, ThreadIndex, Tick,
 };
 pub use own_code::OwnCode;
+pub use pool::{Member, PoolReport};
 pub use report::{
     Block, Cause, CausesMs, HistoryStretch, LoopReport, Quality, Report, SCHEMA, SessionReport, SessionUse, Status,
     SystemReport, TASKS, Unattributed, Where, WorkerReport,
