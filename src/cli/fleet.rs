@@ -23,8 +23,8 @@ const LEAST_STACKS: f64 = 10.0;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long one look may go on attaching: keys want an answer.
 const LOOK_FOR: Duration = Duration::from_millis(150);
-/// The first look, before there is a picture.
-const FIRST_LOOK: Duration = Duration::from_secs(3);
+/// The first look, before there is a picture: long, so that it is of all of them on a busy machine too.
+const FIRST_LOOK: Duration = Duration::from_secs(15);
 /// What is no worker is asked again after this: an import takes its time, and then a loop runs.
 const ASK_AGAIN: Duration = Duration::from_millis(1000);
 /// How old a proportional set size may become.
@@ -57,7 +57,8 @@ pub struct Member {
     pub worker: Worker,
     /// Where its window of `--json` ends.
     pub window_end: Nanos,
-    pss: Option<(Nanos, Option<u64>)>,
+    /// When it was asked, and what the answer was.
+    pss: (Nanos, Option<u64>),
 }
 
 /// A process that is no worker, or not yet.
@@ -237,7 +238,7 @@ impl<'r> Fleet<'r> {
                         let member = Member {
                             worker,
                             window_end,
-                            pss: None,
+                            pss: (now(), family::pss_bytes(pid).ok()),
                         };
                         self.members.insert(pid, member);
                         return;
@@ -274,7 +275,7 @@ impl<'r> Fleet<'r> {
         let mut stale: Vec<(Nanos, Pid)> = self
             .members
             .iter()
-            .map(|(pid, member)| (member.pss.map_or(Nanos::ZERO, |(at, _)| at), *pid))
+            .map(|(pid, member)| (member.pss.0, *pid))
             .filter(|(at, _)| *at <= too_old)
             .collect();
         stale.sort_unstable();
@@ -283,7 +284,7 @@ impl<'r> Fleet<'r> {
                 return;
             }
             if let Some(member) = self.members.get_mut(&pid) {
-                member.pss = Some((now(), family::pss_bytes(pid).ok()));
+                member.pss = (now(), family::pss_bytes(pid).ok());
             }
         }
     }
@@ -292,7 +293,7 @@ impl<'r> Fleet<'r> {
 impl Member {
     /// Proportional set size, some seconds old.
     pub fn pss(&self) -> Option<u64> {
-        self.pss.and_then(|(_, bytes)| bytes)
+        self.pss.1
     }
 }
 
