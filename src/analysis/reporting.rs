@@ -209,7 +209,8 @@ fn ongoing(engine: &Engine) -> BTreeMap<SessionKey, Ongoing> {
     by_culprit
 }
 
-fn quality(engine: &Engine, window: &Tally) -> Quality {
+/// How good the figures of a window are.
+pub(super) fn quality(engine: &Engine, window: &Tally) -> Quality {
     let length = window.length();
     Quality {
         window_s: length / 1e9,

@@ -1,6 +1,7 @@
 //! Every way in which otop ends without having done what it was asked: what is wrong with the fact that shows it, the one
 //! command that mends it, and the exit code. This is the only place that knows exit codes.
 
+use super::files::FileError;
 use super::values::written;
 use crate::demo::DemoError;
 use crate::identity::Spec;
@@ -70,6 +71,10 @@ pub enum CliError {
     TerminalGone(std::io::Error),
     #[error("{what}: {error}")]
     Output { what: String, error: std::io::Error },
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("{error}; the recording ends there, and its first {kept_s:.1} s are kept")]
+    RecordingCut { error: FileError, kept_s: f64 },
 }
 
 impl CliError {
@@ -79,6 +84,11 @@ impl CliError {
         match self {
             CliError::TerminalGone(_) => true,
             CliError::Output { error, .. } => matches!(error.raw_os_error(), Some(EPIPE | EIO)),
+            CliError::File(FileError::Io { error, .. })
+            | CliError::RecordingCut {
+                error: FileError::Io { error, .. },
+                ..
+            } => error.raw_os_error() == Some(EPIPE),
             _ => false,
         }
     }
@@ -98,7 +108,9 @@ impl CliError {
             | CliError::SocketStrange { .. }
             | CliError::Demo(_)
             | CliError::TerminalGone(_)
-            | CliError::Output { .. } => Exit::Other,
+            | CliError::Output { .. }
+            | CliError::File(_)
+            | CliError::RecordingCut { .. } => Exit::Other,
         }
     }
 
@@ -133,10 +145,14 @@ impl CliError {
             CliError::SocketSilent { .. } => "sudo otop --pid PID, with the worker's PID".to_owned(),
             CliError::SocketStrange { .. } => "sudo otop (needs no socket)".to_owned(),
             CliError::Demo(_) => "sudo apt install python3".to_owned(),
+            CliError::File(FileError::Exists { .. }) => "--force (replaces it)".to_owned(),
+            CliError::File(FileError::Terminal) => "-o FILE".to_owned(),
             CliError::Diagnosed(_)
             | CliError::FailOnMet { .. }
             | CliError::TerminalGone(_)
-            | CliError::Output { .. } => return None,
+            | CliError::Output { .. }
+            | CliError::File(_)
+            | CliError::RecordingCut { .. } => return None,
         })
     }
 }

@@ -3,9 +3,12 @@
 
 use super::args::{
     Arguments, BlocksArguments, Command, DoctorArguments, LookArguments, MeasuringArguments, ProcessArguments,
+    ProfileArguments, RecordArguments,
 };
 use super::fleet::Whom;
+use super::formats::Format;
 use super::values::refresh_word;
+use super::wire::{Narrow, Wanted};
 use crate::identity::Spec;
 use crate::model::Pid;
 use crate::view::{COLUMNS, Column, Filter, Options, Sort, WORKER, parse_status};
@@ -20,7 +23,7 @@ const ORIGINAL_COLUMNS: usize = 9;
 
 /// What a table's percentages are about and how long a session stays slow in it, where nobody asks: no block depends on
 /// them.
-const WINDOW: Duration = Duration::from_secs(1);
+pub const WINDOW: Duration = Duration::from_secs(1);
 const SLOW_WINDOW: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub enum Work {
     Table(Look),
     /// A line for each block.
     Blocks(Following),
+    /// A file.
+    Record(Recording),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,11 +115,24 @@ pub struct Following {
     pub measuring: Measuring,
 }
 
+/// `otop record`.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    pub path: PathBuf,
+    pub may_replace: bool,
+    pub format: Format,
+    pub time: Duration,
+    /// What a format counts that does not hold everything.
+    pub profile: Wanted,
+    pub measuring: Measuring,
+}
+
 impl Work {
     pub fn measuring(&self) -> &Measuring {
         match self {
             Work::Table(look) => &look.measuring,
             Work::Blocks(following) => &following.measuring,
+            Work::Record(recording) => &recording.measuring,
         }
     }
 }
@@ -155,6 +173,7 @@ pub fn plan(arguments: Arguments, has_terminal: bool) -> Plan {
                 work: Work::Blocks(following),
             }
         }
+        Some(Command::Record(arguments)) => record(arguments),
         None => {
             let (target, naming) = process(arguments.worker.process);
             let target = match target {
@@ -176,6 +195,38 @@ pub fn plan(arguments: Arguments, has_terminal: bool) -> Plan {
                 work: Work::Table(look),
             }
         }
+    }
+}
+
+fn record(arguments: RecordArguments) -> Plan {
+    let (target, naming) = process(arguments.process);
+    let format = arguments.file.format();
+    let recording = Recording {
+        // Without a format clap has ended it.
+        format: format.unwrap_or(Format::Otop),
+        path: arguments.file.output,
+        may_replace: arguments.file.force,
+        time: arguments.time,
+        profile: wanted(arguments.profile),
+        measuring: measuring(arguments.measuring, WINDOW, SLOW_WINDOW),
+    };
+    Plan {
+        target,
+        naming,
+        work: Work::Record(recording),
+    }
+}
+
+fn wanted(arguments: ProfileArguments) -> Wanted {
+    Wanted {
+        mode: arguments.mode.unwrap_or_default().into(),
+        by: arguments.by.unwrap_or_default().into(),
+        narrow: Narrow {
+            session: arguments.session,
+            agent: arguments.agent,
+            tenant: arguments.tenant,
+            but: false,
+        },
     }
 }
 
@@ -362,7 +413,7 @@ mod tests {
         let Plan { target, naming, work } = plan(arguments, true);
         match work {
             Work::Blocks(following) => Ok((target, naming, following)),
-            Work::Table(_) => panic!("a table"),
+            Work::Table(_) | Work::Record(_) => panic!("no blocks"),
         }
     }
 

@@ -1,16 +1,17 @@
 //! Carries out a plan: finds or starts the worker, attaches to it, and hands it to the loop that was asked for.
 
 use super::error::CliError;
+use super::files::OutputFile;
 use super::fleet::{Fleet, Whom};
-use super::plan::{Following, Look, Measuring, Naming, Plan, Shape, Target, Work};
+use super::plan::{Following, Look, Measuring, Naming, Plan, Recording, Shape, Target, Work};
 use super::signals::Signals;
 use super::socket::Socket;
 use super::values::written;
 use super::wire::{self, AttachOptions, Attached, Reading};
 use super::worker::Worker;
-use super::{blocks, doctor, find, fleet_once, json, live, once, output};
+use super::{blocks, doctor, find, fleet_once, json, live, once, output, record};
 use crate::demo::Demo;
-use crate::model::{Block, Pid, Report};
+use crate::model::{Block, Origin, Pid, Report};
 use crate::process::{self, privilege};
 use crate::source::error::AttachError;
 use crate::tui::QuitKey;
@@ -41,12 +42,12 @@ pub fn run(plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
         Target::Socket(path) => match &plan.work {
             Work::Table(look) => socket(path, look)?,
             // clap lets no socket pass beside this command.
-            Work::Blocks(_) => {}
+            Work::Blocks(_) | Work::Record(_) => {}
         },
         Target::Any => {
             let list_on_stdout = match &plan.work {
                 Work::Table(look) => !matches!(look.shape, Shape::Json | Shape::OnceJson),
-                Work::Blocks(_) => false,
+                Work::Blocks(_) | Work::Record(_) => false,
             };
             if let Some(pid) = find::worker(reading, output::has_terminal(), list_on_stdout)? {
                 worker(pid, plan, reading)?;
@@ -65,15 +66,46 @@ fn worker(pid: Pid, plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
     process::whole_process(pid)
         .map_err(AttachError::from)
         .map_err(CliError::from)?;
+    // Before anything is sampled: what cannot be written need not be.
+    let file = match &plan.work {
+        Work::Record(wanted) => Some(OutputFile::open(&wanted.path, wanted.may_replace).map_err(CliError::from)?),
+        Work::Table(_) | Work::Blocks(_) => None,
+    };
     let measuring = plan.work.measuring();
     let options = attach_options(&plan.naming, measuring);
     let attached = attach(pid, &options, reading).map_err(CliError::from)?;
     // The reading threads have begun with what they need to set themselves up.
     privilege::only_read();
     let mut worker = Worker::new(attached, measuring);
-    match &plan.work {
-        Work::Table(look) => table(&mut worker, look),
-        Work::Blocks(following) => follow_blocks(&mut worker, following),
+    match (&plan.work, file) {
+        (Work::Table(look), _) => table(&mut worker, look),
+        (Work::Blocks(following), _) => follow_blocks(&mut worker, following),
+        (Work::Record(wanted), Some(file)) => record_into(file, &mut worker, wanted),
+        (Work::Record(_), None) => Ok(()),
+    }
+}
+
+fn record_into(file: OutputFile, worker: &mut Worker, wanted: &Recording) -> anyhow::Result<()> {
+    let signals = Signals::listen()?;
+    // In a pipeline the keys may be another program's.
+    let key = output::has_terminal().then(QuitKey::listen).flatten();
+    let mut wants_to_quit = || key.as_ref().is_some_and(QuitKey::was_pressed);
+    let origin = origin(worker.pid);
+    Ok(record::record(
+        worker,
+        wanted,
+        &origin,
+        file,
+        &signals,
+        &mut wants_to_quit,
+    )?)
+}
+
+/// What a file says of where it comes from.
+fn origin(pid: Pid) -> Origin {
+    Origin {
+        otop: env!("CARGO_PKG_VERSION").to_owned(),
+        command: process::command_line(pid).ok().map(|line| process::masked(&line)),
     }
 }
 

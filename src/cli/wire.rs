@@ -1,8 +1,9 @@
 //! Where the two towers meet: what `cli` asks of the reading side and of the explaining side, in one file. Everything else
 //! here is written against these names.
 
+use super::formats::Format;
 use crate::export::block_line::{self, BlockEvent};
-use crate::model::{Block, Hello, Observation, Pid, Report};
+use crate::model::{Block, Hello, Observation, Origin, Pid, Report};
 use crate::sampler;
 use crate::source;
 use crate::source::error::AttachError;
@@ -11,7 +12,7 @@ use std::any::Any;
 use std::sync::mpsc::Receiver;
 
 pub use crate::analysis::pool::{Watched, merge};
-pub use crate::analysis::{Engine, Settings};
+pub use crate::analysis::{By, Engine, Mode, Narrow, Profile, Settings, Wanted};
 pub use crate::sampler::{AttachOptions, Probe, Reach, reach};
 pub use crate::source::{Examination, Proved};
 
@@ -84,4 +85,17 @@ pub fn block_line(event: BlockEvent, block: &Block, as_json: bool) -> String {
     };
     line.push('\n');
     line
+}
+
+/// A profile as a file's bytes.
+pub fn profile(profile: &Profile, origin: &Origin, format: Format) -> std::io::Result<Vec<u8>> {
+    use crate::export::{firefox, flamegraph, folded, pprof, speedscope};
+    Ok(match format {
+        Format::Flamegraph => flamegraph::render(profile, origin)?,
+        Format::Folded => folded::render(profile, origin),
+        Format::Speedscope => speedscope::render(profile, origin),
+        Format::Firefox => firefox::render(profile, origin),
+        Format::Pprof => pprof::render(profile, origin)?,
+        Format::Otop => return Err(std::io::Error::other("a recording is not made of a profile")),
+    })
 }

@@ -5,6 +5,7 @@
 mod dump;
 mod ids;
 mod observation;
+mod origin;
 mod own_code;
 mod pool;
 mod report;
@@ -19,6 +20,7 @@ pub use observation::{
     Batch, Census, Ending, Gil, Hello, HostFacts, Labels, LoopFacts, LoopKind, Observation, Owner, PoolFacts, Reading,
     Sample, SessionFacts, State, ThreadFacts, ThreadIndex, Tick,
 };
+pub use origin::Origin;
 pub use own_code::OwnCode;
 pub use pool::{Member, PoolReport};
 pub use report::{

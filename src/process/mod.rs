@@ -17,6 +17,7 @@ mod pause;
 pub mod permission;
 pub mod privilege;
 mod read;
+mod secrets;
 mod socket_owner;
 mod thread_clock;
 
@@ -30,5 +31,6 @@ pub use host::Host;
 pub use hostname::uts_hostname;
 pub use maps::{Mapping, maps};
 pub use pause::{PauseError, while_paused};
+pub use secrets::masked;
 pub use socket_owner::socket_owner;
 pub use thread_clock::{Doing, ThreadClock};

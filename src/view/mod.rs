@@ -38,7 +38,7 @@ mod widths;
 pub use action::{Action, Key, Mood, Step};
 pub use columns::{COLUMNS, Column, WORKER, choose as choose_columns};
 pub use filter::{Filter, parse_status};
-pub use format::stretch;
+pub use format::{short_path, stretch};
 pub use header::{Chart, HeaderLine, lines as header_lines, title};
 pub use keys::action_for;
 pub use line::{Line, Piece, Tone};
