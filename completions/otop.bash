@@ -32,7 +32,7 @@ _otop() {
 
     case "${cmd}" in
         otop)
-            opts="-h -V --pid --session-from --agent-from --tenant-from --socket --once --json --refresh-rate --sort --status --agent --tenant --columns --window --slow-window --rate --stack-rate --own --slow-threshold --help --version blocks demo doctor"
+            opts="-h -V --pid --session-from --agent-from --tenant-from --children --socket --once --json --refresh-rate --sort --status --agent --tenant --columns --window --slow-window --rate --stack-rate --own --slow-threshold --help --version blocks demo doctor"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

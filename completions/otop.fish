@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_otop_global_optspecs
-    string join \n pid= session-from= agent-from= tenant-from= socket= once json refresh-rate= sort= status= agent= tenant= columns= window= slow-window= rate= stack-rate= own= slow-threshold= h/help V/version
+    string join \n pid= session-from= agent-from= tenant-from= children socket= once json refresh-rate= sort= status= agent= tenant= columns= window= slow-window= rate= stack-rate= own= slow-threshold= h/help V/version
 end
 
 function __fish_otop_needs_command
@@ -24,7 +24,7 @@ function __fish_otop_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c otop -n "__fish_otop_needs_command" -l pid -d 'Process to watch [default: the only asyncio worker here, or a choice]' -r
+complete -c otop -n "__fish_otop_needs_command" -l pid -d 'Process to watch; the table takes several [default: the only asyncio worker here, or a choice]' -r
 complete -c otop -n "__fish_otop_needs_command" -l session-from -d 'Where the session\'s id stands; several: the first that fits wins [default: as the packages in use keep it]' -r
 complete -c otop -n "__fish_otop_needs_command" -l agent-from -d 'Where the agent\'s name stands' -r
 complete -c otop -n "__fish_otop_needs_command" -l tenant-from -d 'Where the tenant\'s name stands' -r
@@ -57,6 +57,7 @@ complete -c otop -n "__fish_otop_needs_command" -l rate -d 'Samples a second of 
 complete -c otop -n "__fish_otop_needs_command" -l stack-rate -d 'Full stacks a second, 1 to 10000' -r
 complete -c otop -n "__fish_otop_needs_command" -l own -d 'Files that begin with this are own code, wherever they are installed; may be given more than once' -r
 complete -c otop -n "__fish_otop_needs_command" -l slow-threshold -d 'From which length on a standing loop counts as blocked, 1ms to 1m' -r
+complete -c otop -n "__fish_otop_needs_command" -l children -d 'The whole pool: every asyncio worker below the process, as they come and go'
 complete -c otop -n "__fish_otop_needs_command" -l once -d 'Watch for one window, print the table, exit'
 complete -c otop -n "__fish_otop_needs_command" -l json -d 'One JSON document per window, a line each; with --once a single one'
 complete -c otop -n "__fish_otop_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -64,7 +65,7 @@ complete -c otop -n "__fish_otop_needs_command" -s V -l version -d 'Print versio
 complete -c otop -n "__fish_otop_needs_command" -f -a "blocks" -d 'Follow the blocks of the event loop, a line each, as they happen'
 complete -c otop -n "__fish_otop_needs_command" -f -a "demo" -d 'Start the bundled sample worker and watch it; without a terminal, print one snapshot'
 complete -c otop -n "__fish_otop_needs_command" -f -a "doctor" -d 'Say everything that decides whether attaching works, and what mends it'
-complete -c otop -n "__fish_otop_using_subcommand blocks" -l pid -d 'Process to watch [default: the only asyncio worker here, or a choice]' -r
+complete -c otop -n "__fish_otop_using_subcommand blocks" -l pid -d 'Process to watch; the table takes several [default: the only asyncio worker here, or a choice]' -r
 complete -c otop -n "__fish_otop_using_subcommand blocks" -l session-from -d 'Where the session\'s id stands; several: the first that fits wins [default: as the packages in use keep it]' -r
 complete -c otop -n "__fish_otop_using_subcommand blocks" -l agent-from -d 'Where the agent\'s name stands' -r
 complete -c otop -n "__fish_otop_using_subcommand blocks" -l tenant-from -d 'Where the tenant\'s name stands' -r

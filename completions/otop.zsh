@@ -15,7 +15,7 @@ _otop() {
 
     local context curcontext="$curcontext" state line
     _arguments "${_arguments_options[@]}" : \
-'--pid=[Process to watch \[default\: the only asyncio worker here, or a choice\]]:PID:_default' \
+'*--pid=[Process to watch; the table takes several \[default\: the only asyncio worker here, or a choice\]]:PID:_default' \
 '*--session-from=[Where the session'\''s id stands; several\: the first that fits wins \[default\: as the packages in use keep it\]]:SPEC:_default' \
 '*--agent-from=[Where the agent'\''s name stands]:SPEC:_default' \
 '*--tenant-from=[Where the tenant'\''s name stands]:SPEC:_default' \
@@ -32,6 +32,7 @@ _otop() {
 '--stack-rate=[Full stacks a second, 1 to 10000]:HZ:_default' \
 '*--own=[Files that begin with this are own code, wherever they are installed; may be given more than once]:PREFIX:_default' \
 '--slow-threshold=[From which length on a standing loop counts as blocked, 1ms to 1m]:TIME:_default' \
+'(--socket)--children[The whole pool\: every asyncio worker below the process, as they come and go]' \
 '--once[Watch for one window, print the table, exit]' \
 '--json[One JSON document per window, a line each; with --once a single one]' \
 '-h[Print help (see more with '\''--help'\'')]' \
@@ -49,7 +50,7 @@ _otop() {
         case $line[1] in
             (blocks)
 _arguments "${_arguments_options[@]}" : \
-'--pid=[Process to watch \[default\: the only asyncio worker here, or a choice\]]:PID:_default' \
+'*--pid=[Process to watch; the table takes several \[default\: the only asyncio worker here, or a choice\]]:PID:_default' \
 '*--session-from=[Where the session'\''s id stands; several\: the first that fits wins \[default\: as the packages in use keep it\]]:SPEC:_default' \
 '*--agent-from=[Where the agent'\''s name stands]:SPEC:_default' \
 '*--tenant-from=[Where the tenant'\''s name stands]:SPEC:_default' \

@@ -20,6 +20,7 @@ mod lateness;
 mod ledger;
 mod loop_time;
 mod moment;
+pub mod pool;
 mod reporting;
 mod resolution;
 mod sessions;

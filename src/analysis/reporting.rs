@@ -96,6 +96,7 @@ pub(super) fn assemble(engine: &Engine, now: Nanos, window: &Tally) -> Report {
         unix_now: Some(wall_clock(&engine.hello, now, engine.suspended)),
         recent: Vec::new(),
         history: engine.history.stretches(),
+        pool: None,
     }
 }
 
@@ -110,6 +111,7 @@ impl Context<'_> {
         Some(SessionReport {
             key,
             session_id: facts.labels.session_id.clone(),
+            worker: None,
             agent_name: facts.labels.agent.clone(),
             tenant: facts.labels.tenant.clone(),
             duration_s: Some(duration),

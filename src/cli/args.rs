@@ -142,9 +142,12 @@ impl Arguments {
 
     /// What no value alone can be wrong in.
     pub fn check(&self) -> Result<(), clap::Error> {
+        if self.worker.children && self.worker.process.pid.len() > 1 {
+            return Err(conflict("--children is of one --pid".to_owned()));
+        }
         match &self.command {
-            Some(Command::Blocks(blocks)) => blocks.check(),
-            Some(Command::Record(record)) => record.check(),
+            Some(Command::Blocks(blocks)) => blocks.process.of_one().and_then(|()| blocks.check()),
+            Some(Command::Record(record)) => record.process.of_one().and_then(|()| record.check()),
             Some(Command::Doctor(_) | Command::Dump(_) | Command::Demo(_)) | None => Ok(()),
         }
     }
@@ -152,6 +155,18 @@ impl Arguments {
 
 fn conflict(text: String) -> clap::Error {
     Arguments::command().error(ErrorKind::ArgumentConflict, text)
+}
+
+impl ProcessArguments {
+    /// For the commands that are about one worker.
+    fn of_one(&self) -> Result<(), clap::Error> {
+        match self.pid.len() {
+            0 | 1 => Ok(()),
+            _ => Err(conflict(
+                "this command is about one --pid; the table takes several".to_owned(),
+            )),
+        }
+    }
 }
 
 impl BlocksArguments {
@@ -206,6 +221,10 @@ pub struct WorkerArguments {
     #[command(flatten)]
     pub process: ProcessArguments,
 
+    /// The whole pool: every asyncio worker below the process, as they come and go
+    #[arg(long, requires = "pid", conflicts_with = "socket")]
+    pub children: bool,
+
     /// Show what the worker itself serves at its OpenRTC introspection socket
     #[arg(long, value_name = "PATH")]
     #[arg(conflicts_with_all = [
@@ -218,10 +237,10 @@ pub struct WorkerArguments {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Worker")]
 pub struct ProcessArguments {
-    /// Process to watch [default: the only asyncio worker here, or a choice]
+    /// Process to watch; the table takes several [default: the only asyncio worker here, or a choice]
     #[arg(long, value_name = "PID", allow_negative_numbers = true)]
     #[arg(value_parser = clap::value_parser!(i32).range(1..))]
-    pub pid: Option<i32>,
+    pub pid: Vec<i32>,
 
     /// Where the session's id stands; several: the first that fits wins [default: as the packages in use keep it]
     #[arg(long, value_name = "SPEC", value_parser = values::spec, long_help = SESSION_FROM)]

@@ -43,6 +43,10 @@ pub enum CliError {
     },
     #[error("no asyncio worker was found on this machine{}", without_access(*.unreadable))]
     NoWorker { unreadable: usize },
+    #[error("this command is about one worker, and several were named")]
+    OneWorker,
+    #[error("no asyncio worker runs below process {pid}")]
+    NoWorkerBelow { pid: Pid },
     #[error("{count} asyncio workers are on this machine, and there is no terminal to choose one")]
     SeveralWorkers { count: usize, busiest: Pid },
     #[error("no worker serves {} ({reason})", .path.display())]
@@ -96,8 +100,8 @@ impl CliError {
             CliError::NoAsyncio(_) => Exit::NotReadable,
             CliError::EndedEarly { .. } => Exit::EndedEarly,
             CliError::FailOnMet { .. } => Exit::FailOnMet,
-            CliError::NoWorker { .. } | CliError::NoSocket { .. } => Exit::NoWorker,
-            CliError::SeveralWorkers { .. } => Exit::Usage,
+            CliError::NoWorker { .. } | CliError::NoWorkerBelow { .. } | CliError::NoSocket { .. } => Exit::NoWorker,
+            CliError::SeveralWorkers { .. } | CliError::OneWorker => Exit::Usage,
             CliError::SocketDenied { .. } => Exit::NotPermitted,
             CliError::NoFigure { .. }
             | CliError::SocketSilent { .. }
@@ -132,6 +136,8 @@ impl CliError {
             CliError::NoFigure { pid, .. } => format!("otop --pid {pid} --once --window 5s"),
             CliError::NoWorker { unreadable: 0 } => "otop demo (starts a sample worker)".to_owned(),
             CliError::NoWorker { .. } => "sudo otop".to_owned(),
+            CliError::OneWorker => return None,
+            CliError::NoWorkerBelow { .. } => "otop (lists the workers that run now)".to_owned(),
             CliError::SeveralWorkers { busiest, .. } => format!("otop --pid {busiest}"),
             CliError::NoSocket { .. } => "sudo otop (needs no socket)".to_owned(),
             CliError::SocketDenied { path } => format!("sudo otop --socket {}", path.display()),
@@ -175,7 +181,11 @@ fn attach_remedy(error: &AttachError) -> Option<String> {
         AttachError::NoSuchProcess(_) | AttachError::Gone(_) => "otop (lists the workers that run now)".to_owned(),
         AttachError::Thread { process, .. } => format!("otop --pid {process}"),
         AttachError::NotPermitted { refusal, .. } => refusal.remedy(),
-        AttachError::NotPython { .. } => "otop (lists the asyncio workers)".to_owned(),
+        AttachError::NotPython { pid, pythons, .. } => match pythons.as_slice() {
+            [] => "otop (lists the asyncio workers)".to_owned(),
+            [one] => format!("otop --pid {one}"),
+            _ => format!("otop --pid {pid} --children"),
+        },
         AttachError::TooOld { pid, .. } => format!("py-spy dump --pid {pid} (reads older Pythons)"),
         AttachError::Unknown { .. } | AttachError::LayoutRefused { .. } => {
             "git pull && cargo install --path . (a newer otop may know it)".to_owned()

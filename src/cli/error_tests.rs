@@ -46,7 +46,30 @@ fn each_cause_has_its_text_its_code_and_its_command() {
         (
             AttachError::NotPython {
                 pid: PID,
+                program: name("/usr/bin/sudo"),
+                pythons: vec![Pid(80)],
+            }
+            .into(),
+            Exit::NotReadable,
+            "process 80 below it is Python",
+            "otop --pid 80",
+        ),
+        (
+            AttachError::NotPython {
+                pid: PID,
+                program: name("/usr/bin/tini"),
+                pythons: vec![Pid(80), Pid(81)],
+            }
+            .into(),
+            Exit::NotReadable,
+            "process 80 and 1 more below it",
+            "otop --pid 77 --children",
+        ),
+        (
+            AttachError::NotPython {
+                pid: PID,
                 program: name("/bin/sleep"),
+                pythons: Vec::new(),
             }
             .into(),
             Exit::NotReadable,
@@ -203,6 +226,7 @@ fn nothing_of_the_workers_reaches_the_terminal_raw() {
     let error = AttachError::NotPython {
         pid: PID,
         program: "\u{1b}[2J\nevil".to_owned(),
+        pythons: Vec::new(),
     };
     let line = line(&anyhow::Error::from(CliError::from(error)));
     assert!(!line.chars().any(char::is_control), "{line:?}");

@@ -16,6 +16,8 @@ mod error;
 mod events;
 mod files;
 mod find;
+mod fleet;
+mod fleet_once;
 mod formats;
 mod generate;
 mod json;

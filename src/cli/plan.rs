@@ -5,13 +5,14 @@ use super::args::{
     Arguments, BlocksArguments, Command, DoctorArguments, LookArguments, MeasuringArguments, ProcessArguments,
     ProfileArguments, RecordArguments,
 };
+use super::fleet::Whom;
 use super::formats::Format;
 use super::values::refresh_word;
 use super::wire::{Narrow, Wanted};
 use crate::identity::Spec;
 use crate::model::Pid;
 use crate::source::DumpAsked;
-use crate::view::{COLUMNS, Column, Filter, Options, Sort, parse_status};
+use crate::view::{COLUMNS, Column, Filter, Options, Sort, WORKER, parse_status};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -51,6 +52,8 @@ pub enum Target {
     Worker(Pid),
     /// The only asyncio worker of this machine, or the one that is picked.
     Any,
+    /// Several workers in one table.
+    Pool(Whom),
     Socket(PathBuf),
     Demo,
     /// What decides whether attaching works, to this process or to any.
@@ -214,14 +217,23 @@ pub fn plan(arguments: Arguments, has_terminal: bool) -> Plan {
         Some(Command::Record(arguments)) => record(arguments),
         None => {
             let (target, naming) = process(arguments.worker.process);
+            let target = match target {
+                Target::Worker(pid) if arguments.worker.children => Target::Pool(Whom::Below(pid)),
+                other => other,
+            };
             let (target, columns) = match arguments.worker.socket {
                 Some(path) => (Target::Socket(path), COLUMNS.get(..ORIGINAL_COLUMNS).unwrap_or(COLUMNS)),
                 None => (target, COLUMNS),
             };
+            let chosen = arguments.look.columns.is_some();
+            let mut look = look(arguments.look, has_terminal, columns);
+            if matches!(target, Target::Pool(_)) && !chosen {
+                look.options.columns.insert(1, &WORKER);
+            }
             Plan {
                 target,
                 naming,
-                work: Work::Table(look(arguments.look, has_terminal, columns)),
+                work: Work::Table(look),
             }
         }
     }
@@ -271,7 +283,12 @@ fn process(arguments: ProcessArguments) -> (Target, Naming) {
         agent_from,
         tenant_from,
     };
-    (pid.map_or(Target::Any, |pid| Target::Worker(Pid(pid))), naming)
+    let target = match pid.as_slice() {
+        [] => Target::Any,
+        [pid] => Target::Worker(Pid(*pid)),
+        several => Target::Pool(Whom::Named(several.iter().copied().map(Pid).collect())),
+    };
+    (target, naming)
 }
 
 fn measuring(arguments: MeasuringArguments, window: Duration, slow_window: Duration) -> Measuring {

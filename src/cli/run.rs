@@ -2,13 +2,14 @@
 
 use super::error::CliError;
 use super::files::OutputFile;
+use super::fleet::{Fleet, Whom};
 use super::plan::{Following, Look, Measuring, Naming, Plan, Recording, Shape, Target, Work};
 use super::signals::Signals;
 use super::socket::Socket;
 use super::values::written;
 use super::wire::{self, AttachOptions, Attached, Reading};
 use super::worker::Worker;
-use super::{blocks, doctor, find, json, live, once, output, record};
+use super::{blocks, doctor, find, fleet_once, json, live, once, output, record};
 use crate::demo::Demo;
 use crate::model::{Block, Origin, Pid, Report};
 use crate::process::{self, privilege};
@@ -34,6 +35,10 @@ pub fn run(plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
     }
     match &plan.target {
         Target::Worker(pid) => worker(*pid, plan, reading)?,
+        Target::Pool(whom) => match &plan.work {
+            Work::Table(look) => pool(whom, plan, look, reading)?,
+            _ => return Err(CliError::OneWorker.into()),
+        },
         Target::Socket(path) => match &plan.work {
             Work::Table(look) => socket(path, look)?,
             // clap lets no socket pass beside these commands.
@@ -108,6 +113,31 @@ fn origin(pid: Pid) -> Origin {
         otop: env!("CARGO_PKG_VERSION").to_owned(),
         command: process::command_line(pid).ok().map(|line| process::masked(&line)),
     }
+}
+
+/// The table of several workers, or a document of each.
+fn pool(whom: &Whom, plan: &Plan, look: &Look, reading: &dyn Reading) -> anyhow::Result<()> {
+    let options = attach_options(&plan.naming, &look.measuring);
+    let mut fleet = Fleet::open(whom.clone(), options, &look.measuring, reading)?;
+    let document = |report: &Report, pss: Option<u64>| wire::member_json(report, &look.options, pss);
+    match look.shape {
+        Shape::Live => live::watch(&mut fleet, look, &Signals::listen()?)?,
+        Shape::Json => {
+            let mut tell = |report: &Report, pss| output::write(&document(report, pss));
+            fleet_once::stream(&mut fleet, &look.measuring, &Signals::listen()?, &mut tell)?;
+        }
+        Shape::Once => {
+            fleet_once::once(&mut fleet, &look.measuring)?;
+            output::write(&shown(&fleet.whole(), look))?;
+        }
+        Shape::OnceJson => {
+            fleet_once::once(&mut fleet, &look.measuring)?;
+            for member in fleet.members() {
+                output::write(&document(&member.worker.report(), member.pss()))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn table(worker: &mut Worker, look: &Look) -> anyhow::Result<()> {

@@ -71,6 +71,7 @@ pub fn nothing() -> Report {
         unix_now: None,
         recent: Vec::new(),
         history: Vec::new(),
+        pool: None,
     }
 }
 
@@ -115,6 +116,7 @@ fn session(served: Session) -> SessionReport {
     SessionReport {
         key: SessionKey::of(&served.session_id),
         session_id: served.session_id,
+        worker: None,
         agent_name: served.agent_name,
         tenant: served.tenant,
         duration_s: served.duration_s,

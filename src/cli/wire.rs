@@ -11,6 +11,7 @@ use crate::view::Options;
 use std::any::Any;
 use std::sync::mpsc::Receiver;
 
+pub use crate::analysis::pool::{Watched, merge};
 pub use crate::analysis::{By, Engine, Mode, Narrow, Profile, Settings, Wanted};
 pub use crate::sampler::{AttachOptions, Probe, Reach, reach};
 pub use crate::source::{Examination, Proved};
@@ -60,6 +61,13 @@ impl Reading for Machine {
 /// The table of one report as text.
 pub fn text(report: &Report, options: &Options, width: Option<usize>, colour: bool) -> String {
     crate::export::text::render(report, options, width, colour)
+}
+
+/// One report of a pool's worker: the same, with its proportional set size beside `rss_mb`.
+pub fn member_json(report: &Report, options: &Options, pss_bytes: Option<u64>) -> String {
+    let mut line = crate::export::json::render_member(report, options, pss_bytes);
+    line.push('\n');
+    line
 }
 
 /// One report as a line of JSON, with its line feed.

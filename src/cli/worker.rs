@@ -10,7 +10,7 @@ use nix::time::{ClockId, clock_gettime};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::Duration;
 
 /// So many blocks can be looked at again.
@@ -247,6 +247,23 @@ impl Worker {
         {
             self.take(observation);
         }
+    }
+
+    /// Takes in what has come, and waits for nothing; whether anything had.
+    pub fn take_waiting(&mut self) -> bool {
+        let mut came = false;
+        while let Feed::Live { observations, .. } = &self.feed
+            && self.seen.ending.is_none()
+        {
+            let observation = match observations.try_recv() {
+                Ok(observation) => observation,
+                Err(TryRecvError::Empty) => return came,
+                Err(TryRecvError::Disconnected) => Observation::Ended(Ending::Lost("otop stopped reading".to_owned())),
+            };
+            self.take(observation);
+            came = true;
+        }
+        came
     }
 
     fn take(&mut self, observation: Observation) {

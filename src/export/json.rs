@@ -21,6 +21,19 @@ pub fn render(report: &Report, options: &Options) -> String {
     harmless(line)
 }
 
+/// The same for one worker of a pool, with `pss_mb` beside `rss_mb`: pages that the pool shares counted by share.
+pub fn render_member(report: &Report, options: &Options, pss_bytes: Option<u64>) -> String {
+    let line = render(report, options);
+    let Ok(mut document) = serde_json::from_str::<Value>(&line) else {
+        return line;
+    };
+    if let Some(worker) = document.get_mut("worker").and_then(Value::as_object_mut) {
+        let pss = pss_bytes.map(|bytes| bytes as f64 / 1_048_576.0);
+        worker.insert("pss_mb".to_owned(), pss.map_or(Value::Null, Value::from));
+    }
+    escape(&document.to_string())
+}
+
 /// Anything else of the contract in one line, without the line feed.
 pub(super) fn line(document: &impl Serialize) -> String {
     harmless(serde_json::to_string(document))

@@ -7,6 +7,7 @@ mod ids;
 mod observation;
 mod origin;
 mod own_code;
+mod pool;
 mod report;
 mod stacks;
 
@@ -21,6 +22,7 @@ pub use observation::{
 };
 pub use origin::Origin;
 pub use own_code::OwnCode;
+pub use pool::{Member, PoolReport};
 pub use report::{
     Block, Cause, CausesMs, HistoryStretch, LoopReport, Quality, Report, SCHEMA, SessionReport, SessionUse, Status,
     SystemReport, TASKS, Unattributed, Where, WorkerReport,

@@ -1,7 +1,7 @@
 //! What was concluded: the JSON contract of `product.md`, version 1, as types. What is not known is `None`, which
 //! serde writes as `null`; never 0 and never "". Knows nothing of how it was concluded, nor of how it is drawn.
 
-use super::{Frame, Nanos, SessionKey};
+use super::{Frame, Nanos, PoolReport, SessionKey};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -26,6 +26,9 @@ pub struct Report {
     /// The last minutes, a stretch of about a second each, oldest first.
     #[serde(skip)]
     pub history: Vec<Arc<HistoryStretch>>,
+    /// Who they are, where this is of several workers.
+    #[serde(skip)]
+    pub pool: Option<PoolReport>,
 }
 
 /// Who used something in a stretch of time.
@@ -139,6 +142,9 @@ pub enum Status {
 pub struct SessionReport {
     #[serde(skip)]
     pub key: SessionKey,
+    /// PID of its worker, where there are several.
+    #[serde(skip)]
+    pub worker: Option<i32>,
     pub session_id: String,
     pub agent_name: Option<String>,
     pub tenant: Option<String>,

@@ -30,22 +30,28 @@ pub fn candidates() -> Vec<Candidate> {
 }
 
 fn candidate(pid: Pid) -> Option<Candidate> {
-    let command_line = facts::command_line(pid).ok()?;
-    let looks_like_python = match maps(pid) {
+    looks_like_python(pid).then(|| {
+        Some(Candidate {
+            pid,
+            command_line: facts::command_line(pid).ok()?,
+            readable: permission::check(pid).is_ok(),
+        })
+    })?
+}
+
+/// By the names of what it runs and maps, or of its command where the list of those may not be read.
+pub fn looks_like_python(pid: Pid) -> bool {
+    match maps(pid) {
         // Every mapped file, the program among them: an embedded or a renamed Python is known by its library or by its
         // extension modules (`_asyncio.cpython-312-x86_64-linux-gnu.so`).
         Ok(maps) => maps.iter().any(|mapping| named_python(mapping.file_name())),
         Err(ProcessError::Denied { .. }) => {
+            let command_line = facts::command_line(pid).unwrap_or_default();
             let program = command_line.first().map(|path| path.rsplit('/').next().unwrap_or(path));
             program.is_some_and(named_python) || facts::comm(pid).is_ok_and(|name| named_python(&name))
         }
         Err(_) => false,
-    };
-    looks_like_python.then(|| Candidate {
-        pid,
-        command_line,
-        readable: permission::check(pid).is_ok(),
-    })
+    }
 }
 
 fn named_python(file_name: &str) -> bool {

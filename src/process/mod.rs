@@ -6,6 +6,7 @@ pub mod candidates;
 pub mod container;
 mod error;
 mod facts;
+pub mod family;
 mod fingerprint;
 pub mod gates;
 mod host;

@@ -5,8 +5,8 @@
 //! marked; in a worker that stands still there are none.
 
 use super::dump_parts::{HandleLook, ThreadLook};
+use super::said::EPOLL_WAITS;
 use super::threads::find_tid;
-use super::ticks::EPOLL_WAITS;
 use super::walk::{Broken, Walker};
 use super::whose::Carrier;
 use crate::asyncio::{

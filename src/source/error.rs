@@ -15,8 +15,13 @@ pub enum AttachError {
     #[error("the memory of process {pid} may not be read: {refusal}")]
     NotPermitted { pid: Pid, refusal: Refusal },
     /// Nothing of an interpreter was found in what it runs and maps.
-    #[error("process {pid} is not Python: it runs {program}, which has no interpreter in it and maps none")]
-    NotPython { pid: Pid, program: String },
+    #[error("process {pid} is not Python: it runs {program}, which has no interpreter in it and maps none{}", started(.pythons))]
+    NotPython {
+        pid: Pid,
+        program: String,
+        /// Processes below it that are: it is a wrapper (a shell, `sudo`, `tini`, `uv run`).
+        pythons: Vec<Pid>,
+    },
     #[error("process {pid} runs Python {version}, and the oldest that otop reads is 3.8")]
     TooOld { pid: Pid, version: String },
     /// Newer than any layout that is known.
@@ -107,6 +112,15 @@ impl From<ProcessError> for AttachError {
                 detail,
             },
         }
+    }
+}
+
+/// `; process 7, which it started, is`, or nothing.
+fn started(pythons: &[Pid]) -> String {
+    match pythons {
+        [] => String::new(),
+        [one] => format!("; process {one} below it is Python"),
+        [first, rest @ ..] => format!("; process {first} and {} more below it are Python", rest.len()),
     }
 }
 

@@ -10,7 +10,7 @@ use std::ops::Range;
 /// `futex` of x86-64, in which a thread waits for the GIL.
 const FUTEX: i32 = 202;
 /// `epoll_wait`, `epoll_pwait`, `epoll_pwait2`, in which a loop waits for something to do.
-const EPOLL_WAITS: [i32; 3] = [232, 281, 441];
+pub(super) const EPOLL_WAITS: [i32; 3] = [232, 281, 441];
 
 /// Whoever went on no longer ago than this, and holds the GIL, runs: it need not be asked. Longer ago it may have gone to
 /// sleep with the GIL in its hands.

@@ -83,6 +83,23 @@ fn text(value: Option<&str>) -> Value<'_> {
     value.map_or(Value::Unknown, Value::Text)
 }
 
+/// Which worker a session runs in; in the table of a pool, behind the session.
+pub static WORKER: Column = Column {
+    key: "worker",
+    heading: "worker",
+    sort_name: None,
+    descends: false,
+    align: Align::Right,
+    min: 7,
+    comfort: 7,
+    max: 7,
+    leaves: 1,
+    help: "PID of the worker that it runs in",
+    cell: |session, _| cells::label(session.worker.map(|pid| pid.to_string()).as_deref()),
+    sum: |_| None,
+    value: |session| number(session.worker.map(f64::from)),
+};
+
 /// The columns in their order: the original's nine, then otop's own.
 pub static COLUMNS: &[Column] = &[
     Column {
@@ -313,6 +330,7 @@ pub static COLUMNS: &[Column] = &[
 pub fn by_key(name: &str) -> Option<&'static Column> {
     COLUMNS
         .iter()
+        .chain([&WORKER])
         .find(|column| column.key == name || column.sort_name == Some(name) || column.heading == name)
 }
 

@@ -5,6 +5,7 @@
 use super::alarm;
 use super::format;
 use super::line::{Line, Parts, Piece, Tone};
+use super::pool;
 use crate::model::{LoopReport, Quality, Report, SystemReport, WorkerReport};
 
 /// Columns of the chart, one per second.
@@ -41,7 +42,7 @@ pub fn title(worker: &WorkerReport, frozen_s: Option<f64>, room: Option<usize>) 
         parts.add(3, [Piece::plain(name)]);
     }
     // A socket does not say whose it is; the kernel may.
-    if !(worker.is_served && worker.pid == 0) {
+    if worker.pid != 0 {
         parts.add(1, [Piece::plain(format!("PID {}", worker.pid))]);
     }
     if worker.is_served {
@@ -72,12 +73,22 @@ pub fn lines(report: &Report, room: Option<usize>, chart: Chart) -> Vec<HeaderLi
     let worker = &report.worker;
     let mut lines: Vec<HeaderLine> = Vec::new();
     let mut add = |rank, line: Line| lines.push(HeaderLine { rank, line });
-    for line in alarm::lines(report, room) {
+    let of_pool = report.pool.as_ref().map(|members| pool::alarms(members, room));
+    for line in alarm::lines(report, room)
+        .into_iter()
+        .chain(of_pool.unwrap_or_default())
+    {
         add(0, line);
     }
     // A worker that speaks for itself says nothing of its own CPU, and otop has sampled nothing.
     if !worker.is_served {
-        add(1, worker_line(worker, !is_large, room));
+        let memory = if report.pool.is_some() { "PSS" } else { "RSS" };
+        add(1, worker_line(worker, memory, !is_large, room));
+    }
+    if let Some(members) = &report.pool {
+        for line in pool::lines(members, room) {
+            add(4, line);
+        }
     }
     if worker.loops.len() > 1 {
         for one in &worker.loops {
@@ -117,7 +128,7 @@ fn join(parts: Parts, room: Option<usize>) -> Line {
     parts.join(&Piece::plain("   "), room)
 }
 
-fn worker_line(worker: &WorkerReport, with_chart: bool, room: Option<usize>) -> Line {
+fn worker_line(worker: &WorkerReport, memory: &str, with_chart: bool, room: Option<usize>) -> Line {
     let mut parts = Parts::default();
     parts.add(0, fact("CPU", percent_of(worker.cpu_pct)));
     let columns = if room.is_none_or(|room| room >= WIDE) {
@@ -139,14 +150,14 @@ fn worker_line(worker: &WorkerReport, with_chart: bool, room: Option<usize>) -> 
         || format::UNKNOWN.to_owned(),
         |_| format!("{} MB", format::megabytes(worker.rss_mb)),
     );
-    parts.add(2, fact("RSS", rss));
+    parts.add(2, fact(memory, rss));
     parts.add(4, fact("TASKS", format::count(worker.tasks)));
     if let (Some(rss), Some(live @ 1..)) = (worker.rss_mb, worker.active_sessions) {
         parts.add(
             5,
             fact(
                 "SHARE",
-                format!("RSS ÷ {live} = {} MB", format::megabytes(Some(rss / live as f64))),
+                format!("{memory} ÷ {live} = {} MB", format::megabytes(Some(rss / live as f64))),
             ),
         );
     }

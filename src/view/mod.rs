@@ -20,6 +20,7 @@ mod header;
 mod keys;
 mod line;
 mod pages;
+mod pool;
 mod printable;
 mod rows;
 #[cfg(test)]
@@ -35,7 +36,7 @@ mod tests;
 mod widths;
 
 pub use action::{Action, Key, Mood, Step};
-pub use columns::{COLUMNS, Column, choose as choose_columns};
+pub use columns::{COLUMNS, Column, WORKER, choose as choose_columns};
 pub use filter::{Filter, parse_status};
 pub use format::{place, short_path, stretch};
 pub use header::{Chart, HeaderLine, lines as header_lines, title};

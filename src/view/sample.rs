@@ -8,6 +8,7 @@ pub fn session(id: &str, agent: &str, tenant: &str, cpu_pct: f64) -> SessionRepo
     SessionReport {
         key: SessionKey::of(id),
         session_id: id.to_owned(),
+        worker: None,
         agent_name: Some(agent.to_owned()),
         tenant: Some(tenant.to_owned()),
         duration_s: Some(106.4),
@@ -140,6 +141,7 @@ pub fn report(sessions: Vec<SessionReport>) -> Report {
         unix_now: Some(1_700_000_100.0),
         recent: Vec::new(),
         history: Vec::new(),
+        pool: None,
     }
 }
 
@@ -278,6 +280,7 @@ pub fn unknown(id: &str) -> SessionReport {
     SessionReport {
         key: SessionKey::of(id),
         session_id: id.to_owned(),
+        worker: None,
         agent_name: None,
         tenant: None,
         duration_s: None,

@@ -1,0 +1,124 @@
+//! Two workers that know the same id, and what they are together.
+
+use super::*;
+use crate::model::Status;
+
+fn session(id: &str, mem_mb: f64, cpu_pct: f64) -> SessionReport {
+    SessionReport {
+        key: SessionKey::of(id),
+        worker: None,
+        session_id: id.to_owned(),
+        agent_name: None,
+        tenant: None,
+        duration_s: None,
+        duration_is_lower_bound: false,
+        mem_mb: Some(mem_mb),
+        peak_mb: None,
+        cpu_pct: Some(cpu_pct),
+        cpu_s: None,
+        loop_pct: None,
+        status: Status::Active,
+        pinned: false,
+        tasks: None,
+        blocks: 0,
+        blocked_ms: 0.0,
+        worst_block_ms: None,
+        blocked_is_lower_bound: false,
+        worst_is_lower_bound: false,
+        place: None,
+        stack: None,
+    }
+}
+
+fn watched(pid: i32, cpu_history: Vec<f64>, sessions: Vec<SessionReport>) -> Watched {
+    Watched {
+        report: Report {
+            schema: SCHEMA,
+            worker: WorkerReport {
+                pid,
+                python: "3.12.1".to_owned(),
+                active_sessions: Some(sessions.len() as u64),
+                cpu_pct: Some(30.0),
+                loop_pct: Some(f64::from(pid)),
+                rss_mb: Some(50.0),
+                cpu_history,
+                ..WorkerReport::default()
+            },
+            sessions,
+            unattributed: Unattributed {
+                cpu_pct: Some(10.0),
+                ..Unattributed::default()
+            },
+            blocks: Vec::new(),
+            quality: Quality {
+                hz_asked: 1000.0,
+                hz_got: 1000.0 - f64::from(pid),
+                torn: 2,
+                otop_cpu_pct: Some(4.0),
+                ..Quality::default()
+            },
+            unix_now: None,
+            recent: Vec::new(),
+            history: Vec::new(),
+            pool: None,
+        },
+        pss_bytes: Some(40 << 20),
+    }
+}
+
+#[test]
+fn the_same_id_in_two_workers_is_two_sessions() {
+    let both = vec![
+        watched(7, vec![1.0], vec![session("a", 25.0, 10.0), session("b", 25.0, 10.0)]),
+        watched(9, vec![2.0, 3.0], vec![session("a", 50.0, 20.0)]),
+    ];
+    let report = merge(Some(5), both, 3);
+    let workers: Vec<_> = report
+        .sessions
+        .iter()
+        .map(|one| (one.session_id.as_str(), one.worker))
+        .collect();
+    assert_eq!(workers, [("a", Some(7)), ("b", Some(7)), ("a", Some(9))]);
+    assert_ne!(report.sessions[0].key, report.sessions[2].key);
+    let pool = report.pool.expect("it is one");
+    assert_eq!((pool.root, pool.left_out, pool.members.len()), (Some(5), 3, 2));
+    assert_eq!(
+        (report.worker.active_sessions, report.worker.loop_pct),
+        (Some(3), Some(9.0))
+    );
+}
+
+#[test]
+fn it_still_adds_up() {
+    let one = |pid| watched(pid, vec![1.0], vec![session("a", 50.0, 20.0)]);
+    let report = merge(None, vec![one(1), one(2)], 0);
+    let rows: f64 = report.sessions.iter().filter_map(|one| one.cpu_pct).sum();
+    assert_eq!(
+        Some(rows + report.unattributed.cpu_pct.expect("known")),
+        report.worker.cpu_pct
+    );
+    let shares: f64 = report.sessions.iter().filter_map(|one| one.mem_mb).sum();
+    assert_eq!(Some(shares), report.worker.rss_mb, "shared pages once");
+    // Otop is one process, whoever it watches; the worst rate is the one to know.
+    assert_eq!((report.quality.otop_cpu_pct, report.quality.torn), (Some(4.0), 4));
+    assert_eq!(report.quality.hz_got, 998.0);
+}
+
+#[test]
+fn histories_end_with_the_same_second() {
+    let both = vec![
+        watched(7, vec![5.0], Vec::new()),
+        watched(9, vec![2.0, 3.0], Vec::new()),
+    ];
+    assert_eq!(merge(None, both, 0).worker.cpu_history, [2.0, 8.0]);
+}
+
+#[test]
+fn a_pool_of_nobody_knows_nothing() {
+    let report = merge(Some(5), Vec::new(), 0);
+    assert_eq!(
+        (report.worker.pid, report.worker.cpu_pct, report.worker.active_sessions),
+        (5, None, None)
+    );
+    assert!(report.sessions.is_empty() && report.pool.is_some_and(|pool| pool.members.is_empty()));
+}

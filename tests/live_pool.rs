@@ -1,0 +1,294 @@
+//! Several workers in one table: who belongs to it, who comes and goes, what each of them is told to be, and that nothing
+//! is left behind of those that went.
+
+mod support;
+
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use support::{Python, any_python, pythons, run};
+
+const OTOP: &str = env!("CARGO_BIN_EXE_otop");
+const FROM: [&str; 2] = ["--session-from", "call_ref"];
+
+/// tests/targets/pool.py under control. Dropped: its standard input ends, and so it and all of its children.
+struct Pool {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Lines<BufReader<ChildStdout>>,
+    workers: BTreeSet<i64>,
+}
+
+impl Pool {
+    fn start(python: &Python, count: usize) -> Pool {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/targets/pool.py");
+        let mut child = Command::new(&python.command()[0])
+            .args(&python.command()[1..])
+            .args([script, &count.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a Python starts");
+        let mut pool = Pool {
+            stdin: child.stdin.take(),
+            lines: BufReader::new(child.stdout.take().expect("piped")).lines(),
+            child,
+            workers: BTreeSet::new(),
+        };
+        let ready = pool.hear();
+        let workers = ready["workers"].as_array().expect("a list").iter();
+        pool.workers = workers.filter_map(Value::as_i64).collect();
+        pool
+    }
+
+    fn hear(&mut self) -> Value {
+        let line = self.lines.next().expect("the pool lives").expect("UTF-8");
+        serde_json::from_str(&line).expect("JSON")
+    }
+
+    fn tell(&mut self, command: &str) -> Value {
+        let stdin = self.stdin.as_mut().expect("open");
+        writeln!(stdin, "{command}").expect("the pool listens");
+        self.hear()
+    }
+
+    fn pid(&self) -> String {
+        self.child.id().to_string()
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// `otop --json`, followed. Dropped: killed.
+struct Followed {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Followed {
+    fn below(pool: &Pool) -> Followed {
+        let mut child = Command::new(OTOP)
+            .args(["--pid", &pool.pid(), "--children", "--json", "--window", "300ms"])
+            .args(FROM)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("otop is built with its tests");
+        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        Followed { child, lines }
+    }
+
+    fn next(&mut self) -> Option<Value> {
+        let line = self.lines.next()?.expect("UTF-8");
+        Some(serde_json::from_str(&line).expect("a document"))
+    }
+
+    /// Reads until each of these has told its sessions, and nobody else has in the last rounds.
+    fn until_it_is_about(&mut self, workers: &BTreeSet<i64>) {
+        let mut rounds: BTreeMap<i64, usize> = BTreeMap::new();
+        for _ in 0..400 {
+            let document = self.next().expect("otop goes on");
+            let pid = document["worker"]["pid"].as_i64().expect("a number");
+            if !workers.contains(&pid) {
+                // What it still had to say; from here on there must be nothing more of it.
+                rounds.clear();
+                continue;
+            }
+            if sessions(&document) == ["s-0", "s-1"] {
+                *rounds.entry(pid).or_default() += 1;
+            }
+            if rounds.len() == workers.len() && rounds.values().all(|count| *count >= 3) {
+                return;
+            }
+        }
+        panic!("never about {workers:?} alone: {rounds:?}");
+    }
+
+    fn threads(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/task", self.child.id()))
+            .expect("it runs")
+            .count()
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn sessions(document: &Value) -> Vec<&str> {
+    let rows = document["sessions"].as_array().expect("a list").iter();
+    let mut ids: Vec<&str> = rows.filter_map(|row| row["session_id"].as_str()).collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// One that needs no chroot: the pool's script is where it is.
+fn python() -> Option<&'static Python> {
+    any_python()?;
+    pythons().iter().find(|python| python.command().len() == 1)
+}
+
+#[test]
+fn a_pool_is_one_table_and_a_document_each() {
+    let Some(python) = python() else { return };
+    let pool = Pool::start(python, 3);
+    let base = [
+        "--pid",
+        &pool.pid(),
+        "--children",
+        "--once",
+        "--window",
+        "500ms",
+        FROM[0],
+        FROM[1],
+    ];
+    let table = run(&base);
+    assert_eq!(table.code, Some(0), "{table:?}");
+    assert!(table.stdout.contains("pool of 3 workers"), "{table:?}");
+    for worker in &pool.workers {
+        let rows = table
+            .stdout
+            .lines()
+            .filter(|line| line.starts_with("│ s-") && line.contains(&worker.to_string()));
+        assert_eq!(rows.count(), 2, "{worker}: {table:?}");
+    }
+    let mut all = base.to_vec();
+    all.push("--json");
+    let documents = run(&all);
+    let documents: Vec<Value> = documents
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a document"))
+        .collect();
+    let told: BTreeSet<i64> = documents
+        .iter()
+        .filter_map(|one| one["worker"]["pid"].as_i64())
+        .collect();
+    assert_eq!(
+        (told, documents.len()),
+        (pool.workers.clone(), 3),
+        "not the parent, and not its sleep"
+    );
+    for document in &documents {
+        assert_eq!(sessions(document), ["s-0", "s-1"]);
+        let [pss, rss] = ["pss_mb", "rss_mb"].map(|key| document["worker"][key].as_f64().expect(key));
+        assert!(
+            pss > 0.0 && pss < rss,
+            "forked from one parent, they share pages: {pss} of {rss}"
+        );
+    }
+}
+
+#[test]
+fn who_comes_is_taken_up_and_who_goes_is_let_go_with_its_threads() {
+    let Some(python) = python() else { return };
+    let mut pool = Pool::start(python, 2);
+    let mut otop = Followed::below(&pool);
+    otop.until_it_is_about(&pool.workers.clone());
+    let per_worker = (otop.threads() - 1) / 2;
+    assert_eq!(otop.threads(), 1 + 2 * per_worker);
+
+    let new = pool.tell("start")["pid"].as_i64().expect("a number");
+    pool.workers.insert(new);
+    otop.until_it_is_about(&pool.workers.clone());
+    assert_eq!(otop.threads(), 1 + 3 * per_worker);
+
+    let old = *pool.workers.iter().next().expect("one");
+    pool.tell(&format!("kill {old}"));
+    pool.workers.remove(&old);
+    otop.until_it_is_about(&pool.workers.clone());
+    assert_eq!(otop.threads(), 1 + 2 * per_worker);
+
+    // Workers that live for milliseconds: some are seen, none is left.
+    pool.tell("storm 60");
+    otop.until_it_is_about(&pool.workers.clone());
+    assert_eq!(otop.threads(), 1 + 2 * per_worker);
+
+    drop(pool);
+    while otop.next().is_some() {}
+    let status = otop.child.wait().expect("it ends");
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn several_are_named_one_by_one() {
+    let Some(python) = python() else { return };
+    let pool = Pool::start(python, 3);
+    let named: Vec<String> = pool.workers.iter().take(2).map(i64::to_string).collect();
+    let ran = run(&[
+        "--pid", &named[0], "--pid", &named[1], "--once", "--json", FROM[0], FROM[1],
+    ]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(ran.stdout.lines().count(), 2, "{ran:?}");
+    // The parent has no loop: it is named in vain beside one that has, and alone it is no pool.
+    let ran = run(&["--pid", &named[0], "--pid", &i32::MAX.to_string(), "--once"]);
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    let ran = run(&["--pid", &named[0], "--children", "--once", "--json", FROM[0], FROM[1]]);
+    assert_eq!(
+        (ran.code, ran.stdout.lines().count()),
+        (Some(0), 1),
+        "a worker is its own pool: {ran:?}"
+    );
+}
+
+#[test]
+fn a_pool_that_is_none() {
+    let mut shell = Command::new("sh")
+        .args(["-c", "sleep 60 & wait"])
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("a shell");
+    let ran = run(&["--pid", &shell.id().to_string(), "--children", "--once"]);
+    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", shell.id())).unwrap_or_default();
+    for child in children.split_whitespace().filter_map(|word| word.parse().ok()) {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(child), nix::sys::signal::Signal::SIGKILL);
+    }
+    let _ = shell.kill();
+    let _ = shell.wait();
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    assert!(
+        ran.stderr.contains("no asyncio worker runs below") && ran.stderr.contains("try: otop"),
+        "{ran:?}"
+    );
+    for wrong in [
+        &["--children"][..],
+        &["--pid", "1", "--pid", "2", "--children"],
+        &["blocks", "--pid", "1", "--pid", "2"],
+    ] {
+        assert_eq!(run(wrong).code, Some(2), "{wrong:?}");
+    }
+}
+
+/// A shell that waits for the Python it started, as `sudo`, `tini` and `uv run` do: the error names the Python.
+#[test]
+fn a_wrapper_names_its_python() {
+    let Some(python) = python() else { return };
+    let program = &python.command()[0];
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/targets/pool.py");
+    let mut shell = Command::new("sh")
+        .args(["-c", "\"$0\" \"$1\" 0; true", program, script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a shell");
+    let mut lines = BufReader::new(shell.stdout.take().expect("piped")).lines();
+    let ready: Value = serde_json::from_str(&lines.next().expect("it starts").expect("UTF-8")).expect("JSON");
+    let ran = run(&["--pid", &shell.id().to_string(), "--once"]);
+    drop(shell.stdin.take());
+    let _ = shell.wait();
+    assert_eq!(ran.code, Some(5), "{ran:?}");
+    let python = ready["pid"].to_string();
+    assert!(
+        ran.stderr.contains(&format!("process {python} below it is Python")),
+        "{ran:?}"
+    );
+    assert!(ran.stderr.contains(&format!("try: otop --pid {python}")), "{ran:?}");
+}
