@@ -44,31 +44,27 @@ impl Heap {
             return Ok(None);
         }
         let bytes = self.bytes(code.instructions, code.length as usize)?;
+        let Some(arguments) = arguments(self.version.minor, &bytes) else {
+            return Ok(None);
+        };
         let line = code.line_at(now as i64);
         let mut imported = false;
-        // A range begins with an instruction, so what stands in the caches is not taken for one.
-        for range in code.ranges().filter(|range| range.start < code.length) {
-            let end = range.end.min(code.length);
-            let Some(part) = bytes.get(range.start as usize..end as usize) else {
-                return Ok(None);
-            };
-            let Some(arguments) = arguments(self.version.minor, part) else {
-                return Ok(None);
-            };
-            for (at, argument) in arguments {
-                let on_the_line = range.line == line && range.start + at <= now;
-                if on_the_line && argument == Argument::Name(wanted) {
-                    return Ok(Some(true));
-                }
-                imported |= argument == Argument::Import(wanted);
+        // A range may begin in the middle of an instruction, among its caches; so the instructions are read from the start.
+        let mut ranges = code.ranges().peekable();
+        for (at, argument) in arguments {
+            while ranges.next_if(|range| range.end <= at).is_some() {}
+            let here = ranges.peek().and_then(|range| range.line);
+            if argument == Argument::Name(wanted) && here == line && at <= now {
+                return Ok(Some(true));
             }
+            imported |= argument == Argument::Import(wanted);
         }
         // Imported into a local variable: which of the line's is not looked at.
         Ok(if imported { None } else { Some(false) })
     }
 }
 
-/// The instructions of a stretch of code: where each begins and what its argument is. None: one is not known.
+/// The instructions of a function: where each begins and what its argument is. None: one is not known.
 fn arguments(minor: u8, code: &[u8]) -> Option<Vec<(u64, Argument)>> {
     let row = OPCODES.lines().find_map(|line| {
         let (version, row) = line.split_once(' ')?;

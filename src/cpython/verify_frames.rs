@@ -11,8 +11,8 @@ use crate::memory::Fault;
 use crate::model::Addr;
 
 /// A worker goes on while its frames are read one by one, and a walk that came to a bad end proves nothing: so often is
-/// tried.
-const WALKS: usize = 40;
+/// each thread walked in one try.
+const WALKS: usize = 8;
 
 /// Proves code objects, function objects and bytes by those that every program with asyncio has.
 pub(super) fn verify_code(heap: &mut Heap, runtime_address: Addr) -> Result<Result<(), Refused>, Fault> {
@@ -160,6 +160,9 @@ pub fn verify_frames(
                     Err(other) => last = other,
                 }
             }
+            if !h.memory().changes() {
+                break;
+            }
         }
         if threads.is_empty() { Ok(()) } else { Err(last) }
     };
@@ -287,8 +290,8 @@ pub fn verify_suspended(
                     _ => true,
                 }
             });
-            // The others may have ended while they were looked at.
-            holds(10 * good.count() >= 9 * found.len(), "coroutines")
+            // The others may have gone on or ended while they were looked at; with another layout none is good.
+            holds(2 * good.count() >= found.len(), "coroutines")
         },
     )
 }

@@ -138,6 +138,10 @@ impl Memory for Image {
         }
         Ok(ranges.len())
     }
+
+    fn changes(&self) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

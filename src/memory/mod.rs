@@ -48,6 +48,11 @@ pub trait Memory: Send {
     /// into `into`, whose length is the sum of theirs. Returns how many leading ranges are whole; the first one that
     /// is not ends the read. Only a process that cannot be read at all is an error.
     fn read_ranges(&self, ranges: &[(Addr, usize)], into: &mut [u8]) -> Result<usize, Fault>;
+
+    /// Whether the same read may give other bytes later: where not, to try again is no use.
+    fn changes(&self) -> bool {
+        true
+    }
 }
 
 impl<M: Memory + ?Sized> Memory for Box<M> {
@@ -57,5 +62,9 @@ impl<M: Memory + ?Sized> Memory for Box<M> {
 
     fn read_ranges(&self, ranges: &[(Addr, usize)], into: &mut [u8]) -> Result<usize, Fault> {
         (**self).read_ranges(ranges, into)
+    }
+
+    fn changes(&self) -> bool {
+        (**self).changes()
     }
 }
