@@ -5,7 +5,7 @@
 //! The figures are medians of rounds; on a machine that does other things compare them with each other only.
 
 use otop::cpython::Heap;
-use otop::identity::{Rules, Spec};
+use otop::identity::{Naming, Spec};
 use otop::memory::{LiveMemory, Scatter};
 use otop::model::{Addr, Batch, Gil, Nanos, Pid, Tick};
 use otop::sampler::monotonic;
@@ -93,7 +93,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         black_box(heap.binding(vars, binding.variable, hash).expect("it is there"));
     });
 
-    let mut reader = TickReader::open(plan, Rules::of_specs(vec![Spec::variable(VARIABLE)]))?;
+    let mut reader = TickReader::open(
+        plan,
+        Naming {
+            session: vec![Spec::variable(VARIABLE)],
+            ..Naming::default()
+        },
+    )?;
     let mut batch = Batch::default();
     reader.survey(&mut batch)?;
     time("one tick, 20 sessions, one busy", || {
