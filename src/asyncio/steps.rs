@@ -36,11 +36,14 @@ pub struct StepWords {
 /// Follows one thread.
 #[derive(Clone, Debug, Default)]
 pub struct StepTracker {
+    /// The last look that said where it was.
     last: Option<StepWords>,
-    /// The queue was not readable at the last look.
-    bridged: bool,
-    /// Number of the step that is, or was last, run.
+    /// Number of the step that was run then, or last before.
     serial: u64,
+    /// The highest number that was given.
+    highest: u64,
+    /// Looks since then that did not say.
+    unsaid: u32,
     progress: u64,
 }
 
@@ -53,6 +56,11 @@ impl StepTracker {
     /// number that moves with all visible progress.
     ///
     /// `kind` is that of the loop which the thread runs, None for other threads; `idle_context` the loop's, for uvloop.
+    ///
+    /// A queue that was read in the middle of a change says nothing, and neither does a context that was left while it was
+    /// looked at. The first such look counts for the step before it; each that follows for a step of its own, or the short
+    /// steps of a busy session would run into one. The next look that says something is held against the last one that
+    /// did: what counts handles or callbacks never goes back, so the same number proves that all between was one step.
     pub fn look(&mut self, words: StepWords, kind: Option<LoopKind>, idle_context: Option<Addr>) -> (Option<u64>, u64) {
         let in_step = |w: &StepWords| {
             // The idle handler between two ready handles is the loop's own business.
@@ -60,51 +68,62 @@ impl StepTracker {
             !w.outermost.is_null() && !between
         };
         let now = in_step(&words);
-        match &self.last {
-            None => {
-                self.serial = 1;
-                self.progress = 1;
+        let Some(last) = self.last else {
+            (self.serial, self.highest, self.progress) = (1, 1, 1);
+            self.last = Some(words);
+            return (now.then_some(1), 1);
+        };
+        if !now || !in_step(&last) {
+            self.serial = self.highest + u64::from(now);
+            self.highest = self.serial;
+            if now || in_step(&last) || !same_pause(&last, &words) {
+                self.progress += 1;
             }
-            Some(last) => {
-                let before = in_step(last);
-                let same_step = before && now && same_step(last, &words, self.bridged, kind, idle_context);
-                if now && !same_step {
-                    self.serial += 1;
-                }
-                let still = if now {
-                    same_step
-                } else {
-                    !before && same_pause(last, &words)
-                };
-                if !still {
-                    self.progress += 1;
-                }
+            self.remember(words);
+            return (now.then_some(self.serial), self.progress);
+        }
+        match compare(&last, &words, kind, idle_context) {
+            Seen::Same => self.remember(words_after(&last, words)),
+            Seen::Another => {
+                self.highest += 1;
+                self.serial = self.highest;
+                self.progress += 1;
+                self.remember(words);
+            }
+            Seen::Nothing if self.unsaid == 0 => self.unsaid = 1,
+            Seen::Nothing => {
+                self.unsaid = self.unsaid.saturating_add(1);
+                self.highest += 1;
+                self.progress += 1;
+                return (Some(self.highest), self.progress);
             }
         }
-        self.remember(words, now && self.last.as_ref().is_some_and(in_step), kind);
-        (now.then_some(self.serial), self.progress)
+        (Some(self.serial), self.progress)
     }
 
-    /// Keeps what was read for the next look. A queue that was read in the middle of a change says nothing, and neither
-    /// does a context that was left while it was looked at: what was said before stands until it is said again, but not
-    /// twice, or the short steps of a busy session would run into one.
-    fn remember(&mut self, mut words: StepWords, both_in_step: bool, kind: Option<LoopKind>) {
-        let left = !words.stayed && kind == Some(LoopKind::Uvloop);
-        let before = self.last.filter(|_| both_in_step);
-        self.bridged = (words.taken.is_none() || left) && before.is_some() && !self.bridged;
-        if let Some(before) = before {
-            let same_words = before.version == words.version && before.context == words.context;
-            if self.bridged {
-                words.taken = words.taken.or(before.taken);
-            }
-            if self.bridged && left {
-                words.outermost = before.outermost;
-            }
-            if same_words || (self.bridged && left) {
-                words.callback = words.callback.or(before.callback);
-            }
-        }
+    fn remember(&mut self, words: StepWords) {
         self.last = Some(words);
+        self.unsaid = 0;
+    }
+}
+
+/// What a look says of the step, held against the last that said something.
+enum Seen {
+    Same,
+    Another,
+    /// It may be either.
+    Nothing,
+}
+
+/// What is to be remembered of a look into the same step as the last.
+fn words_after(last: &StepWords, words: StepWords) -> StepWords {
+    let same_words = last.version == words.version && last.context == words.context;
+    StepWords {
+        outermost: if words.stayed { words.outermost } else { last.outermost },
+        stayed: words.stayed || last.stayed,
+        taken: words.taken.or(last.taken),
+        callback: words.callback.or(last.callback.filter(|_| same_words)),
+        ..words
     }
 }
 
@@ -115,47 +134,53 @@ fn same_pause(last: &StepWords, now: &StepWords) -> bool {
 }
 
 /// Two looks, both in a step: in the same one?
-fn same_step(
-    last: &StepWords,
-    now: &StepWords,
-    bridged: bool,
-    kind: Option<LoopKind>,
-    idle_context: Option<Addr>,
-) -> bool {
+fn compare(last: &StepWords, now: &StepWords, kind: Option<LoopKind>, idle_context: Option<Addr>) -> Seen {
+    let is = |same: bool| if same { Seen::Same } else { Seen::Another };
     if last.version == now.version {
         // Nothing was entered or left in between. The addresses agree too, unless memory was torn.
-        return last.context == now.context;
+        return is(last.context == now.context);
     }
     let same_taken = match (last.taken, now.taken) {
-        (Some(a), Some(b)) => a == b,
-        (Some(_), None) => !bridged && last.outermost == now.outermost,
-        _ => false,
+        (Some(then), Some(now)) => Some(then == now),
+        _ => None,
     };
+    // Without the queue there are only the contexts to go by.
+    let queue_is_silent = last.taken.is_some() && now.taken.is_none();
     match kind {
         // More contexts entered or left, but no handle taken: a `Context.run` or an eager task inside the step.
-        Some(LoopKind::Asyncio) => same_taken,
+        Some(LoopKind::Asyncio) => match same_taken {
+            Some(same) => is(same),
+            None if queue_is_silent && last.outermost == now.outermost => Seen::Nothing,
+            None => Seen::Another,
+        },
         Some(LoopKind::Uvloop) => {
-            let turn_moved = matches!((last.turn, now.turn), (Some(a), Some(b)) if a != b);
-            if !same_taken || turn_moved {
-                return false;
+            let turn_moved = matches!((last.turn, now.turn), (Some(then), Some(now)) if then != now);
+            if same_taken == Some(false) || turn_moved {
+                return Seen::Another;
             }
-            if !now.stayed {
-                return !bridged;
+            // libuv counts a turn between its idle handler and whatever else it runs. So in the same turn, and without
+            // another handle taken, this is the handle that was run then.
+            let idle_handler_ran = last.stayed && Some(last.outermost) == idle_context && last.turn.is_some();
+            if same_taken == Some(true) && idle_handler_ran && now.turn.is_some() {
+                return Seen::Same;
             }
-            if last.outermost != now.outermost {
-                return false;
+            if !now.stayed || queue_is_silent {
+                return Seen::Nothing;
+            }
+            if same_taken.is_none() || (last.stayed && last.outermost != now.outermost) {
+                return Seen::Another;
             }
             // Inside the idle handler the number of handles taken decides, as on stock asyncio. Elsewhere the same
             // context may have been left and entered again by the next callback, of the same socket or another one.
             // Where that cannot be told, a look into a nested context is taken to be of the same step.
-            Some(now.outermost) == idle_context
+            is(Some(now.outermost) == idle_context
                 || match (last.callback, now.callback) {
                     (Some(then), Some(now)) => then == now,
-                    _ => !now.is_outermost,
-                }
+                    _ => last.stayed && !now.is_outermost,
+                })
         }
         // Nothing but the contexts to go by: nested ones belong to the step that entered the outermost.
-        Some(LoopKind::Other) | None => last.outermost == now.outermost && !now.is_outermost,
+        Some(LoopKind::Other) | None => is(last.outermost == now.outermost && !now.is_outermost),
     }
 }
 
@@ -275,10 +300,21 @@ mod tests {
         // Handles taken meanwhile.
         let two = [words(1, 2, 9, 5), left(words(2, 3, 9, 6)), words(1, 6, 9, 6)];
         assert_eq!(run(UVLOOP, &two), [Some(1), Some(2), Some(2)]);
-        // Steps so short that each is left under the look: two may look like one, and no more than two.
-        let short: Vec<StepWords> = (1..7).map(|n| left(words(1, 2 * n, 1, 5))).collect();
-        let serials = run(UVLOOP, &short);
-        assert_eq!(serials, [Some(1), Some(1), Some(2), Some(2), Some(3), Some(3)]);
+        // Timers or sockets so short that each is left under the look.
+        let short: Vec<StepWords> = (1..6).map(|n| left(words(1, 2 * n, 1, 5))).collect();
+        assert_eq!(run(UVLOOP, &short), [Some(1), Some(1), Some(2), Some(3), Some(4)]);
+        // Two looks in a row that say nothing, in one callback: what follows is held against what was before.
+        let in_callback = |words: StepWords, callback| StepWords {
+            callback: Some(callback),
+            ..words
+        };
+        let long = [
+            in_callback(words(1, 1, 1, 5), 70),
+            left(words(2, 3, 1, 5)),
+            left(words(2, 5, 1, 5)),
+            in_callback(words(1, 9, 1, 5), 70),
+        ];
+        assert_eq!(run(UVLOOP, &long), [Some(1), Some(1), Some(2), Some(1)]);
     }
 
     #[test]
