@@ -20,12 +20,14 @@ mod json;
 mod live;
 #[cfg(test)]
 mod loops_tests;
+mod minutes;
 mod once;
 mod output;
 mod plan;
 mod player;
 mod progress;
 mod record;
+mod replay;
 mod run;
 mod signals;
 mod snapshot;

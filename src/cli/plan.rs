@@ -3,7 +3,7 @@
 
 use super::args::{
     Arguments, BlocksArguments, Command, LookArguments, MeasuringArguments, ProcessArguments, ProfileArguments,
-    RecordArguments,
+    RecordArguments, ReplayArguments, ReplayWhat,
 };
 use super::formats::Format;
 use super::values::refresh_word;
@@ -48,6 +48,8 @@ pub enum Target {
     /// The only asyncio worker of this machine, or the one that is picked.
     Any,
     Socket(PathBuf),
+    /// A recording, and how far into it.
+    Recording(PathBuf, Option<Duration>),
     Demo,
 }
 
@@ -157,6 +159,7 @@ pub fn plan(arguments: Arguments, has_terminal: bool) -> Plan {
             }
         }
         Some(Command::Record(arguments)) => record(arguments),
+        Some(Command::Replay(arguments)) => replay(arguments, has_terminal),
         None => {
             let (target, naming) = process(arguments.worker.process);
             let (target, columns) = match arguments.worker.socket {
@@ -188,6 +191,52 @@ fn record(arguments: RecordArguments) -> Plan {
         target,
         naming,
         work: Work::Record(recording),
+    }
+}
+
+fn replay(arguments: ReplayArguments, has_terminal: bool) -> Plan {
+    let ReplayArguments {
+        file,
+        what,
+        at,
+        output,
+        format,
+        force,
+        mode,
+        by,
+        session,
+        look: show,
+    } = arguments;
+    let (agent, tenant, json) = (show.agent.clone(), show.tenant.clone(), show.json);
+    let look = look(show, has_terminal, COLUMNS);
+    let work = match (output, what) {
+        (Some(path), _) => Work::Record(Recording {
+            // Without a format clap has ended it.
+            format: format.or_else(|| Format::of(&path)).unwrap_or(Format::Folded),
+            path,
+            may_replace: force,
+            time: Duration::ZERO,
+            profile: wanted(ProfileArguments {
+                mode,
+                by,
+                session,
+                agent,
+                tenant,
+            }),
+            measuring: look.measuring,
+        }),
+        (None, Some(ReplayWhat::Blocks)) => Work::Blocks(Following {
+            json,
+            time: None,
+            fail_on: None,
+            measuring: look.measuring,
+        }),
+        (None, None) => Work::Table(look),
+    };
+    Plan {
+        target: Target::Recording(file, at),
+        naming: Naming::default(),
+        work,
     }
 }
 

@@ -8,7 +8,7 @@ use super::socket::Socket;
 use super::values::written;
 use super::wire::{self, AttachOptions, Attached, Reading};
 use super::worker::Worker;
-use super::{blocks, find, json, live, once, output, record};
+use super::{blocks, find, json, live, minutes, once, output, record, replay};
 use crate::demo::Demo;
 use crate::model::{Block, Origin, Pid, Report};
 use crate::process;
@@ -42,6 +42,7 @@ pub fn run(plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
                 worker(pid, plan, reading)?;
             }
         }
+        Target::Recording(path, at) => replay::replay(path, *at, plan)?,
         Target::Demo => {
             let demo = Demo::start().map_err(CliError::from)?;
             worker(demo.pid(), plan, reading)?;
@@ -100,7 +101,7 @@ fn record_into(file: OutputFile, worker: &mut Worker, wanted: &Recording) -> any
 }
 
 /// What a file says of where it comes from.
-fn origin(pid: Pid) -> Origin {
+pub fn origin(pid: Pid) -> Origin {
     Origin {
         otop: env!("CARGO_PKG_VERSION").to_owned(),
         command: process::command_line(pid).ok().map(|line| process::masked(&line)),
@@ -109,7 +110,10 @@ fn origin(pid: Pid) -> Origin {
 
 fn table(worker: &mut Worker, look: &Look) -> anyhow::Result<()> {
     match look.shape {
-        Shape::Live => live::watch(worker, look, &Signals::listen()?)?,
+        Shape::Live => {
+            worker.keep_last(minutes::ring());
+            live::watch(worker, look, &Signals::listen()?)?;
+        }
         Shape::Json => {
             let mut tell = |report: &Report| output::write(&shown(report, look));
             json::stream(worker, look, &Signals::listen()?, &mut tell)?;
@@ -196,7 +200,7 @@ fn socket(path: &Path, look: &Look) -> anyhow::Result<()> {
     }
 }
 
-fn shown(report: &Report, look: &Look) -> String {
+pub fn shown(report: &Report, look: &Look) -> String {
     match look.shape {
         Shape::Once | Shape::Live => wire::text(report, &look.options, output::width(), output::wants_colour()),
         Shape::OnceJson | Shape::Json => wire::json(report, &look.options),

@@ -34,7 +34,7 @@ mod table;
 mod tests;
 mod widths;
 
-pub use action::{Action, Key, Mood, Step};
+pub use action::{Action, Key, Mood, Steer, Step};
 pub use columns::{COLUMNS, Column, choose as choose_columns};
 pub use filter::{Filter, parse_status};
 pub use format::{short_path, stretch};
