@@ -25,9 +25,9 @@ function __fish_otop_using_subcommand
 end
 
 complete -c otop -n "__fish_otop_needs_command" -l pid -d 'Process to watch [default: the only asyncio worker here, or a choice]' -r
-complete -c otop -n "__fish_otop_needs_command" -l session-from -d 'Contextvar that holds the session\'s id [default: OpenRTC\'s]' -r
-complete -c otop -n "__fish_otop_needs_command" -l agent-from -d 'Contextvar that holds the agent\'s name [default: OpenRTC\'s]' -r
-complete -c otop -n "__fish_otop_needs_command" -l tenant-from -d 'Contextvar that holds the tenant\'s name [default: OpenRTC\'s]' -r
+complete -c otop -n "__fish_otop_needs_command" -l session-from -d 'Where the session\'s id stands; several: the first that fits wins [default: as the packages in use keep it]' -r
+complete -c otop -n "__fish_otop_needs_command" -l agent-from -d 'Where the agent\'s name stands' -r
+complete -c otop -n "__fish_otop_needs_command" -l tenant-from -d 'Where the tenant\'s name stands' -r
 complete -c otop -n "__fish_otop_needs_command" -l socket -d 'Show what the worker itself serves at its OpenRTC introspection socket' -r -F
 complete -c otop -n "__fish_otop_needs_command" -l refresh-rate -d 'Pictures a second of the live table, 0.5 to 10' -r
 complete -c otop -n "__fish_otop_needs_command" -l sort -d 'Column to sort by; in the live table key s goes on' -r -f -a "mem_mb\t''
@@ -64,9 +64,9 @@ complete -c otop -n "__fish_otop_needs_command" -s V -l version -d 'Print versio
 complete -c otop -n "__fish_otop_needs_command" -f -a "blocks" -d 'Follow the blocks of the event loop, a line each, as they happen'
 complete -c otop -n "__fish_otop_needs_command" -f -a "demo" -d 'Start the bundled sample worker and watch it; without a terminal, print one snapshot'
 complete -c otop -n "__fish_otop_using_subcommand blocks" -l pid -d 'Process to watch [default: the only asyncio worker here, or a choice]' -r
-complete -c otop -n "__fish_otop_using_subcommand blocks" -l session-from -d 'Contextvar that holds the session\'s id [default: OpenRTC\'s]' -r
-complete -c otop -n "__fish_otop_using_subcommand blocks" -l agent-from -d 'Contextvar that holds the agent\'s name [default: OpenRTC\'s]' -r
-complete -c otop -n "__fish_otop_using_subcommand blocks" -l tenant-from -d 'Contextvar that holds the tenant\'s name [default: OpenRTC\'s]' -r
+complete -c otop -n "__fish_otop_using_subcommand blocks" -l session-from -d 'Where the session\'s id stands; several: the first that fits wins [default: as the packages in use keep it]' -r
+complete -c otop -n "__fish_otop_using_subcommand blocks" -l agent-from -d 'Where the agent\'s name stands' -r
+complete -c otop -n "__fish_otop_using_subcommand blocks" -l tenant-from -d 'Where the tenant\'s name stands' -r
 complete -c otop -n "__fish_otop_using_subcommand blocks" -l for -d 'End after this time, 100ms to 168h [default: with q, Ctrl-C or the worker]' -r
 complete -c otop -n "__fish_otop_using_subcommand blocks" -l fail-on -d 'End with exit status 7 if there was a block of this length, 1ms to 1h' -r
 complete -c otop -n "__fish_otop_using_subcommand blocks" -l rate -d 'Samples a second of session and step, 1 to 10000' -r

@@ -16,9 +16,9 @@ _otop() {
     local context curcontext="$curcontext" state line
     _arguments "${_arguments_options[@]}" : \
 '--pid=[Process to watch \[default\: the only asyncio worker here, or a choice\]]:PID:_default' \
-'--session-from=[Contextvar that holds the session'\''s id \[default\: OpenRTC'\''s\]]:NAME:_default' \
-'--agent-from=[Contextvar that holds the agent'\''s name \[default\: OpenRTC'\''s\]]:NAME:_default' \
-'--tenant-from=[Contextvar that holds the tenant'\''s name \[default\: OpenRTC'\''s\]]:NAME:_default' \
+'*--session-from=[Where the session'\''s id stands; several\: the first that fits wins \[default\: as the packages in use keep it\]]:SPEC:_default' \
+'*--agent-from=[Where the agent'\''s name stands]:SPEC:_default' \
+'*--tenant-from=[Where the tenant'\''s name stands]:SPEC:_default' \
 '(--pid --session-from --agent-from --tenant-from --rate --stack-rate --own --slow-threshold --slow-window)--socket=[Show what the worker itself serves at its OpenRTC introspection socket]:PATH:_files' \
 '--refresh-rate=[Pictures a second of the live table, 0.5 to 10]:HZ:_default' \
 '--sort=[Column to sort by; in the live table key s goes on]:KEY:(mem_mb cpu_pct duration_s agent_name session_id tenant peak_mb status loop_pct blocked_ms worst_block_ms tasks where)' \
@@ -50,9 +50,9 @@ _otop() {
             (blocks)
 _arguments "${_arguments_options[@]}" : \
 '--pid=[Process to watch \[default\: the only asyncio worker here, or a choice\]]:PID:_default' \
-'--session-from=[Contextvar that holds the session'\''s id \[default\: OpenRTC'\''s\]]:NAME:_default' \
-'--agent-from=[Contextvar that holds the agent'\''s name \[default\: OpenRTC'\''s\]]:NAME:_default' \
-'--tenant-from=[Contextvar that holds the tenant'\''s name \[default\: OpenRTC'\''s\]]:NAME:_default' \
+'*--session-from=[Where the session'\''s id stands; several\: the first that fits wins \[default\: as the packages in use keep it\]]:SPEC:_default' \
+'*--agent-from=[Where the agent'\''s name stands]:SPEC:_default' \
+'*--tenant-from=[Where the tenant'\''s name stands]:SPEC:_default' \
 '--for=[End after this time, 100ms to 168h \[default\: with q, Ctrl-C or the worker\]]:TIME:_default' \
 '--fail-on=[End with exit status 7 if there was a block of this length, 1ms to 1h]:TIME:_default' \
 '--rate=[Samples a second of session and step, 1 to 10000]:HZ:_default' \

@@ -7,7 +7,7 @@ use otop::cpython::{
     FIELDS, FrameWalk, Heap, Offsets, RawStack, Stacks, locate, take_asyncio_debug, take_debug_offsets, verify_core,
     verify_library,
 };
-use otop::identity::{Resolver, Rules};
+use otop::identity::{Resolver, Rules, Spec};
 use otop::memory::{LiveMemory, Recorder};
 use otop::model::Pid;
 use otop::process::{maps, namespaces, threads};
@@ -42,7 +42,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("the worker runs no loop with tasks".into());
     }
     let states = heap.thread_states(&runtime)?;
-    let mut resolver = Resolver::new(Rules::chosen(Some(variable), Some("agent_name"), None));
+    let mut resolver = Resolver::new(Rules {
+        agent: vec![Spec::variable("agent_name")],
+        ..Rules::of_specs(vec![Spec::variable(variable)])
+    });
     let mut sessions: BTreeMap<String, (Option<String>, u32)> = BTreeMap::new();
     let tasks = lists.walk(&heap, &runtime, &states)?;
     for task in &tasks.pending {

@@ -7,6 +7,7 @@
 mod micro;
 
 use micro::{Micro, impossible, is_wrong_session};
+use otop::identity::Spec;
 use otop::model::{Observation, Owner, Pid, StackMode};
 use otop::sampler::{AttachOptions, Attached, attach};
 use serde_json::Value;
@@ -61,9 +62,9 @@ fn run(python: &str, target: &mut Micro, rate: f64, seconds: f64, clocked: bool)
     let options = AttachOptions {
         rate_hz: 1.0,
         stack_rate_hz: Some(rate),
-        session_from: Some("call_ref".to_string()),
-        agent_from: None,
-        tenant_from: None,
+        session_from: vec![Spec::variable("call_ref")],
+        agent_from: Vec::new(),
+        tenant_from: Vec::new(),
         own: Vec::new(),
     };
     let Attached { observations, stop, .. } = attach(Pid(target.pid), &options)?;

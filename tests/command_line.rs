@@ -54,6 +54,15 @@ fn usage_errors_are_claps_with_what_would_be_right() {
         (&["--slow-threshold=-50ms"], "like 500ms"),
         (&["--slow-window", "2h"], "100ms to 1h"),
         (&["--session-from", ""], "a contextvar's name is needed"),
+        (
+            &["--session-from", "a..b"],
+            "an attribute's name is missing\n  a..b\n    ^\n",
+        ),
+        (
+            &["--tenant-from", "a[\"k\""],
+            "the closing bracket is missing\n  a[\"k\"\n       ^",
+        ),
+        (&["--agent-from", "task:id"], "task:name"),
         (&["--socket", "x", "--pid", "1"], "cannot be used with"),
         (&["--socket", "x", "--session-from", "y"], "cannot be used with"),
         (&["--statsu", "slow"], "tip: a similar argument exists: '--status'"),

@@ -6,7 +6,7 @@ use otop::asyncio::{TaskLists, asyncio_tasks_module, running_loops, verify};
 use otop::cpython::{
     ABSENT, FIELDS, FrameWalk, Heap, ONE_WALK, Offsets, RawStack, Refused, Stacks, Version, verify_core, verify_library,
 };
-use otop::identity::{Resolved, Resolver, Rules};
+use otop::identity::{Resolved, Resolver, Rules, Spec};
 use otop::memory::{Fault, Image, Scatter};
 use otop::model::Addr;
 use serde_json::Value;
@@ -87,7 +87,10 @@ impl Recording {
         let runtime = heap.runtime(self.runtime())?;
         let tasks = lists.walk(heap, &runtime, &heap.thread_states(&runtime)?)?;
         let mut unreadable = tasks.unreadable;
-        let mut resolver = Resolver::new(Rules::chosen(self.about["variable"].as_str(), Some("agent_name"), None));
+        let mut resolver = Resolver::new(Rules {
+            agent: vec![Spec::variable("agent_name")],
+            ..Rules::of_specs(vec![Spec::variable(self.about["variable"].as_str().unwrap())])
+        });
         let mut sessions = Sessions::new();
         for task in &tasks.pending {
             let resolved = heap
@@ -272,7 +275,9 @@ fn a_proof_does_not_hold_for_what_is_only_left_in_freed_memory() {
         let (heap, lists) = recording.attach(&recording.image, &recording.offsets).unwrap().unwrap();
         let runtime = heap.runtime(recording.runtime()).unwrap();
         let threads = heap.thread_states(&runtime).unwrap();
-        let mut resolver = Resolver::new(Rules::chosen(recording.about["variable"].as_str(), None, None));
+        let mut resolver = Resolver::new(Rules::of_specs(vec![Spec::variable(
+            recording.about["variable"].as_str().unwrap(),
+        )]));
         let mut found = Vec::new();
         for task in lists.walk(&heap, &runtime, &threads).unwrap().pending {
             let vars = heap.context(task.context).unwrap().vars;

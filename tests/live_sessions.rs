@@ -131,8 +131,12 @@ fn in_a_container() {
 fn a_worker_without_sessions() {
     let Some(python) = any_python() else { return };
     let mut target = Target::sessions(&python, "asyncio", &["--sessions", "0"]);
-    assert_eq!(once(target.pid, &[]).labels(), Labels::new());
     assert_eq!(once(target.pid, &FROM).labels(), Labels::new());
+    // Nothing that otop knows names sessions there: tasks stand for them, and that is said.
+    let doc = once(target.pid, &[]);
+    assert_eq!(doc.worker("session_from"), "tasks");
+    let ids: Vec<String> = doc.labels().into_keys().collect();
+    assert_eq!(ids, ["Task-1 serve_loop"]);
     target.start("first", None, None);
     target.end("first");
     assert_eq!(once(target.pid, &FROM).labels(), Labels::new());

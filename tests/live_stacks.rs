@@ -9,7 +9,7 @@ mod support;
 use micro::{BUSY, DEPTH, impossible, is_wrong_session};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid as Process;
-use otop::identity::Rules;
+use otop::identity::{Naming, Spec};
 use otop::model::{Nanos, Observation, Owner, Pid, SessionKey, StackBatch, StackMode, StackSample, State};
 use otop::sampler::{AttachOptions, Attached, attach, monotonic};
 use otop::source::{Seat, StackReader};
@@ -29,9 +29,9 @@ impl Sampler {
         let options = AttachOptions {
             rate_hz: 10.0,
             stack_rate_hz: Some(rate_hz),
-            session_from: Some("call_ref".to_owned()),
-            agent_from: None,
-            tenant_from: None,
+            session_from: vec![Spec::variable("call_ref")],
+            agent_from: Vec::new(),
+            tenant_from: Vec::new(),
             own: Vec::new(),
         };
         let attached = attach(Pid(target.pid), &options).unwrap_or_else(|e| panic!("{}: {e}", target.what));
@@ -166,8 +166,11 @@ fn from_another_cpu_what_is_kept_is_as_right() {
             let plan = otop::source::attach(Pid(target.pid))
                 .expect("it can be attached to")
                 .plan;
-            let rules = Rules::chosen(Some("call_ref"), None, None);
-            let mut reader = StackReader::open(plan, rules).expect("its memory can be read");
+            let naming = Naming {
+                session: vec![Spec::variable("call_ref")],
+                ..Naming::default()
+            };
+            let mut reader = StackReader::open(plan, naming).expect("its memory can be read");
             let mut batch = StackBatch::default();
             // Long steps are mostly caught; of short ones hardly any.
             let enough = if work == "200" { 0 } else { 100 };

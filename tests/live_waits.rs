@@ -15,9 +15,10 @@ const DEADLINE: Duration = Duration::from_secs(60);
 fn watched(target: &Target) -> Attached {
     let options = AttachOptions {
         rate_hz: 100.0,
-        session_from: Some("call_ref".to_owned()),
-        agent_from: None,
-        tenant_from: None,
+        session_from: vec![otop::identity::Spec::variable("call_ref")],
+        agent_from: Vec::new(),
+        tenant_from: Vec::new(),
+        stack_rate_hz: None,
         own: Vec::new(),
     };
     attach(otop::model::Pid(target.pid), &options).unwrap_or_else(|why| panic!("{}: {why}", target.what))

@@ -36,10 +36,7 @@ pub(super) fn report(engine: &Engine, now: Nanos, window: &Tally) -> WorkerRepor
             .max_by(f64::total_cmp),
         ready: ready(loops),
         tasks: census.map(|census| u64::from(census.tasks)),
-        session_from: hello
-            .session_from
-            .clone()
-            .filter(|_| census.is_some_and(|census| census.sessions_named)),
+        session_from: census.and_then(|census| census.session_from.clone()),
         loops: loops.iter().map(|facts| loop_report(engine, facts, window)).collect(),
         cpu_history: engine.windows.history(),
         system: system(census.map(|census| &census.host), hello.vcpus),

@@ -153,6 +153,13 @@ fn linked(heap: &Heap, head: Addr, into: &mut Vec<Addr>, unreadable: &mut u32) -
     Ok(())
 }
 
+/// The task at this address; None: it is none, or done.
+pub fn task_at(heap: &Heap, address: Addr) -> Result<Option<Task>, Fault> {
+    let mut tasks = Tasks::default();
+    read_tasks(heap, &[address], &mut tasks)?;
+    Ok(tasks.pending.pop())
+}
+
 fn read_tasks(heap: &Heap, addresses: &[Addr], tasks: &mut Tasks) -> Result<(), Fault> {
     let o = &heap.offsets;
     let length = [o.task_loop, o.task_exception, o.task_state, o.task_coro, o.task_context]

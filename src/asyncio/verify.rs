@@ -3,7 +3,7 @@
 
 use super::loops::{DEQUE_HEAD, ReadyWords, running_loops};
 use super::tasks::{Task, TaskLists};
-use crate::cpython::{ABSENT, Heap, Refused, check, verify_frames, verify_suspended};
+use crate::cpython::{ABSENT, CONTEXT_VERSION, Heap, Refused, check, verify_frames, verify_suspended};
 use crate::memory::Fault;
 use crate::model::{Addr, LoopKind};
 
@@ -129,13 +129,20 @@ pub fn verify(heap: &mut Heap, runtime_address: Addr, lists: &TaskLists) -> Resu
         }),
         (&["tstate_context"], &|h| {
             let threads = threads(h)?;
+            // A loop whose work comes from other threads has no context of its own between two steps
+            // (`run_coroutine_threadsafe`); that the number behind it is no pointer tells the field then.
             most(&threads, "contexts of threads", |t| {
-                Ok(t.id < 1 << 40 && (t.context.is_null() || h.is_a(t.context, "Context")?))
+                let version = h.word(t.address, h.offsets.tstate_context + CONTEXT_VERSION)?;
+                let are_numbers = t.id < 1 << 40 && version < 1 << 40;
+                Ok(are_numbers && (t.context.is_null() || h.is_a(t.context, "Context")?))
             })?;
-            // A thread that runs a loop has at least its base context.
             let runs = |t: &&crate::cpython::ThreadState| running_loops(h, &[**t]).iter().any(|l| l.ready.is_some());
             let looping: Vec<_> = threads.iter().filter(runs).collect();
-            most(&looping, "contexts of threads", |t| Ok(!t.context.is_null()))
+            most(&looping, "contexts of threads", |t| {
+                let version = h.word(t.address, h.offsets.tstate_context + CONTEXT_VERSION)?;
+                // It counts what was entered and left.
+                Ok(!t.context.is_null() || version > 0)
+            })
         }),
         (&["context_vars"], &|h| {
             most(&contexts(h)?, "variables of contexts", |&c| {

@@ -4,6 +4,7 @@
 use super::formats::Format;
 use super::values::{self, AT, FAIL_ON, FOR, RATE, SLOW_THRESHOLD, SLOW_WINDOW, WINDOW};
 use super::wire;
+use crate::identity::Spec;
 use crate::view::{COLUMNS, Column, Sort, choose_columns};
 use clap::builder::PossibleValuesParser;
 use clap::error::ErrorKind;
@@ -29,6 +30,7 @@ Examples:
   sudo otop --pid 1234 --status slow     only those who blocked the loop
   sudo otop --pid 1234 --json --window 10s >> worker.jsonl
   sudo otop --pid 1234 --session-from request_id
+  sudo otop --pid 1234 --session-from 'log_context[\"call_id\"]' --session-from task:name
   sudo otop blocks --pid 1234            a line for every block of the loop, as it happens
   sudo otop blocks --pid 1234 --for 60s --fail-on 100ms
   sudo otop record --pid 1234 -o w.svg   a flame graph of 30 s, by session
@@ -67,6 +69,28 @@ in send, called from agents/booking.py:41 in lookup; ≥ 12 sessions waited
 suspended) and without waiting for threads that did yield the GIL; whether a session is to blame or not.
 
 Exit status: as of otop; 7 if --fail-on was met.";
+
+const SESSION_FROM: &str = "\
+Where the session's id stands in the worker. May be given several times: the first that fits wins [default: as the \
+packages in use keep it]
+
+A SPEC begins with one of
+  NAME                   a contextvar; in quotes, if other characters than
+                         letters, digits, _ - : and dots are in its name
+  task:name              the name that the program gave to the task
+  frame:COROUTINE:LOCAL  a local variable of a coroutine (its __qualname__)
+                         that the task runs or waits in
+and goes on with any of
+  .ATTRIBUTE             what the instance stores: in a dictionary, as
+                         inline values, in slots; .args of a partial
+  [0] [-1]               an item of a tuple or a list; a dict's int key
+  [\"key\"]                a dict's key
+  [\"prefix\"*]            the first of a dict's keys that begins so
+  |hex |hex(32)          an int in hexadecimal, with zeros in front
+  |strip(\"prefix\")       taken off the front, where it is there
+
+A contextvar's name may have dots: a.b is the contextvar a.b, if there is one, and else the attribute b of a. Text, ints \
+and UUIDs are ids; what else a path leads to is refused.";
 
 const ABOUT_RECORD: &str = "Record for a time into a file: a flame graph, a profile, or everything";
 
@@ -200,17 +224,17 @@ pub struct ProcessArguments {
     #[arg(value_parser = clap::value_parser!(i32).range(1..))]
     pub pid: Option<i32>,
 
-    /// Contextvar that holds the session's id [default: OpenRTC's]
-    #[arg(long, value_name = "NAME", value_parser = values::variable)]
-    pub session_from: Option<String>,
+    /// Where the session's id stands; several: the first that fits wins [default: as the packages in use keep it]
+    #[arg(long, value_name = "SPEC", value_parser = values::spec, long_help = SESSION_FROM)]
+    pub session_from: Vec<Spec>,
 
-    /// Contextvar that holds the agent's name [default: OpenRTC's]
-    #[arg(long, value_name = "NAME", value_parser = values::variable)]
-    pub agent_from: Option<String>,
+    /// Where the agent's name stands
+    #[arg(long, value_name = "SPEC", value_parser = values::spec)]
+    pub agent_from: Vec<Spec>,
 
-    /// Contextvar that holds the tenant's name [default: OpenRTC's]
-    #[arg(long, value_name = "NAME", value_parser = values::variable)]
-    pub tenant_from: Option<String>,
+    /// Where the tenant's name stands
+    #[arg(long, value_name = "SPEC", value_parser = values::spec)]
+    pub tenant_from: Vec<Spec>,
 }
 
 /// How a worker is read, whatever is made of it.

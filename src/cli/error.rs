@@ -4,6 +4,7 @@
 use super::files::FileError;
 use super::values::written;
 use crate::demo::DemoError;
+use crate::identity::Spec;
 use crate::model::Pid;
 use crate::source::error::AttachError;
 use crate::view::stretch;
@@ -153,7 +154,10 @@ fn attach_exit(error: &AttachError) -> Exit {
         | AttachError::OtherArchitecture { .. }
         | AttachError::FreeThreaded { .. } => Exit::NotReadable,
         AttachError::Gone(_) => Exit::EndedEarly,
-        AttachError::NoSuchVariable { .. } | AttachError::Io { .. } => Exit::Other,
+        AttachError::NoSuchVariable { .. }
+        | AttachError::NoSuchStep { .. }
+        | AttachError::NoText { .. }
+        | AttachError::Io { .. } => Exit::Other,
     }
 }
 
@@ -175,11 +179,47 @@ fn attach_remedy(error: &AttachError) -> Option<String> {
         AttachError::NoSuchVariable {
             pid, option, likely, ..
         } => match likely.first() {
-            Some(name) => format!("otop --pid {pid} {option} {name}"),
+            Some(name) => format!(
+                "otop --pid {pid} {option} {}",
+                quoted(&Spec::variable(name).to_string())
+            ),
             None => format!("otop --pid {pid} (without {option})"),
+        },
+        AttachError::NoSuchStep {
+            pid,
+            option,
+            spec,
+            step,
+            near,
+            ..
+        } => match near.first() {
+            Some(near) => {
+                let meant = spec.replacen(step.as_str(), near, 1);
+                format!("otop --pid {pid} {option} {}", quoted(&meant))
+            }
+            None => format!("otop vars --pid {pid}"),
+        },
+        AttachError::NoText {
+            pid,
+            option,
+            spec,
+            near,
+            ..
+        } => match near.first() {
+            Some(near) => format!("otop --pid {pid} {option} {}", quoted(&format!("{spec}{near}"))),
+            None => format!("otop vars --pid {pid}"),
         },
         AttachError::Io { .. } => return None,
     })
+}
+
+/// As a shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ':');
+    match word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
 }
 
 fn blocks_of(count: usize) -> String {

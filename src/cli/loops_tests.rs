@@ -87,7 +87,7 @@ pub(super) fn census(asyncio_imported: bool) -> Observation {
         sessions: if asyncio_imported { vec![session] } else { Vec::new() },
         loops: Vec::new(),
         tasks: 1,
-        sessions_named: true,
+        session_from: Some("openrtc".to_owned()),
         asyncio_imported,
         pool: None,
         rss_bytes: None,

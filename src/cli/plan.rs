@@ -8,6 +8,7 @@ use super::args::{
 use super::formats::Format;
 use super::values::refresh_word;
 use super::wire::{Narrow, Wanted};
+use crate::identity::Spec;
 use crate::model::Pid;
 use crate::view::{COLUMNS, Column, Filter, Options, Sort, parse_status};
 use std::path::PathBuf;
@@ -53,12 +54,12 @@ pub enum Target {
     Demo,
 }
 
-/// Contextvars that name sessions, agents and tenants; None: the ones that are known.
+/// What names sessions, agents and tenants; empty: what is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Naming {
-    pub session_from: Option<String>,
-    pub agent_from: Option<String>,
-    pub tenant_from: Option<String>,
+    pub session_from: Vec<Spec>,
+    pub agent_from: Vec<Spec>,
+    pub tenant_from: Vec<Spec>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -420,8 +421,8 @@ mod tests {
                     --own /srv/b --slow-threshold 80ms";
         let (target, naming, following) = blocks(&line.split(' ').collect::<Vec<_>>()).expect("right");
         assert_eq!(
-            (target, naming.session_from.as_deref()),
-            (Target::Worker(Pid(7)), Some("x"))
+            (target, naming.session_from),
+            (Target::Worker(Pid(7)), vec![Spec::parse("x").expect("a spec")])
         );
         assert!(following.json);
         assert_eq!(following.time, Some(Duration::from_secs(60)));

@@ -1,6 +1,8 @@
 //! What a flag's value may be: numbers and times with their ranges, and names of variables. Every refusal says what would
 //! be right. Knows nothing of what the values are for.
 
+use crate::identity::{Spec, SpecError};
+use crate::view::{printable, width};
 use std::time::Duration;
 
 /// Rates that make sense, both ends included.
@@ -89,12 +91,13 @@ pub fn refresh_word(given: f64, taken: f64) -> String {
     format!("--refresh-rate {given} is not in 0.5 to 10 Hz; {taken} is taken")
 }
 
-/// The name of a contextvar.
-pub fn variable(text: &str) -> Result<String, String> {
-    if text.trim().is_empty() {
-        return Err("a contextvar's name is needed".to_owned());
-    }
-    Ok(text.to_owned())
+/// Where a text stands in the worker; the refusal has a caret under the place.
+pub fn spec(text: &str) -> Result<Spec, String> {
+    Spec::parse(text).map_err(|SpecError { at, what }| {
+        let (before, after) = text.split_at_checked(at).unwrap_or((text, ""));
+        let (before, after) = (printable(before), printable(after));
+        format!("{what}\n  {before}{after}\n  {}^", " ".repeat(width(&before)))
+    })
 }
 
 /// The beginning of a file's name as code objects have it. All names begin with nothing.
@@ -196,11 +199,24 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_has_any_name_but_none() {
-        for name in ["request_id", "wunsch-nr:ä", "my.app.session"] {
-            assert_eq!(variable(name), Ok(name.to_owned()));
+    fn a_spec_is_refused_with_a_caret_under_the_place() {
+        for name in ["request_id", "wunsch-nr:ä", "my.app.session", "a['k'*][0]|hex(32)"] {
+            assert!(spec(name).is_ok(), "{name}");
         }
-        assert!(variable(" ").is_err() && variable("").is_err());
+        let cases = [
+            ("", "a contextvar's name is needed\n  \n  ^"),
+            ("a..b", "an attribute's name is missing\n  a..b\n    ^"),
+            ("通話[", "an index or a key in quotes is missing\n  通話[\n       ^"),
+        ];
+        for (text, refusal) in cases {
+            assert_eq!(spec(text), Err(refusal.to_owned()));
+        }
+        let refusal = spec("a\u{1b}[2J").expect_err("a control character");
+        assert!(!refusal.contains('\u{1b}'), "{refusal:?}");
+    }
+
+    #[test]
+    fn a_place_is_any_path() {
         assert_eq!(prefix("/srv/app"), Ok("/srv/app".to_owned()));
         assert!(prefix(" ").is_err_and(|refusal| refusal.contains("/srv/app/")));
     }

@@ -2,6 +2,7 @@
 //! `__getattr__`: only what is stored is found. Knows nothing of what the attributes mean.
 
 use super::heap::Heap;
+use super::links::{Key, Links, link};
 use crate::memory::Fault;
 use crate::model::Addr;
 
@@ -18,6 +19,21 @@ impl Heap {
             return Ok(Some(value));
         }
         self.in_slots(object, ty, name)
+    }
+
+    /// As `attribute`; `links` gets what proves it, and where there is none, what would change if it came.
+    pub fn attribute_by(&self, object: Addr, name: &str, links: &mut Links) -> Result<Option<Addr>, Fault> {
+        let ty = self.type_of(object)?;
+        if let Some(value) = self.in_instance_dict_by(object, ty, name, links)? {
+            return Ok(Some(value));
+        }
+        match self.slot_offset(ty, name)? {
+            Some(offset) => {
+                let value = self.pointer_by(object, offset, links)?;
+                Ok((!value.is_null()).then_some(value))
+            }
+            None => Ok(None),
+        }
     }
 
     /// The attributes `names` must all be there, for callers that have no use for a part.
@@ -128,5 +144,89 @@ impl Heap {
             }
         }
         Ok(None)
+    }
+
+    fn in_instance_dict_by(
+        &self,
+        object: Addr,
+        ty: Addr,
+        name: &str,
+        links: &mut Links,
+    ) -> Result<Option<Addr>, Fault> {
+        let o = &self.offsets;
+        let flags = self.word(ty, o.type_flags)?;
+        let split = |values, links: &mut Links| {
+            let keys = self.object(ty, o.heap_type_cached_keys)?;
+            self.split_item_by(keys, values, Key::Name(name), links)
+        };
+        if self.version.at_least(3, 11) && flags & MANAGED_DICT != 0 {
+            // Objects/object_layout.md: the dict, or in its place the values, stand before the object's own head.
+            let pre = Addr(object.0.wrapping_sub(32));
+            let (values, dict) = (self.pointer(pre, 0)?, self.pointer(pre, 8)?);
+            if self.version.minor == 11 {
+                link(links, pre, values.0);
+            }
+            link(links, pre.offset(8), dict.0);
+            return match self.version.minor {
+                11 if !values.is_null() => split(values, links),
+                12 if dict.0 & 1 == 1 => split(dict.offset(1), links),
+                11 | 12 if dict.is_null() => Ok(None),
+                _ if !dict.is_null() => self.dict_item_by(dict, Key::Name(name), links),
+                _ if flags & INLINE_VALUES != 0 => {
+                    let values = object.offset(self.word(ty, o.type_basicsize)?);
+                    // PyDictValues: capacity, size, embedded, valid
+                    let valid = self.byte(values, 3)?;
+                    links.push((values.offset(3), vec![valid]));
+                    match valid {
+                        0 => Ok(None),
+                        _ => split(values, links),
+                    }
+                }
+                _ => Ok(None),
+            };
+        }
+        let offset = self.word(ty, o.type_dictoffset)? as i64;
+        if !(1..=4096).contains(&offset) {
+            return Ok(None);
+        }
+        match self.pointer_by(object, offset as u64, links)? {
+            Addr::NULL => Ok(None),
+            dict => self.dict_item_by(dict, Key::Name(name), links),
+        }
+    }
+
+    /// The names under which the instance stores something, `most` at most: what a misspelt name may have meant.
+    pub fn attribute_names(&self, object: Addr, most: usize) -> Result<Vec<String>, Fault> {
+        let ty = self.type_of(object)?;
+        let mut keys: Vec<Addr> = self
+            .instance_items(object, ty)?
+            .into_iter()
+            .map(|(key, _)| key)
+            .collect();
+        let mut class = ty;
+        for _ in 0..MOST_BASES {
+            let dict = self.pointer(class, self.offsets.type_dict)?;
+            let items = if dict.is_null() {
+                Vec::new()
+            } else {
+                self.dict_items(dict)?
+            };
+            let is_slot = |&(_, value): &(Addr, Addr)| self.is_a(value, "member_descriptor") == Ok(true);
+            keys.extend(items.into_iter().filter(is_slot).map(|(key, _)| key));
+            class = self.pointer(class, self.offsets.type_base)?;
+            if class.is_null() {
+                break;
+            }
+        }
+        let mut names: Vec<String> = keys
+            .into_iter()
+            .take(most)
+            .filter_map(|key| self.str(key).ok())
+            .collect();
+        names.sort();
+        names.dedup();
+        // A slot may not be set.
+        names.retain(|name| matches!(self.attribute(object, name), Ok(Some(_))));
+        Ok(names)
     }
 }

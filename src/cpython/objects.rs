@@ -25,7 +25,33 @@ pub struct StrLayout {
     pub ascii: bool,
 }
 
+/// The entries of a `PyDictKeysObject`, as they stand.
+pub(super) struct DictTable {
+    first: Addr,
+    bytes: Vec<u8>,
+    width: usize,
+}
+
+impl DictTable {
+    /// The keys, in order; NULL where an entry is not used.
+    pub fn keys(&self) -> Vec<Addr> {
+        let entries = self.bytes.chunks_exact(self.width);
+        entries.map(|e| Addr(word_at(e, self.width - 16))).collect()
+    }
+
+    /// Key and value of an entry (16 bytes), and where they stand.
+    pub fn entry(&self, place: usize) -> Option<(Addr, &[u8])> {
+        let at = place.checked_mul(self.width)? + self.width - 16;
+        Some((self.first.offset(at as u64), self.bytes.get(at..at + 16)?))
+    }
+}
+
 impl StrLayout {
+    /// How many of the characters are shown.
+    pub fn shown(&self) -> usize {
+        self.length.min(MOST_CHARACTERS)
+    }
+
     /// From the head of the object, which must reach to the end of `state`.
     pub fn of_head(head: &[u8], offsets: &Offsets) -> Result<StrLayout, Fault> {
         let word = |at: u64| -> Option<u64> {
@@ -100,7 +126,7 @@ impl Heap {
     }
 
     /// How a str is laid out, and where its characters are.
-    fn str_layout(&self, object: Addr) -> Result<(StrLayout, Addr), Fault> {
+    pub(super) fn str_layout(&self, object: Addr) -> Result<(StrLayout, Addr), Fault> {
         let mut head = [0; STR_HEAD];
         self.read(object, 0, &mut head)?;
         let layout = StrLayout::of_head(&head, &self.offsets)?;
@@ -109,24 +135,6 @@ impl Heap {
             false => self.object(object, layout.data)?,
         };
         Ok((layout, data))
-    }
-
-    /// Where the bytes are that make the text of a str: its length, and its characters. What CPython itself changes in
-    /// one that is in use (reference count, hash, whether it is interned) is left out.
-    pub fn str_places(&self, object: Addr) -> Result<Vec<(Addr, usize)>, Fault> {
-        const STR_SUBCLASS: u64 = 1 << 28;
-        let ty = self.type_of(object)?;
-        if self.word(ty, self.offsets.type_flags)? & STR_SUBCLASS == 0 {
-            return Err(Fault::Implausible("str"));
-        }
-        let (layout, data) = self.str_layout(object)?;
-        let mut places = vec![(object.offset(self.offsets.str_length), 8)];
-        if !layout.compact {
-            places.push((object.offset(layout.data), 8));
-        }
-        places.push((data, layout.length.min(MOST_CHARACTERS) * layout.width));
-        places.retain(|&(_, length)| length > 0);
-        Ok(places)
     }
 
     /// The value of an int that fits.
@@ -293,6 +301,14 @@ impl Heap {
 
     /// All entries of a `PyDictKeysObject`, used or not.
     fn dict_entries(&self, keys: Addr) -> Result<Vec<(Addr, Addr)>, Fault> {
+        let table = self.dict_table(keys)?;
+        let entries = table.bytes.chunks_exact(table.width);
+        let entries = entries.map(|e| (Addr(word_at(e, table.width - 16)), Addr(word_at(e, table.width - 8))));
+        Ok(entries.collect())
+    }
+
+    /// The table behind a `PyDictKeysObject`: entries of key and value, before them a hash or not.
+    pub(super) fn dict_table(&self, keys: Addr) -> Result<DictTable, Fault> {
         let o = &self.offsets;
         let mut head = [0; 40];
         self.read(keys, 0, &mut head)?;
@@ -322,12 +338,9 @@ impl Heap {
             return Err(Fault::Implausible("dict keys"));
         }
         let width = if hashed { 24 } else { 16 };
-        let at = keys.offset(o.dictkeys_indices + index_bytes);
-        let bytes = self.bytes(at, nentries * width)?;
-        let entries = bytes
-            .chunks_exact(width)
-            .map(|e| (Addr(word_at(e, width - 16)), Addr(word_at(e, width - 8))));
-        Ok(entries.collect())
+        let first = keys.offset(o.dictkeys_indices + index_bytes);
+        let bytes = self.bytes(first, nentries * width)?;
+        Ok(DictTable { first, bytes, width })
     }
 
     /// The value of `name` in a dict with str keys.

@@ -1,14 +1,22 @@
 //! From a context to a session: which contextvar, and which path from its value, names session, agent and tenant. Knows
 //! nothing of samples and time.
 
+mod chooser;
+mod follow;
 mod openrtc;
-mod path;
+mod presets;
 mod resolver;
 mod rules;
+mod spec;
+mod trial;
 mod variables;
 
+pub use chooser::{Chooser, Fits, Naming};
+pub use follow::{Found, follow};
 pub use openrtc::{Pool, PoolLook, PoolSession};
-pub use path::{PathStep, Text};
-pub use resolver::{Proof, ProofSlots, Resolved, Resolver};
-pub use rules::{Rule, Rules};
+pub use presets::{PRESETS, Preset};
+pub use resolver::{Proof, ProofSlots, Resolved, Resolver, Subject};
+pub use rules::Rules;
+pub use spec::{Filter, Reading, Source, Spec, SpecError, Step};
+pub use trial::{Trial, attempt, is_near, live_contexts, nearest, settled};
 pub use variables::{Variable, all_variables, likely_variables, variables_in_use};

@@ -1,10 +1,12 @@
 //! From a context's variables to the session that they name, and the proof by which a later sample can check in one
 //! read that this still holds. Knows nothing of threads and time.
 
-use super::path::{Text, follow};
-use super::rules::{Rule, Rules};
+use super::follow::{Found, filtered, follow, text};
+use super::rules::Rules;
+use super::spec::{Reading, Source, Spec};
 use super::variables::Variable;
-use crate::cpython::Heap;
+use crate::asyncio::{Task, coroutine_local, given_name, is_of_context, root_name, waiting_chain};
+use crate::cpython::{Heap, Links};
 use crate::memory::{Fault, Scatter};
 use crate::model::{Addr, Labels, SessionKey};
 use std::collections::{HashMap, HashSet};
@@ -31,7 +33,19 @@ pub struct Resolved {
 pub struct Proof {
     pub vars: Addr,
     /// Where, and which bytes.
-    parts: Vec<(Addr, Vec<u8>)>,
+    parts: Links,
+    /// Something that was not at hand would decide: the answer is for this once.
+    once: bool,
+}
+
+/// What there is to find a session by.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'t> {
+    /// The variables of a context (`ctx_vars`, a HAMT).
+    pub vars: Addr,
+    /// The context itself, and tasks of which one may be its own. Asked for only where the rules need a task.
+    pub context: Addr,
+    pub tasks: &'t [Task],
 }
 
 /// The slots of a scatter in which a proof's bytes will be: the first, as many as the proof has parts.
@@ -52,32 +66,69 @@ impl Proof {
 
     /// Whether the bytes that were read are still the same. `vars` is what the context's head holds now.
     pub fn holds(&self, vars: Addr, scatter: &Scatter, slots: ProofSlots) -> bool {
+        !self.once && self.holds_once(vars, scatter, slots)
+    }
+
+    /// The answer is for one look: at another, more may be at hand.
+    pub fn is_for_once(&self) -> bool {
+        self.once
+    }
+
+    /// As `holds`, for the look that follows at once: also for an answer that is for this once.
+    pub fn holds_once(&self, vars: Addr, scatter: &Scatter, slots: ProofSlots) -> bool {
         let mut parts = self.parts.iter().enumerate();
         vars == self.vars && parts.all(|(i, (_, known))| scatter.bytes(slots.first + i) == Some(known.as_slice()))
     }
 }
 
-/// Where links stand, and their bytes.
-type Links = Vec<(Addr, Vec<u8>)>;
+/// A spec, and what of it is worked out once.
+struct Rule {
+    spec: Spec,
+    readings: Vec<Reading>,
+}
+
+impl Rule {
+    fn of(specs: &[Spec]) -> Vec<Rule> {
+        let rule = |spec: &Spec| Rule {
+            spec: spec.clone(),
+            readings: spec.readings(),
+        };
+        specs.iter().map(rule).collect()
+    }
+}
 
 /// Finds sessions by rules. Each reading thread has its own.
 pub struct Resolver {
-    rules: Rules,
+    session: Arc<[Rule]>,
+    rivals: Vec<Arc<[Rule]>>,
+    agent: Arc<[Rule]>,
+    tenant: Arc<[Rule]>,
     /// Variables that some rule begins with, by name.
     wanted: HashMap<String, Vec<Variable>>,
     /// Addresses of variables that were looked at.
     seen: HashSet<Addr>,
+    /// Rules of the same right gave different texts.
+    disagreed: bool,
     labels: HashMap<SessionKey, Arc<Labels>>,
     new_labels: Vec<SessionKey>,
 }
 
 impl Resolver {
     pub fn new(rules: Rules) -> Resolver {
-        let wanted = rules.variables().map(|name| (name.to_string(), Vec::new())).collect();
+        let all = [&rules.session, &rules.agent, &rules.tenant];
+        let [session, agent, tenant] = all.map(|specs| Rule::of(specs).into());
+        let rivals: Vec<Arc<[Rule]>> = rules.rivals.iter().map(|specs| Rule::of(specs).into()).collect();
+        let readings = [&session, &agent, &tenant].into_iter().chain(&rivals);
+        let readings = readings.flat_map(|rules: &Arc<[Rule]>| rules.iter());
+        let names = readings.flat_map(|rule| rule.readings.iter().map(|reading| reading.variable.clone()));
         Resolver {
-            rules,
-            wanted,
+            wanted: names.map(|name| (name, Vec::new())).collect(),
+            session,
+            rivals,
+            agent,
+            tenant,
             seen: HashSet::new(),
+            disagreed: false,
             labels: HashMap::new(),
             new_labels: Vec::new(),
         }
@@ -96,12 +147,30 @@ impl Resolver {
         self.labels.get(&key).map(Arc::clone)
     }
 
-    /// A variable that a session rule begins with was met.
+    /// A variable that a session rule begins with was met; what begins with a task always is.
     pub fn knows_session_variable(&self) -> bool {
-        self.rules
-            .session
-            .iter()
-            .any(|rule| self.wanted.get(&rule.variable).is_some_and(|known| !known.is_empty()))
+        let met = |reading: &Reading| {
+            self.wanted
+                .get(&reading.variable)
+                .is_some_and(|known| !known.is_empty())
+        };
+        let mut rules = std::iter::once(&self.session)
+            .chain(&self.rivals)
+            .flat_map(|rules| rules.iter());
+        rules.any(|rule| rule.spec.needs_task() || rule.readings.iter().any(met))
+    }
+
+    /// Rules of the same right gave different texts for one and the same context.
+    pub fn has_disagreed(&self) -> bool {
+        self.disagreed
+    }
+
+    /// Whose a context is, its variables alone do not tell: the resolver wants to know its task.
+    pub fn needs_task(&self) -> bool {
+        let mut rules = std::iter::once(&self.session)
+            .chain(&self.rivals)
+            .flat_map(|rules| rules.iter());
+        rules.any(|rule| rule.spec.needs_task())
     }
 
     /// Forgets all addresses, so that memory which was freed and used again is looked at anew. To be called now and then.
@@ -120,26 +189,35 @@ impl Resolver {
 
     /// What the variables (`ctx_vars`, a HAMT) name.
     pub fn resolve(&mut self, heap: &Heap, vars: Addr) -> Result<Resolved, Fault> {
-        let session_rules = self.rules.session.clone();
-        let mut found = self.first(heap, vars, &session_rules)?;
-        if found.is_none() && self.learn(heap, vars)? {
-            found = self.first(heap, vars, &session_rules)?;
+        self.resolve_subject(
+            heap,
+            Subject {
+                vars,
+                context: Addr::NULL,
+                tasks: &[],
+            },
+        )
+    }
+
+    /// What the context's variables name, or its task.
+    pub fn resolve_subject(&mut self, heap: &Heap, subject: Subject<'_>) -> Result<Resolved, Fault> {
+        let vars = subject.vars;
+        // Before the first look, not after it: a rule whose variable is not known yet may come before one that fits.
+        if self.wanted.values().any(Vec::is_empty) {
+            self.learn(heap, vars)?;
         }
-        let Some((mut parts, text)) = found else {
-            let extent = heap.hamt_extent(vars)?;
-            let parts = extent.into_iter().map(|(at, length)| Ok((at, heap.bytes(at, length)?)));
-            let parts = parts.collect::<Result<_, Fault>>()?;
+        let mut search = Search::default();
+        let Some(found) = self.session_id(heap, subject, &mut search)? else {
             return Ok(Resolved {
                 session: None,
-                proof: Proof { vars, parts },
+                proof: search.proof(heap, vars)?,
             });
         };
-        parts.extend(text.proof);
-        let key = SessionKey::of(&text.text);
-        self.name(heap, vars, key, text.text)?;
+        let key = SessionKey::of(&found);
+        self.name(heap, subject, key, found)?;
         Ok(Resolved {
             session: Some(key),
-            proof: Proof { vars, parts },
+            proof: search.proof(heap, vars)?,
         })
     }
 
@@ -153,19 +231,78 @@ impl Resolver {
         Ok(None)
     }
 
-    /// The first rule that gives a text, and the links that lead to the value which it begins with.
-    fn first(&self, heap: &Heap, vars: Addr, rules: &[Rule]) -> Result<Option<(Links, Text)>, Fault> {
+    /// The session's id. Where rules of the same right differ: all that they say, behind a `?`.
+    fn session_id(&mut self, heap: &Heap, subject: Subject<'_>, search: &mut Search) -> Result<Option<String>, Fault> {
+        let mut found: Vec<String> = Vec::new();
+        for rules in std::iter::once(&self.session).chain(&self.rivals) {
+            if let Some(text) = self.first(heap, subject, rules, search)?
+                && !found.contains(&text)
+            {
+                found.push(text);
+            }
+        }
+        Ok(match found.len() {
+            0 | 1 => found.pop(),
+            _ => {
+                self.disagreed = true;
+                Some(format!("? {}", found.join(" | ")))
+            }
+        })
+    }
+
+    /// The text of the first rule that gives one.
+    fn first(
+        &self,
+        heap: &Heap,
+        subject: Subject<'_>,
+        rules: &[Rule],
+        search: &mut Search,
+    ) -> Result<Option<String>, Fault> {
         for rule in rules {
-            for variable in self.wanted.get(&rule.variable).into_iter().flatten() {
-                let mut links = Vec::new();
-                let binding = heap.binding_by(vars, variable.address, variable.hash, &mut links)?;
-                let Some(binding) = binding else { continue };
-                if let Some(text) = follow(heap, binding.value, &rule.path)? {
-                    return Ok(Some((links, text)));
+            let found = match &rule.spec.source {
+                Source::Variable(_) | Source::Quoted(_) => self.by_variable(heap, subject.vars, rule, search)?,
+                Source::TaskName | Source::RootTask | Source::Local { .. } => {
+                    by_task(heap, subject, &rule.spec, search)?
                 }
+            };
+            if let Found::Text(text) = found {
+                return Ok(Some(text));
             }
         }
         Ok(None)
+    }
+
+    fn by_variable(&self, heap: &Heap, vars: Addr, rule: &Rule, search: &mut Search) -> Result<Found, Fault> {
+        // The longest name that is a variable is the one that is meant, whether it is set here or not.
+        let known = rule.readings.iter().find_map(|reading| {
+            let known = self.wanted.get(&reading.variable)?;
+            (!known.is_empty()).then_some((reading, known))
+        });
+        let Some((reading, known)) = known else {
+            search.is_unset = true;
+            return Ok(Found::Nothing);
+        };
+        let mut found = Found::Nothing;
+        for variable in known {
+            let mut links = Links::new();
+            match heap.binding_by(vars, variable.address, variable.hash, &mut links)? {
+                None => search.is_unset = true,
+                Some(binding) => {
+                    search.links.append(&mut links);
+                    found = follow(
+                        heap,
+                        binding.value,
+                        &reading.steps,
+                        &rule.spec.filters,
+                        &mut search.links,
+                    )?;
+                    if matches!(found, Found::Text(_)) {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Looks at all variables that are set here. True: one of those that are wanted was met for the first time.
@@ -192,21 +329,13 @@ impl Resolver {
         Ok(new)
     }
 
-    fn name(&mut self, heap: &Heap, vars: Addr, key: SessionKey, session_id: String) -> Result<(), Fault> {
+    fn name(&mut self, heap: &Heap, subject: Subject<'_>, key: SessionKey, session_id: String) -> Result<(), Fault> {
         let complete = |labels: &Labels| labels.agent.is_some() && labels.tenant.is_some();
         if self.labels.get(&key).is_some_and(|labels| complete(labels)) {
             return Ok(());
         }
-        let unknown = |rules: &[Rule]| {
-            rules
-                .iter()
-                .any(|r| self.wanted.get(&r.variable).is_some_and(Vec::is_empty))
-        };
-        if unknown(&self.rules.agent) || unknown(&self.rules.tenant) {
-            self.learn(heap, vars)?;
-        }
-        let agent = self.first(heap, vars, &self.rules.agent)?.map(|(_, text)| text.text);
-        let tenant = self.first(heap, vars, &self.rules.tenant)?.map(|(_, text)| text.text);
+        let label = |rules| self.first(heap, subject, rules, &mut Search::default());
+        let (agent, tenant) = (label(&self.agent)?, label(&self.tenant)?);
         let known = self.labels.get(&key);
         // A task that carries fewer names than another of the same session does not take them away.
         let agent = agent.or_else(|| known.and_then(|k| k.agent.clone()));
@@ -221,5 +350,78 @@ impl Resolver {
             self.new_labels.push(key);
         }
         Ok(())
+    }
+}
+
+/// What a search through the rules has come by.
+#[derive(Default)]
+struct Search {
+    links: Links,
+    /// A variable was not set here.
+    is_unset: bool,
+    /// No task was at hand where one would decide.
+    lacks_task: bool,
+}
+
+impl Search {
+    /// The proof of what was found, and of what was not found before it.
+    fn proof(self, heap: &Heap, vars: Addr) -> Result<Proof, Fault> {
+        let mut parts = Links::new();
+        // That a variable is not set, the whole trie shows.
+        if self.is_unset || self.links.is_empty() {
+            for (at, length) in heap.hamt_extent(vars)? {
+                parts.push((at, heap.bytes(at, length)?));
+            }
+        }
+        parts.extend(self.links);
+        Ok(Proof {
+            vars,
+            parts,
+            once: self.lacks_task,
+        })
+    }
+}
+
+fn by_task(heap: &Heap, subject: Subject<'_>, spec: &Spec, search: &mut Search) -> Result<Found, Fault> {
+    for task in subject.tasks {
+        let mut links = Links::new();
+        if !is_of_context(heap, task, subject.context, &mut links)? {
+            continue;
+        }
+        search.links.append(&mut links);
+        let chain = waiting_chain(heap, task, &mut search.links)?;
+        if spec.source == Source::RootTask {
+            let root = chain.last().unwrap_or(task);
+            let name = root_name(heap, root, &mut search.links)?;
+            return Ok(name.map_or(Found::Nothing, |name| filtered(name, &spec.filters)));
+        }
+        for task in &chain {
+            let found = of_task(heap, task, spec, search)?;
+            if matches!(found, Found::Text(_)) {
+                return Ok(found);
+            }
+        }
+        return Ok(Found::Nothing);
+    }
+    search.lacks_task = true;
+    Ok(Found::Nothing)
+}
+
+/// What one task of a chain gives.
+fn of_task(heap: &Heap, task: &Task, spec: &Spec, search: &mut Search) -> Result<Found, Fault> {
+    let links = &mut search.links;
+    match &spec.source {
+        Source::Local { coroutine, local } => match coroutine_local(heap, task, coroutine, local, links)? {
+            Some(value) => follow(heap, value, &spec.steps, &spec.filters, links),
+            // Which coroutines a running task is in is not known here, and another look may find it waiting.
+            None => {
+                search.lacks_task = true;
+                Ok(Found::Nothing)
+            }
+        },
+        _ => match given_name(heap, task, links)? {
+            Some(name) => text(heap, name, &spec.filters, links),
+            None => Ok(Found::Nothing),
+        },
     }
 }

@@ -23,6 +23,6 @@ pub use origin::Origin;
 pub use own_code::OwnCode;
 pub use report::{
     Block, Cause, CausesMs, HistoryStretch, LoopReport, Quality, Report, SCHEMA, SessionReport, SessionUse, Status,
-    SystemReport, Unattributed, Where, WorkerReport,
+    SystemReport, TASKS, Unattributed, Where, WorkerReport,
 };
 pub use stacks::{Frame, Stack, StackBatch, StackMode, StackSample, Waiting};

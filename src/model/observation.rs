@@ -271,8 +271,8 @@ pub struct Census {
     pub loops: Vec<LoopFacts>,
     /// Unfinished tasks, all loops.
     pub tasks: u32,
-    /// What names the sessions was met so far: a contextvar of that name, or the pool.
-    pub sessions_named: bool,
+    /// What names the sessions, as far as it was met: a preset, specs of the user's, or `tasks`.
+    pub session_from: Option<String>,
     /// asyncio is imported; before that there are no loops and no sessions to see.
     pub asyncio_imported: bool,
     pub pool: Option<PoolFacts>,

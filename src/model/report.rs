@@ -58,6 +58,9 @@ impl SessionUse {
     }
 }
 
+/// `worker.session_from` where nothing names sessions and tasks stand for them, each with those that it waits for.
+pub const TASKS: &str = "tasks";
+
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct WorkerReport {
     pub name: Option<String>,

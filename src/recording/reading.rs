@@ -175,7 +175,7 @@ impl Reading {
                 })
             })?,
             tasks: input.small()?,
-            sessions_named: input.flag()?,
+            session_from: input.maybe(|input| Ok(self.words.text(input)?.to_string()))?,
             asyncio_imported: input.flag()?,
             pool: input.maybe(|input| self.pool(input))?,
             rss_bytes: input.maybe(In::number)?,

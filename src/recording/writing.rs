@@ -185,7 +185,7 @@ impl Writing {
             out.number(u64::from(facts.tasks));
         }
         out.number(u64::from(census.tasks));
-        out.flag(census.sessions_named);
+        out.maybe(census.session_from.as_deref(), |out, text| self.numbers.text(out, text));
         out.flag(census.asyncio_imported);
         out.maybe(census.pool.as_ref(), |out, pool| self.pool(out, pool));
         out.maybe(census.rss_bytes, Out::number);

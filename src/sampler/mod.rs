@@ -9,7 +9,7 @@ mod stacking;
 mod ticking;
 mod walking;
 
-use crate::identity::Rules;
+use crate::identity::{Naming, Spec};
 use crate::model::{Hello, LoopKind, Nanos, Observation, OwnCode, Pid};
 use crate::process::{self, Host, Sameness};
 use crate::source::error::AttachError;
@@ -30,10 +30,10 @@ pub struct AttachOptions {
     pub rate_hz: f64,
     /// Full stacks a second; None: none are taken.
     pub stack_rate_hz: Option<f64>,
-    /// The contextvars that name sessions, agents and tenants; None: OpenRTC's.
-    pub session_from: Option<String>,
-    pub agent_from: Option<String>,
-    pub tenant_from: Option<String>,
+    /// What names sessions, agents and tenants, the first that fits; none: what is known.
+    pub session_from: Vec<Spec>,
+    pub agent_from: Vec<Spec>,
+    pub tenant_from: Vec<Spec>,
     /// Places whose files are own code, beside those that are so anyway.
     pub own: Vec<String>,
 }
@@ -94,7 +94,11 @@ pub fn probe(pid: Pid) -> Result<Probe, AttachError> {
         plan, proved, lists, ..
     } = crate::source::attach(pid)?;
     let python = plan.version.to_string();
-    let mut walker = Walker::open(plan, proved, lists, Rules::openrtc(), OwnCode::default())
+    let naming = Naming {
+        only_named: true,
+        ..Naming::default()
+    };
+    let mut walker = Walker::open(plan, proved, lists, naming, OwnCode::default())
         .map_err(|e| AttachError::io(format!("/proc/{pid}/mem"), &e))?;
     let census = walker
         .walk(monotonic)
@@ -114,19 +118,19 @@ pub fn probe(pid: Pid) -> Result<Probe, AttachError> {
 /// Attaches to `pid` and starts to watch it.
 pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError> {
     let attachment = crate::source::attach(pid)?;
-    let rules = naming::rules(&attachment, options)?;
-    let hello = hello(&attachment, options, &rules);
+    let naming = naming::naming(&attachment, options)?;
+    let hello = hello(&attachment, options, &naming);
     let memory = |e| AttachError::io(format!("/proc/{pid}/mem"), &e);
     let Attachment {
         plan, proved, lists, ..
     } = attachment;
-    let reader = TickReader::open(plan.clone(), rules.clone()).map_err(memory)?;
+    let reader = TickReader::open(plan.clone(), naming.clone()).map_err(memory)?;
     let stacks = match options.stack_rate_hz {
-        Some(rate) => Some((StackReader::open(plan.clone(), rules.clone()).map_err(memory)?, rate)),
+        Some(rate) => Some((StackReader::open(plan.clone(), naming.clone()).map_err(memory)?, rate)),
         None => None,
     };
     let own = OwnCode::new(hello.library.clone(), options.own.clone());
-    let walker = Walker::open(plan.clone(), proved, lists, rules, own).map_err(memory)?;
+    let walker = Walker::open(plan.clone(), proved, lists, naming, own).map_err(memory)?;
 
     let (sender, observations) = sync_channel(WAITING);
     let stop = Arc::new(AtomicBool::new(false));
@@ -165,14 +169,14 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError
     })
 }
 
-fn hello(attachment: &Attachment, options: &AttachOptions, rules: &Rules) -> Hello {
+fn hello(attachment: &Attachment, options: &AttachOptions, naming: &Naming) -> Hello {
     let plan = &attachment.plan;
     let attached_at = monotonic();
     Hello {
         pid: plan.pid,
         python: plan.version.to_string(),
         name: process::uts_hostname(plan.pid),
-        session_from: Some(rules.name.clone()),
+        session_from: Some(naming.rules(naming.fits()).name),
         attached_at,
         realtime_offset: i128::from(clock(ClockId::CLOCK_REALTIME).0) - i128::from(attached_at.0),
         started_unix: process::started_unix(plan.pid).ok(),

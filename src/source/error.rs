@@ -42,6 +42,25 @@ pub enum AttachError {
         name: String,
         likely: Vec<String>,
     },
+    /// A path stops on its way: no object there has what the step asks for.
+    #[error("{option} {spec} leads nowhere in process {pid}: {class:?} has no {step}{}", has(.near))]
+    NoSuchStep {
+        pid: Pid,
+        option: &'static str,
+        spec: String,
+        step: String,
+        class: String,
+        near: Vec<String>,
+    },
+    /// A path ends in what names nobody.
+    #[error("{option} {spec} gives a {class:?} in process {pid}, which is no id: text, an int or a UUID is{}", has(.near))]
+    NoText {
+        pid: Pid,
+        option: &'static str,
+        spec: String,
+        class: String,
+        near: Vec<String>,
+    },
     /// It was there, and ended while otop looked at it.
     #[error("process {0} ended while otop attached")]
     Gone(Pid),
@@ -96,5 +115,13 @@ fn likely_ones(names: &[String]) -> String {
             let names: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
             format!("; the likely ones are {}", names.join(", "))
         }
+    }
+}
+
+/// `; it has .a, .b`, or nothing.
+fn has(near: &[String]) -> String {
+    match near {
+        [] => String::new(),
+        near => format!("; it has {}", near.join(", ")),
     }
 }

@@ -1,8 +1,9 @@
 //! Whose a context is, proved: what was found out about contexts before, what the second read of a tick shows of it, and
 //! the look-up where that does not do. Knows nothing of threads but where their words are.
 
-use crate::cpython::{CONTEXT_HEAD, CONTEXT_WORDS, Heap, word_at};
-use crate::identity::{Proof, ProofSlots, Resolver, Rules};
+use crate::asyncio::{Task, asyncio_tasks_module, running_tasks, task_at};
+use crate::cpython::{CONTEXT_HEAD, CONTEXT_WORDS, Heap, ONE_WALK, Runtime, word_at};
+use crate::identity::{Fits, Naming, Proof, ProofSlots, Resolver, Subject};
 use crate::memory::{Fault, Scatter};
 use crate::model::{Addr, Labels, Owner, SessionKey};
 use std::collections::HashMap;
@@ -18,9 +19,14 @@ struct Known {
 
 /// What is known of contexts.
 pub(super) struct Owners {
+    naming: Naming,
+    /// The presets by which the resolver goes.
+    fits: Fits,
     resolver: Resolver,
     contexts: HashMap<Addr, Known>,
     context_type: Option<Addr>,
+    /// The `__dict__` of `asyncio.tasks`, where the rules need a task.
+    asyncio_tasks: Option<Addr>,
 }
 
 /// A thread's `(context, context_ver)`, and where they stand.
@@ -39,11 +45,28 @@ impl ContextWords {
 }
 
 impl Owners {
-    pub fn new(rules: Rules) -> Owners {
+    pub fn new(naming: Naming) -> Owners {
+        let fits = naming.fits();
         Owners {
-            resolver: Resolver::new(rules),
+            resolver: Resolver::new(naming.rules(fits)),
+            naming,
+            fits,
             contexts: HashMap::new(),
             context_type: None,
+            asyncio_tasks: None,
+        }
+    }
+
+    /// Goes by other presets, if others fit by now, and finds where tasks are told of, if the rules need a task. To be
+    /// called some ten times a second.
+    pub fn survey(&mut self, heap: &Heap, runtime: &Runtime) {
+        let fits = self.naming.fits();
+        if fits != self.fits {
+            *self = Owners::new(self.naming.clone());
+        }
+        if self.asyncio_tasks.is_none() && self.resolver.needs_task() {
+            heap.grant(ONE_WALK);
+            self.asyncio_tasks = asyncio_tasks_module(heap, runtime).ok().flatten();
         }
     }
 
@@ -81,7 +104,19 @@ impl Owners {
             // Known from before this tick, and unchanged after it: so it was at the tick, whatever ran since.
             return Ok(of(known.session));
         }
-        let resolved = match self.resolver.resolve(heap, vars) {
+        let tasks = match self.resolver.needs_task() {
+            true => self.running(heap, words),
+            false => Ok(Vec::new()),
+        };
+        let resolved = tasks.and_then(|tasks| {
+            let subject = Subject {
+                vars,
+                context,
+                tasks: &tasks,
+            };
+            self.resolver.resolve_subject(heap, subject)
+        });
+        let resolved = match resolved {
             Ok(resolved) => resolved,
             Err(Fault::Gone) => return Err(Fault::Gone),
             Err(_) => return torn_or_unreadable(heap, words),
@@ -94,7 +129,7 @@ impl Owners {
         last.read_each(heap.memory())?;
         let now = last.bytes(head).map(|b| heap.context_words(b).vars);
         let same_step = last.bytes(again).is_some_and(|bytes| words.still(bytes));
-        let proved = now.is_some_and(|now| resolved.proof.holds(now, &last, slots));
+        let proved = now.is_some_and(|now| resolved.proof.holds_once(now, &last, slots));
         if !proved {
             return Ok(Owner::Torn);
         }
@@ -109,6 +144,16 @@ impl Owners {
             },
         );
         Ok(if same_step { of(resolved.session) } else { Owner::Torn })
+    }
+
+    /// The tasks that run now, as far as they can be told: the thread's own is among them.
+    fn running(&self, heap: &Heap, words: ContextWords) -> Result<Vec<Task>, Fault> {
+        let thread_state = Addr(words.at.0.wrapping_sub(heap.offsets.tstate_context));
+        let tasks = running_tasks(heap, thread_state, self.asyncio_tasks)?.into_iter();
+        let tasks = tasks
+            .map(|address| task_at(heap, address))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(tasks.into_iter().flatten().collect())
     }
 
     /// The type object is that of contexts.

@@ -11,7 +11,7 @@ use super::owners::{ContextWords, Owners};
 use super::still::{Followed, Rest, Seat, Words};
 use super::threads::{Thread, Threads};
 use crate::cpython::{CONTEXT_HEAD, GIL_EXTENT, Heap, rseq_cpu, word_at};
-use crate::identity::Rules;
+use crate::identity::Naming;
 use crate::memory::{Fault, LiveMemory, Scatter};
 use crate::model::{
     Addr, Batch, Labels, LoopKind, Nanos, Owner, SessionKey, StackBatch, StackMode, StackSample, State, ThreadIndex,
@@ -71,7 +71,7 @@ struct Said {
 }
 
 impl StackReader {
-    pub fn open(plan: Plan, rules: Rules) -> io::Result<StackReader> {
+    pub fn open(plan: Plan, naming: Naming) -> io::Result<StackReader> {
         let open = || LiveMemory::open(plan.pid);
         let heap = Heap::new(Box::new(open()?), plan.offsets.clone(), plan.version);
         let mappings = process::maps(plan.pid).unwrap_or_default();
@@ -81,7 +81,7 @@ impl StackReader {
             reader: Reader::new(&heap, Box::new(open()?)),
             plan,
             heap,
-            owners: Owners::new(rules),
+            owners: Owners::new(naming),
             threads: Threads::new(),
             followed: HashMap::new(),
             first: Scatter::new(),
@@ -101,6 +101,7 @@ impl StackReader {
 
     /// Looks which threads there are; to be called some ten times a second.
     pub fn survey(&mut self) -> Result<(), Fault> {
+        self.owners.survey(&self.heap, &self.plan.runtime);
         // Whoever takes ticks says which threads there are.
         let mut unsaid = Batch::default();
         // Which words are whose may change.

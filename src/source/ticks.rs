@@ -13,7 +13,7 @@ use super::owners::{ContextWords, Owners};
 use super::threads::{DEEPEST_CONTEXT, QUIET_TICKS, Thread, Threads};
 use crate::asyncio::{CallbackSlots, DEQUE_HEAD, ReadyWords, StepWords};
 use crate::cpython::{CONTEXT_HEAD, CONTEXT_WORDS, GIL_EXTENT, Heap, Runtime, word_at};
-use crate::identity::{ProofSlots, Rules};
+use crate::identity::{Naming, ProofSlots};
 use crate::memory::{Fault, LiveMemory, Scatter};
 use crate::model::{Addr, Batch, Gil, Labels, LoopKind, Nanos, Owner, Sample, SessionKey, State, ThreadIndex, Tick};
 use crate::process::{Doing, ThreadClock};
@@ -90,14 +90,14 @@ impl Said {
 }
 
 impl TickReader {
-    pub fn open(plan: Plan, rules: Rules) -> io::Result<TickReader> {
+    pub fn open(plan: Plan, naming: Naming) -> io::Result<TickReader> {
         let memory = LiveMemory::open(plan.pid)?;
         let heap = Heap::new(Box::new(memory), plan.offsets.clone(), plan.version);
         Ok(TickReader {
             fixed: FixedWords::new(&heap, &plan.runtime),
             plan,
             heap,
-            owners: Owners::new(rules),
+            owners: Owners::new(naming),
             threads: Threads::new(),
             first: Scatter::new(),
             second: Scatter::new(),
@@ -112,6 +112,7 @@ impl TickReader {
     /// Looks which threads there are and which run a loop; says in `batch` what changed. To be called some ten times a
     /// second; between that, a tick that sees another newest thread asks for it.
     pub fn survey(&mut self, batch: &mut Batch) -> Result<(), Fault> {
+        self.owners.survey(&self.heap, &self.plan.runtime);
         self.threads.survey(&self.plan, &self.heap, batch)
     }
 

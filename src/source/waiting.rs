@@ -77,5 +77,6 @@ fn carrier(slots: &HandleSlots, handle: &Handle) -> Carrier {
     Carrier {
         context: handle.context,
         link: Some(handle.address.offset(slots.context)),
+        task: None,
     }
 }

@@ -11,7 +11,7 @@ use crate::asyncio::{
     DEQUE_HEAD, EventLoop, HandleSlots, ReadyWords, Task, TaskLists, Tasks, describe, running_loop_address,
 };
 use crate::cpython::{Heap, ONE_WALK, Refused, ThreadState};
-use crate::identity::{Pool, PoolLook, Resolver, Rules};
+use crate::identity::{Chooser, Fits, Naming, Pool, PoolLook, Resolver, Subject};
 use crate::memory::{Fault, LiveMemory};
 use crate::model::{Addr, Census, LoopFacts, Nanos, OwnCode, Owner, Pid, SessionFacts, SessionKey};
 use crate::process::namespaces::{self, Namespace};
@@ -30,6 +30,10 @@ pub struct Walker {
     pub(super) heap: Heap,
     proved: Proved,
     lists: Option<TaskLists>,
+    naming: Naming,
+    chooser: Chooser,
+    /// The presets by which the resolver goes.
+    fits: Fits,
     pub(super) resolver: Resolver,
     pub(super) whose: Whose,
     readings: Readings,
@@ -72,9 +76,10 @@ impl Walker {
         plan: Plan,
         proved: Proved,
         lists: Option<TaskLists>,
-        rules: Rules,
+        naming: Naming,
         own: OwnCode,
     ) -> io::Result<Walker> {
+        let fits = naming.fits();
         let memory = LiveMemory::open(plan.pid)?;
         let heap = Heap::new(Box::new(memory), plan.offsets.clone(), plan.version);
         // A kernel that has none, or does not say, is taken to have one for all.
@@ -83,7 +88,10 @@ impl Walker {
             plan,
             proved,
             lists,
-            resolver: Resolver::new(rules),
+            resolver: Resolver::new(naming.rules(fits)),
+            naming,
+            chooser: Chooser::default(),
+            fits,
             whose: Whose::default(),
             readings: Readings::new(&heap, own),
             watch: LoopWatch::default(),
@@ -113,6 +121,7 @@ impl Walker {
         self.walks += 1;
         if self.walks.is_multiple_of(FORGET_AFTER) {
             self.resolver.forget_addresses();
+            self.chooser.forget();
             self.whose.forget();
             self.readings.forget();
             self.loops.clear();
@@ -124,7 +133,7 @@ impl Walker {
             sessions: Vec::new(),
             loops: Vec::new(),
             tasks: 0,
-            sessions_named: false,
+            session_from: None,
             asyncio_imported: self.proved != Proved::WithoutAsyncio,
             pool: None,
             rss_bytes: process::rss_bytes(self.plan.pid).ok().flatten(),
@@ -146,6 +155,9 @@ impl Walker {
             None => Tasks::default(),
         };
         census.unreadable += tasks.unreadable;
+        if self.naming.follows_presets() {
+            self.choose(&tasks.pending)?;
+        }
         let owners = self.owners_of(&tasks.pending)?;
         let (by_session, unreadable) = count(&owners);
         census.unreadable += unreadable;
@@ -166,11 +178,36 @@ impl Walker {
         census.unreadable += pool.as_ref().map_or(0, |p| p.unreadable);
         census.sessions = self.session_facts(by_session, pool.as_ref());
         self.named |= pool.is_some() || self.resolver.knows_session_variable();
-        census.sessions_named = self.named;
+        let name = self.named.then(|| self.naming.rules(self.fits).name);
+        census.session_from = name.map(|name| match self.resolver.has_disagreed() {
+            true => format!("? {name}"),
+            false => name,
+        });
         census.pool = pool.map(|pool| pool.facts);
         self.read_where(&mut census, &tasks.pending, &owners, &threads)?;
         census.took = now() - at;
         Ok(census)
+    }
+
+    /// Looks whether other presets fit, now that there are other tasks; if one of a smaller rank does, everything is
+    /// found anew.
+    fn choose(&mut self, tasks: &[Task]) -> Result<(), Fault> {
+        let mut fits = self.naming.fits();
+        if self.walks % FORGET_AFTER == 1 {
+            let imported = self.chooser.look_at_imports(&self.heap, &self.plan.runtime);
+            fits = fits.and(imported.unwrap_or_default());
+        }
+        fits = fits.and(self.chooser.look(&self.heap, tasks)?);
+        self.naming.add(fits);
+        if fits != self.fits {
+            self.fits = fits;
+            self.resolver = Resolver::new(self.naming.rules(fits));
+            self.whose.forget();
+            self.started.clear();
+            self.live.clear();
+            self.errored.clear();
+        }
+        Ok(())
     }
 
     /// Fills in what the sessions run or wait for; what cannot be read is not known, and costs nothing else.
@@ -207,6 +244,7 @@ impl Walker {
         let carriers = tasks.iter().map(|task| Carrier {
             context: task.context,
             link: task.is_native.then(|| task.address.offset(link)),
+            task: Some(*task),
         });
         let carriers: Vec<Carrier> = carriers.collect();
         self.whose.of(&self.heap, &mut self.resolver, &carriers, true)
@@ -218,7 +256,14 @@ impl Walker {
         let mut errored = HashSet::new();
         for task in failed {
             let vars = self.heap.context(task.context).map(|context| context.vars);
-            let resolved = vars.and_then(|vars| self.resolver.resolve(&self.heap, vars));
+            let resolved = vars.and_then(|vars| {
+                let subject = Subject {
+                    vars,
+                    context: task.context,
+                    tasks: std::slice::from_ref(task),
+                };
+                self.resolver.resolve_subject(&self.heap, subject)
+            });
             // A failed task that has just been freed is no failure that anybody holds.
             let Some(key) = resolved.ok().and_then(|resolved| resolved.session) else {
                 continue;

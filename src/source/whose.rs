@@ -4,9 +4,12 @@
 //! The contexts of a session mostly share one set of variables, so it is the sets that are remembered from look to look.
 //! All are checked in one go; those that are new, or do not hold any more, are looked up, and then checked in a second
 //! go together with those that carry them, because what ended meanwhile may have left its memory to another.
+//!
+//! Where the rules need a task, it is contexts that are remembered in place of sets: nearly every task has its own.
 
+use crate::asyncio::Task;
 use crate::cpython::{CONTEXT_HEAD, Heap};
-use crate::identity::{Resolved, Resolver};
+use crate::identity::{Resolved, Resolver, Subject};
 use crate::memory::{Fault, Scatter};
 use crate::model::{Addr, Owner, SessionKey};
 use std::collections::{HashMap, HashSet};
@@ -21,18 +24,30 @@ pub(super) struct Carrier {
     /// Where the pointer to the context stands; None: in no fixed place (a task of Python code), so that it is not read
     /// again.
     pub link: Option<Addr>,
+    /// The task itself, where it is one.
+    pub task: Option<Task>,
 }
 
-/// What sets of variables (`ctx_vars`) name.
+/// What sets of variables (`ctx_vars`) name, or contexts.
 #[derive(Default)]
 pub(super) struct Whose {
     known: HashMap<Addr, Resolved>,
+    /// The tasks of the last look over all of them, by their context: a handle's context may be a task's.
+    tasks: HashMap<Addr, Task>,
+}
+
+/// Carriers that share what is remembered.
+#[derive(Default)]
+struct Group {
+    vars: Addr,
+    carriers: Vec<usize>,
 }
 
 impl Whose {
     /// Forgets everything, so that memory which was freed and used again is looked at anew; to be called now and then.
     pub fn forget(&mut self) {
         self.known.clear();
+        self.tasks.clear();
     }
 
     /// Whose each carrier's context is: a session, nobody, torn where it changed meanwhile, or unreadable. With `forget`,
@@ -45,54 +60,77 @@ impl Whose {
         forget: bool,
     ) -> Result<Vec<Owner>, Fault> {
         let mut owners = vec![Owner::Unreadable; carriers.len()];
-        let mut of_set: HashMap<Addr, Vec<usize>> = HashMap::new();
+        let by_task = resolver.needs_task();
+        if by_task && forget {
+            let tasks = carriers
+                .iter()
+                .filter_map(|carrier| Some((carrier.context, carrier.task?)));
+            self.tasks = tasks.collect();
+        }
+        let mut groups: HashMap<Addr, Group> = HashMap::new();
         for (index, vars) in vars_of(heap, carriers)?.into_iter().enumerate() {
-            if let Some(vars) = vars {
-                of_set.entry(vars).or_default().push(index);
-            }
+            let (Some(vars), Some(carrier)) = (vars, carriers.get(index)) else {
+                continue;
+            };
+            let group = groups.entry(if by_task { carrier.context } else { vars }).or_default();
+            group.vars = vars;
+            group.carriers.push(index);
         }
         if forget || self.known.len() > MOST_SETS {
-            self.known.retain(|vars, _| of_set.contains_key(vars));
+            self.known.retain(|key, _| groups.contains_key(key));
         }
-        let asked = self.known.iter().filter(|(vars, _)| of_set.contains_key(vars));
-        let asked: Vec<&Resolved> = asked.map(|(_, resolved)| resolved).collect();
+        self.known.retain(|key, known| {
+            let group = groups.get(key);
+            group.is_none_or(|group| !known.proof.is_for_once() && group.vars == known.proof.vars)
+        });
+        let asked = self.known.iter().filter(|(key, _)| groups.contains_key(key));
+        let asked: Vec<(Addr, &Resolved)> = asked.map(|(&key, resolved)| (key, resolved)).collect();
         let holding = check(heap, asked.into_iter())?;
         self.known
-            .retain(|vars, _| holding.contains(vars) || !of_set.contains_key(vars));
+            .retain(|key, _| holding.contains(key) || !groups.contains_key(key));
 
-        let mut fresh: Vec<Resolved> = Vec::new();
-        for &vars in of_set.keys().filter(|vars| !self.known.contains_key(vars)) {
-            match resolver.resolve(heap, vars) {
-                Ok(resolved) => fresh.push(resolved),
+        let mut fresh: Vec<(Addr, Resolved)> = Vec::new();
+        for (&key, group) in groups.iter().filter(|(key, _)| !self.known.contains_key(key)) {
+            let task = if by_task { self.tasks.get(&key) } else { None };
+            let subject = Subject {
+                vars: group.vars,
+                context: key,
+                tasks: task.map_or(&[], std::slice::from_ref),
+            };
+            match resolver.resolve_subject(heap, subject) {
+                Ok(resolved) => fresh.push((key, resolved)),
                 Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
                 Err(_) => {}
             }
         }
-        let holding = check(heap, fresh.iter())?;
-        for resolved in fresh {
-            let vars = resolved.proof.vars;
-            let Some(of_set) = of_set.get_mut(&vars) else { continue };
-            if !holding.contains(&vars) {
-                of_set.drain(..).for_each(|index| set(&mut owners, index, Owner::Torn));
+        let holding = check(heap, fresh.iter().map(|(key, resolved)| (*key, resolved)))?;
+        for (key, resolved) in fresh {
+            let Some(group) = groups.get_mut(&key) else { continue };
+            if !holding.contains(&key) {
+                let carriers = group.carriers.drain(..);
+                carriers.for_each(|index| set(&mut owners, index, Owner::Torn));
                 continue;
             }
-            let still = still_carry(heap, carriers, of_set, vars)?;
+            let still = still_carry(heap, carriers, &group.carriers, group.vars)?;
             let mut still = still.into_iter();
-            of_set.retain(|&index| {
+            group.carriers.retain(|&index| {
                 let still = still.next() == Some(true);
                 if !still {
                     set(&mut owners, index, Owner::Torn);
                 }
                 still
             });
-            self.known.insert(vars, resolved);
+            self.known.insert(key, resolved);
         }
-        for (vars, of_set) in of_set {
-            let Some(resolved) = self.known.get(&vars) else {
+        for (key, group) in groups {
+            let Some(resolved) = self.known.get(&key) else {
                 continue;
             };
             let owner = resolved.session.map_or(Owner::Nobody, Owner::Session);
-            of_set.into_iter().for_each(|index| set(&mut owners, index, owner));
+            group
+                .carriers
+                .into_iter()
+                .for_each(|index| set(&mut owners, index, owner));
         }
         Ok(owners)
     }
@@ -137,15 +175,17 @@ fn vars_of(heap: &Heap, carriers: &[Carrier]) -> Result<Vec<Option<Addr>>, Fault
 }
 
 /// Those whose proof still holds.
-fn check<'r>(heap: &Heap, resolved: impl Iterator<Item = &'r Resolved>) -> Result<HashSet<Addr>, Fault> {
+fn check<'r>(heap: &Heap, resolved: impl Iterator<Item = (Addr, &'r Resolved)>) -> Result<HashSet<Addr>, Fault> {
     let mut scatter = Scatter::new();
-    let asked: Vec<_> = resolved.map(|r| (&r.proof, r.proof.push(&mut scatter))).collect();
+    let asked: Vec<_> = resolved
+        .map(|(key, r)| (key, &r.proof, r.proof.push(&mut scatter)))
+        .collect();
     heap.spend(scatter.len() * 64)?;
     scatter.read_each(heap.memory())?;
     let holding = asked
         .into_iter()
-        .filter(|(proof, slots)| proof.holds(proof.vars, &scatter, *slots));
-    Ok(holding.map(|(proof, _)| proof.vars).collect())
+        .filter(|(_, proof, slots)| proof.holds_once(proof.vars, &scatter, *slots));
+    Ok(holding.map(|(key, _, _)| key).collect())
 }
 
 /// Whether each of these carriers still has its context, and that still these variables.

@@ -5,7 +5,7 @@ use super::block_words;
 use super::format;
 use super::line::{Line, Parts, Piece, Tone};
 use super::printable::Keep;
-use crate::model::{Block, Report};
+use crate::model::{Block, Report, TASKS};
 
 /// More loops than this are rarely blocked at once; the rest is counted.
 const MOST_BLOCKS: usize = 3;
@@ -23,8 +23,13 @@ pub fn lines(report: &Report, room: Option<usize>) -> Vec<Line> {
         lines.push(Line::from(Piece::new(text, Tone::Slow)).cut(room.unwrap_or(usize::MAX)));
     }
     let tasks = report.worker.tasks.unwrap_or(0);
+    if report.worker.session_from.as_deref() == Some(TASKS) && tasks > 0 {
+        let text = "nothing that otop knows names sessions here, so tasks stand for them, each with those it waits for; \
+                    otop vars shows what --session-from could name";
+        lines.push(Line::from(Piece::new(text, Tone::Slow)).cut(room.unwrap_or(usize::MAX)));
+    }
     if !report.worker.is_served && report.worker.session_from.is_none() && tasks > 0 && report.sessions.is_empty() {
-        let text = "no contextvar of OpenRTC's is set here: name the program's own with --session-from NAME";
+        let text = "what --session-from names is not set here yet";
         lines.push(Line::from(Piece::new(text, Tone::Slow)).cut(room.unwrap_or(usize::MAX)));
     }
     let mut now: Vec<&Block> = report.blocks.iter().filter(|block| block.ongoing).collect();

@@ -9,7 +9,7 @@ mod pythons;
 mod target;
 
 pub use otop::{Blame, Doc, FROM, Otop, Ran, WINDOW, once, run, run_command};
-pub use pythons::{Python, any_python, one_python, openrtc, pythons, pythons_of};
+pub use pythons::{Python, any_python, one_python, openrtc, presets, pythons, pythons_of};
 pub use target::Target;
 
 use serde_json::Value;

@@ -192,3 +192,19 @@ pub fn openrtc(minor: &str) -> Option<Python> {
     }
     found
 }
+
+/// The environment with the packages that have presets: `presets` has all of them, `presets-mcp1` an older mcp.
+pub fn presets(label: &str) -> Option<Python> {
+    let found = read_pythons("OTOP_PRESETS", "presets.json")
+        .into_iter()
+        .find(|python| python.label == label);
+    if std::env::var_os("OTOP_NO_LIVE").is_some() {
+        return None;
+    }
+    if found.is_none() {
+        skip(&format!(
+            "packages with presets ({label}): not on this machine (scripts/pythons --presets installs them)"
+        ));
+    }
+    found
+}

@@ -299,7 +299,7 @@ fn hostile() -> impl Strategy<Value = Observation> {
                 sessions,
                 loops: vec![],
                 tasks: 0,
-                sessions_named: true,
+                session_from: Some("openrtc".to_owned()),
                 asyncio_imported: true,
                 pool: None,
                 rss_bytes: Some(at),

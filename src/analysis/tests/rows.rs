@@ -238,7 +238,7 @@ fn census(at: u64) -> Census {
             })
             .to_vec(),
         tasks: 0,
-        sessions_named: true,
+        session_from: Some("openrtc".to_owned()),
         asyncio_imported: false,
         pool: Some(PoolFacts {
             uptime_s: Some(70.0),

@@ -359,7 +359,7 @@ impl Stage {
                 tasks: 7,
             }],
             tasks: 7,
-            sessions_named: true,
+            session_from: Some("openrtc".to_owned()),
             asyncio_imported: true,
             pool: self.draining.map(|draining| PoolFacts {
                 draining: Some(draining),

@@ -179,7 +179,7 @@ impl Dice {
                 tasks: dice.roll(9) as u32,
             }),
             tasks: self.roll(99) as u32,
-            sessions_named: self.coin(),
+            session_from: self.coin().then(|| self.text()),
             asyncio_imported: self.coin(),
             pool: self.maybe(|dice| PoolFacts {
                 draining: dice.maybe(Dice::coin),

@@ -1,0 +1,363 @@
+//! Which presets fit a worker, by what is imported and by what stands in its live contexts, and the rules that follow.
+//! Knows nothing of threads: two of them come to the same rules because they share one word, the presets that fit.
+
+use super::presets::{PRESETS, Preset};
+use super::resolver::{Resolver, Subject};
+use super::rules::Rules;
+use super::spec::{Reading, Source, Spec};
+use crate::asyncio::Task;
+use crate::cpython::{Heap, Runtime};
+use crate::memory::Fault;
+use crate::model::{Addr, TASKS};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// New contexts that are looked at in one go; more come with the next.
+const MOST_LOOKED_AT: usize = 200;
+/// Contexts that are known to have been looked at; beyond this the memory starts over.
+const MOST_SEEN: usize = 20_000;
+
+/// What the user asked for, and the presets that fit: what names sessions, agents and tenants. Clones share the presets.
+#[derive(Clone, Debug, Default)]
+pub struct Naming {
+    pub session: Vec<Spec>,
+    pub agent: Vec<Spec>,
+    pub tenant: Vec<Spec>,
+    /// What the header calls the session's specs, as they were typed.
+    pub name: Option<String>,
+    /// Tasks do not stand for sessions where nothing names any.
+    pub only_named: bool,
+    /// The presets that fit, a bit each; shared by all clones.
+    pub shared: Arc<AtomicU32>,
+}
+
+/// The presets that fit, a bit each. It only ever grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fits(u32);
+
+impl Fits {
+    pub fn has(self, preset: usize) -> bool {
+        u32::try_from(preset).is_ok_and(|bit| self.0.checked_shr(bit).is_some_and(|bits| bits & 1 != 0))
+    }
+
+    pub fn with(self, preset: usize) -> Fits {
+        let bit = u32::try_from(preset).ok().and_then(|bit| 1u32.checked_shl(bit));
+        Fits(self.0 | bit.unwrap_or(0))
+    }
+
+    /// These, and those.
+    pub fn and(self, more: Fits) -> Fits {
+        Fits(self.0 | more.0)
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    fn presets(self) -> impl Iterator<Item = &'static Preset> {
+        PRESETS
+            .iter()
+            .enumerate()
+            .filter(move |(place, _)| self.has(*place))
+            .map(|(_, preset)| preset)
+    }
+}
+
+impl Naming {
+    /// The presets that are known to fit.
+    pub fn fits(&self) -> Fits {
+        Fits(self.shared.load(Ordering::Relaxed))
+    }
+
+    /// More presets fit.
+    pub fn add(&self, fits: Fits) {
+        self.shared.fetch_or(fits.0, Ordering::Relaxed);
+    }
+
+    /// It is for the presets to name the sessions.
+    pub fn follows_presets(&self) -> bool {
+        self.session.is_empty()
+    }
+
+    /// The rules that follow.
+    pub fn rules(&self, fits: Fits) -> Rules {
+        let mut rules = match self.follows_presets() {
+            true => of_presets(fits, self.only_named),
+            // Where the sessions are the user's own, a preset's agents and tenants would be another program's.
+            false => Rules {
+                session: self.session.clone(),
+                rivals: Vec::new(),
+                agent: Vec::new(),
+                tenant: Vec::new(),
+                name: self.name.clone().unwrap_or_default(),
+            },
+        };
+        for (asked, rule) in [(&self.agent, &mut rules.agent), (&self.tenant, &mut rules.tenant)] {
+            if !asked.is_empty() {
+                rule.clone_from(asked);
+            }
+        }
+        rules
+    }
+}
+
+/// The rules of the presets that fit: sessions by those of the smallest rank, agents and tenants by all.
+fn of_presets(fits: Fits, only_named: bool) -> Rules {
+    let Some(best) = fits.presets().next() else {
+        let session = match only_named {
+            true => PRESETS.first().map(Preset::session).unwrap_or_default(),
+            false => vec![root_task()],
+        };
+        return Rules {
+            session,
+            rivals: Vec::new(),
+            agent: Vec::new(),
+            tenant: Vec::new(),
+            name: TASKS.to_owned(),
+        };
+    };
+    let equals: Vec<&Preset> = fits.presets().filter(|preset| preset.rank == best.rank).collect();
+    let session = best.session();
+    let mut names: Vec<&str> = equals.iter().map(|preset| preset.name).collect();
+    names.dedup();
+    let others = fits
+        .presets()
+        .filter(|other| other.rank > best.rank && !names.contains(&other.name));
+    // LiveKit's own rule is one of OpenRTC's.
+    let others = others.filter(|other| !other.session().iter().all(|spec| session.contains(spec)));
+    let mut also: Vec<&str> = others.map(|other| other.name).collect();
+    also.dedup();
+    let name = names.join(", ");
+    Rules {
+        rivals: equals.iter().skip(1).map(|preset| preset.session()).collect(),
+        agent: fits.presets().flat_map(Preset::agent).collect(),
+        tenant: fits.presets().flat_map(Preset::tenant).collect(),
+        name: match also.is_empty() {
+            true => name,
+            false => format!("{name} (also {})", also.join(", ")),
+        },
+        session,
+    }
+}
+
+fn root_task() -> Spec {
+    Spec {
+        source: Source::RootTask,
+        steps: Vec::new(),
+        filters: Vec::new(),
+    }
+}
+
+/// Looks for presets that fit.
+pub struct Chooser {
+    /// For each preset that is not known to fit: what resolves by it alone, and the variables that it begins with.
+    open: Vec<Open>,
+    /// Contexts that were looked at.
+    seen: HashSet<Addr>,
+    /// Names of the variables that were met.
+    names: HashMap<Addr, String>,
+}
+
+struct Open {
+    preset: usize,
+    resolver: Resolver,
+    variables: Vec<String>,
+    needs_task: bool,
+    /// What it is by is imported.
+    imported: bool,
+}
+
+impl Default for Chooser {
+    fn default() -> Chooser {
+        let open = PRESETS.iter().enumerate().map(|(preset, row)| {
+            let session = row.session();
+            let readings = session.iter().flat_map(Spec::readings);
+            Open {
+                preset,
+                variables: readings.map(|Reading { variable, .. }| variable).collect(),
+                needs_task: session.iter().any(Spec::needs_task),
+                resolver: Resolver::new(Rules::of_specs(session)),
+                imported: false,
+            }
+        });
+        Chooser {
+            open: open.collect(),
+            seen: HashSet::new(),
+            names: HashMap::new(),
+        }
+    }
+}
+
+impl Chooser {
+    /// Which presets' modules are imported. One pass over the names in `sys.modules`.
+    pub fn look_at_imports(&mut self, heap: &Heap, runtime: &Runtime) -> Result<Fits, Fault> {
+        let modules = heap.dict_items(heap.modules(runtime)?)?;
+        let keys: Vec<Addr> = modules.into_iter().map(|(key, _)| key).collect();
+        let wanted = self.open.iter_mut().filter_map(|open| {
+            let module = PRESETS.get(open.preset)?.is_it_if_imported?;
+            Some((open, module))
+        });
+        let (open, names): (Vec<&mut Open>, Vec<&str>) = wanted.unzip();
+        let found = heap.find_keys(&keys, &names)?;
+        let mut fits = Fits::default();
+        for (open, found) in open.into_iter().zip(found) {
+            open.imported = found.is_some();
+            // What stands in frames has to be seen there: a library may be imported for another part of it.
+            if open.imported && !open.needs_task {
+                fits = fits.with(open.preset);
+            }
+        }
+        self.close(fits);
+        Ok(fits)
+    }
+
+    /// Which presets give a text for one of the tasks that were not looked at before.
+    pub fn look(&mut self, heap: &Heap, tasks: &[Task]) -> Result<Fits, Fault> {
+        if self.seen.len() > MOST_SEEN {
+            self.forget();
+        }
+        let by_task = self.open.iter().any(|open| open.needs_task && open.imported);
+        let new: Vec<&Task> = tasks.iter().filter(|task| !self.seen.contains(&task.context)).collect();
+        let mut fits = Fits::default();
+        let mut sets = HashSet::new();
+        for task in new.into_iter().take(MOST_LOOKED_AT) {
+            self.seen.insert(task.context);
+            let Ok(context) = heap.context(task.context) else {
+                continue;
+            };
+            // Tasks of one session share their variables.
+            if !sets.insert(context.vars) && !by_task {
+                continue;
+            }
+            match self.look_into(heap, context.vars, task) {
+                Ok(found) => {
+                    fits = fits.and(found);
+                    self.close(found);
+                }
+                Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
+                // It changed under the look; others will show the same.
+                Err(_) => {}
+            }
+        }
+        Ok(fits)
+    }
+
+    fn look_into(&mut self, heap: &Heap, vars: Addr, task: &Task) -> Result<Fits, Fault> {
+        let mut here: HashSet<&str> = HashSet::new();
+        let bindings = heap.bindings(vars)?;
+        for binding in &bindings {
+            if !self.names.contains_key(&binding.variable) {
+                let (name, _) = heap.context_variable(binding.variable)?;
+                self.names.insert(binding.variable, name);
+            }
+        }
+        here.extend(
+            bindings
+                .iter()
+                .filter_map(|b| self.names.get(&b.variable).map(String::as_str)),
+        );
+        let mut fits = Fits::default();
+        for open in &mut self.open {
+            let may = (open.needs_task && open.imported) || open.variables.iter().any(|name| here.contains(&**name));
+            if !may {
+                continue;
+            }
+            let subject = Subject {
+                vars,
+                context: task.context,
+                tasks: std::slice::from_ref(task),
+            };
+            match open.resolver.resolve_subject(heap, subject) {
+                Ok(resolved) if resolved.session.is_some() => fits = fits.with(open.preset),
+                Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
+                _ => {}
+            }
+        }
+        Ok(fits)
+    }
+
+    fn close(&mut self, fits: Fits) {
+        self.open.retain(|open| !fits.has(open.preset));
+    }
+
+    /// Looks at everything anew: values that stand behind the same variables may have come meanwhile.
+    pub fn forget(&mut self) {
+        self.seen.clear();
+        self.names.clear();
+        for open in &mut self.open {
+            open.resolver.forget_addresses();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fits(names: &[&str]) -> Fits {
+        let places = PRESETS
+            .iter()
+            .enumerate()
+            .filter(|(_, preset)| names.contains(&preset.checked));
+        places.fold(Fits::default(), |fits, (place, _)| fits.with(place))
+    }
+
+    fn naming(names: &[&str]) -> Rules {
+        let naming = Naming::default();
+        naming.add(fits(names));
+        naming.rules(naming.fits())
+    }
+
+    #[test]
+    fn the_smallest_rank_wins_and_the_others_are_said() {
+        let rules = naming(&[
+            "opentelemetry-api 1.45.2, opentelemetry-sdk 1.45.2",
+            "asgi-correlation-id 5.0.1",
+        ]);
+        assert_eq!(rules.name, "asgi-correlation-id (also opentelemetry)");
+        assert_eq!(rules.session.len(), 1);
+        assert!(rules.rivals.is_empty());
+    }
+
+    #[test]
+    fn equals_are_rivals() {
+        let rules = naming(&["structlog 26.1.0, contextvars", "loguru 0.7.3, contextualize"]);
+        assert_eq!(rules.name, "structlog, loguru");
+        assert_eq!(rules.rivals.len(), 1);
+    }
+
+    #[test]
+    fn livekit_says_nothing_that_openrtc_does_not() {
+        let rules = naming(&["openrtc 0.20.1", "livekit-agents 1.8.9, process and thread executors"]);
+        assert_eq!(rules.name, "openrtc");
+    }
+
+    #[test]
+    fn without_any_tasks_stand_for_sessions() {
+        assert_eq!(naming(&[]).session, [root_task()]);
+        assert_eq!(naming(&[]).name, TASKS);
+    }
+
+    #[test]
+    fn what_the_user_says_of_agents_goes_with_a_presets_sessions_and_not_the_other_way_round() {
+        let agent = Spec::parse("route").expect("a spec");
+        let mut asked = Naming {
+            agent: vec![agent.clone()],
+            ..Naming::default()
+        };
+        asked.add(fits(&["openrtc 0.20.1"]));
+        let rules = asked.rules(asked.fits());
+        assert_eq!((rules.name.as_str(), rules.agent), ("openrtc", vec![agent]));
+        assert!(!rules.tenant.is_empty());
+        asked.session = vec![Spec::parse("call").expect("a spec")];
+        assert!(asked.rules(asked.fits()).tenant.is_empty());
+    }
+
+    #[test]
+    fn bits() {
+        let fits = Fits::default().with(0).with(31).with(32).with(usize::MAX);
+        assert!(fits.has(0) && fits.has(31) && !fits.has(32) && !fits.has(1) && !fits.has(usize::MAX));
+        assert!(!fits.is_empty() && Fits::default().is_empty());
+    }
+}

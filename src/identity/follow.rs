@@ -1,0 +1,112 @@
+//! Follows a path from a contextvar's value to a text, hop by hop, and keeps what proves each hop. Knows nothing of
+//! which paths there are, nor of tasks.
+
+use super::spec::{Filter, Step};
+use crate::cpython::{Builtin, Heap, Key, Links};
+use crate::memory::Fault;
+use crate::model::Addr;
+use std::sync::Arc;
+
+/// What a path leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    Text(String),
+    /// The path ends nowhere, or in None, or in an empty text.
+    Nothing,
+    /// At this step there is no such attribute, key or item in this object.
+    Missing {
+        object: Addr,
+        step: usize,
+    },
+    /// An object that is no text and no int: its type.
+    Other {
+        object: Addr,
+        class: Arc<str>,
+    },
+}
+
+/// Follows `steps` from `value` and makes a text of what is there. `links` gets what proves the answer, whatever it is.
+pub fn follow(heap: &Heap, value: Addr, steps: &[Step], filters: &[Filter], links: &mut Links) -> Result<Found, Fault> {
+    let mut at = value;
+    for (step, hop_to) in steps.iter().enumerate() {
+        at = match hop(heap, at, hop_to, links)? {
+            Some(next) => next,
+            // What is None now may be an object later: the link that led here would change.
+            None if heap.is_a(at, "NoneType")? => return Ok(Found::Nothing),
+            None => return Ok(Found::Missing { object: at, step }),
+        };
+    }
+    text(heap, at, filters, links)
+}
+
+/// One hop. None: there is nothing of that name, or the object is of a kind that has none.
+fn hop(heap: &Heap, at: Addr, step: &Step, links: &mut Links) -> Result<Option<Addr>, Fault> {
+    let of_dict = |key, links: &mut Links| match heap.builtin(at)? {
+        Some(Builtin::Dict) => heap.dict_item_by(at, key, links),
+        _ => Ok(None),
+    };
+    match step {
+        Step::Attribute(name) => heap.attribute_by(at, name, links),
+        Step::Key(key) => of_dict(Key::Text(key), links),
+        Step::KeyPrefix(prefix) => of_dict(Key::Prefix(prefix), links),
+        Step::Index(index) => match heap.builtin(at)? {
+            Some(Builtin::Tuple | Builtin::List) => heap.item_by(at, *index, links),
+            Some(Builtin::Dict) => heap.dict_item_by(at, Key::Int(*index), links),
+            _ => Ok(None),
+        },
+    }
+}
+
+/// The text of a str, or of an int or a `uuid.UUID` as Python prints it, after the filters.
+pub fn text(heap: &Heap, object: Addr, filters: &[Filter], links: &mut Links) -> Result<Found, Fault> {
+    let class = heap.type_name(object)?;
+    let text = if heap.builtin(object)? == Some(Builtin::Str) {
+        heap.str_by(object, links)?
+    } else if &*class == "int" {
+        let (negative, value) = heap.int_by(object, links)?;
+        let sign = if negative { "-" } else { "" };
+        match filters.iter().find_map(hexadecimal) {
+            Some(digits) => format!("{sign}{value:0digits$x}"),
+            None => format!("{sign}{value}"),
+        }
+    } else if &*class == "UUID" {
+        let Some(int) = heap.attribute_by(object, "int", links)? else {
+            return Ok(Found::Nothing);
+        };
+        let (_, value) = heap.int_by(int, links)?;
+        let hex = format!("{value:032x}");
+        let group = |from, to| hex.get(from..to).unwrap_or_default();
+        match filters.iter().find_map(hexadecimal) {
+            Some(_) => hex.clone(),
+            None => [group(0, 8), group(8, 12), group(12, 16), group(16, 20), group(20, 32)].join("-"),
+        }
+    } else if &*class == "NoneType" {
+        return Ok(Found::Nothing);
+    } else {
+        return Ok(Found::Other { object, class });
+    };
+    Ok(filtered(text, filters))
+}
+
+/// A text after the filters; an empty one is none.
+pub fn filtered(mut text: String, filters: &[Filter]) -> Found {
+    for filter in filters {
+        if let Filter::Strip(prefix) = filter
+            && let Some(rest) = text.strip_prefix(prefix.as_str())
+        {
+            text = rest.to_owned();
+        }
+    }
+    match text.is_empty() {
+        true => Found::Nothing,
+        false => Found::Text(text),
+    }
+}
+
+/// How many digits a number is to have at least; None: it is to be decimal.
+fn hexadecimal(filter: &Filter) -> Option<usize> {
+    match filter {
+        Filter::Hex(digits) => Some(usize::from(*digits)),
+        Filter::Strip(_) => None,
+    }
+}

@@ -1,0 +1,282 @@
+//! Where an id may stand: the path language of `--session-from` on every Python, against a target that keeps its ids in
+//! all of these places at once; and what a path gets that leads nowhere.
+
+mod support;
+
+use serde_json::Value;
+use std::collections::BTreeSet;
+use support::{Python, Target, any_python, once, one_python, pythons_of, run};
+
+/// A spec, and what it makes of a session's id and its place in the list.
+type Case = (&'static str, fn(&str, u128) -> String);
+
+const BASE: u128 = (0x0af7_6519_16cd_43dd << 64) + 0x8448_eb21_1c80_319c;
+
+fn itself(sid: &str, _: u128) -> String {
+    sid.to_owned()
+}
+
+fn uuid(_: &str, place: u128) -> String {
+    let hex = format!("{:032x}", BASE + place);
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
+const CASES: &[Case] = &[
+    ("plain", itself),
+    ("'plain'", itself),
+    ("dotted.name", itself),
+    ("dotted.ticket", itself),
+    ("'path.bare'", itself),
+    ("path.bare", itself),
+    ("inline.ticket", itself),
+    ("materialized.ticket", itself),
+    ("many.ticket", itself),
+    ("many.field_59|strip('never')", |_, _| "59".to_owned()),
+    ("slots.ticket", itself),
+    ("mapping['user']['id']", itself),
+    ("mapping['user']['schlüssel']", itself),
+    ("mapping[\"user\"][7]", itself),
+    ("mapping['span-'*].ticket|strip('x')|strip('span-')", |_, _| {
+        String::new()
+    }),
+    ("mapping['span-'*][1]", itself),
+    ("in_tuple[1]", itself),
+    ("in_tuple[-1][-1]", itself),
+    ("in_list[1][1]", itself),
+    ("partial.args[1].ticket", itself),
+    ("partial.keywords['ticket']", itself),
+    ("number|hex(32)", |_, place| format!("{:032x}", BASE + place)),
+    ("number", |_, place| (BASE + place).to_string()),
+    ("small|hex", |_, place| format!("{place:x}")),
+    ("uuid", uuid),
+    ("uuid|hex", |_, place| format!("{:032x}", BASE + place)),
+    ("subclass|strip('agent-')", itself),
+    ("task:name|strip('call ')", itself),
+    ("frame:session:sid", itself),
+    ("frame:session:ticket.id", itself),
+];
+
+fn rows(target: &Target, specs: &[&str], window: &str) -> Value {
+    let mut args = vec!["--window", window];
+    for spec in specs {
+        args.extend(["--session-from", spec]);
+    }
+    once(target.pid, &args).0
+}
+
+fn ids(doc: &Value) -> BTreeSet<String> {
+    let rows = doc["sessions"].as_array().expect("sessions").iter();
+    rows.map(|row| row["session_id"].as_str().expect("an id").to_owned())
+        .collect()
+}
+
+fn every_path(python: &Python, event_loop: &str) {
+    let target = Target::launch(python, "paths.py", &["--loop", event_loop]);
+    let ready = target.said.last().expect("ready").clone();
+    let sids: Vec<&str> = ready["sids"]
+        .as_array()
+        .expect("ids")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    assert_eq!(sids.len(), 4);
+    for (spec, expected) in CASES {
+        let expected: BTreeSet<String> = sids.iter().zip(0..).map(|(sid, place)| expected(sid, place)).collect();
+        if expected.contains("") {
+            continue; // a named tuple's field is a property: what is not stored is not found
+        }
+        let doc = rows(&target, &[spec], "100ms");
+        assert_eq!(ids(&doc), expected, "{spec} on {}: {}", target.what, doc["quality"]);
+        assert_eq!(doc["quality"]["unreadable"], 0, "{spec} on {}", target.what);
+    }
+    // The chain of awaits is followed in what waits; number 0 mostly runs.
+    let deep = ids(&rows(&target, &["frame:Worker.run_job:job_id"], "100ms"));
+    assert!(
+        sids[1..].iter().all(|&sid| deep.contains(sid)),
+        "{deep:?} on {}",
+        target.what
+    );
+    // Several: the first that fits wins; one that gives nothing is passed over.
+    for specs in [
+        ["none", "plain"],
+        ["plain", "small"],
+        ["dotted.name", "none"],
+        ["frame:nowhere:sid", "plain"],
+    ] {
+        let doc = rows(&target, &specs, "100ms");
+        assert_eq!(
+            ids(&doc),
+            sids.iter().map(|&sid| sid.to_owned()).collect(),
+            "{specs:?} on {}",
+            target.what
+        );
+    }
+    // What runs is found as well as what waits.
+    for spec in [
+        "plain",
+        "inline.ticket",
+        "mapping['user']['id']",
+        "in_list[1][1]",
+        "task:name|strip('call ')",
+        "frame:session:sid",
+    ] {
+        let doc = rows(&target, &[spec], "600ms");
+        let cpu = |sid: &str| {
+            let row = doc["sessions"]
+                .as_array()
+                .expect("sessions")
+                .iter()
+                .find(|row| row["session_id"] == sid);
+            row.and_then(|row| row["cpu_pct"].as_f64()).expect("a share")
+        };
+        assert!(cpu("ticket-0") > 10.0, "{spec} on {}: {doc}", target.what);
+        assert!(cpu("ticket-1") < 2.0, "{spec} on {}: {doc}", target.what);
+        let nobody = doc["unattributed"]["cpu_pct"].as_f64().expect("a share");
+        assert!(nobody < cpu("ticket-0"), "{spec} on {}: {doc}", target.what);
+    }
+}
+
+macro_rules! on_every_python {
+    ($($name:ident $minor:literal)*) => { $(
+        #[test]
+        fn $name() {
+            for python in pythons_of($minor).into_iter().rev().take(1) {
+                for event_loop in python.loops() {
+                    every_path(&python, event_loop);
+                }
+            }
+        }
+    )* };
+}
+
+on_every_python! {
+    every_path_on_3_08 "3.8"
+    every_path_on_3_09 "3.9"
+    every_path_on_3_10 "3.10"
+    every_path_on_3_11 "3.11"
+    every_path_on_3_12 "3.12"
+    every_path_on_3_13 "3.13"
+    every_path_on_3_14 "3.14"
+    every_path_on_3_15 "3.15"
+}
+
+/// Without anything that names sessions: tasks belong to the task that waits for them, however it waits.
+#[test]
+fn tasks_belong_to_the_root_that_waits_for_them() {
+    for minor in ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15"] {
+        let Some(python) = one_python(minor) else { continue };
+        for event_loop in python.loops() {
+            let target = Target::launch(
+                &python,
+                "paths.py",
+                &["--loop", event_loop, "--sessions", "1", "--roots"],
+            );
+            let ready = target.said.last().expect("ready").clone();
+            let expected = ready["roots"].as_object().expect("roots");
+            assert!(expected.len() >= 6);
+            let doc = rows(&target, &["task:root"], "100ms");
+            let tasks = |name: &str| {
+                let row = doc["sessions"]
+                    .as_array()
+                    .expect("rows")
+                    .iter()
+                    .find(|row| row["session_id"] == name);
+                row.map_or(Value::Null, |row| row["tasks"].clone())
+            };
+            for (name, count) in expected {
+                assert_eq!(&tasks(name), count, "{name} on {}: {doc}", target.what);
+            }
+            assert_eq!(tasks("call ticket-0"), 1, "{}", target.what);
+            // What the program gave no name has asyncio's number, and what it runs.
+            assert_eq!(tasks("Task-1 serve"), 1, "{}", target.what);
+            let sum: i64 = doc["sessions"]
+                .as_array()
+                .expect("rows")
+                .iter()
+                .filter_map(|row| row["tasks"].as_i64())
+                .sum();
+            assert_eq!(doc["worker"]["tasks"], sum, "every task has its root: {}", target.what);
+        }
+    }
+}
+
+/// A path that leads nowhere, or to what is no id, is refused with what there is instead; and none of the values is said.
+#[test]
+fn a_path_that_leads_nowhere_is_refused_with_the_nearest_names() {
+    let Some(python) = any_python() else { return };
+    let target = Target::launch(&python, "paths.py", &[]);
+    let pid = target.pid.to_string();
+    let cases = [
+        (
+            "plane",
+            "has a variable named \"plane\"",
+            "try: otop --pid",
+            "--session-from plain",
+        ),
+        (
+            "inlin.ticket",
+            "has a variable named \"inlin\"",
+            "the likely ones are \"inline\"",
+            "--session-from inline",
+        ),
+        (
+            "inline.tiket",
+            "\"Ticket\" has no .tiket",
+            "it has .ticket",
+            "--session-from inline.ticket",
+        ),
+        (
+            "slots.tiket",
+            "\"SubSlots\" has no .tiket",
+            "it has .ticket",
+            "--session-from slots.ticket",
+        ),
+        (
+            "mapping['usr']",
+            "\"dict\" has no [\"usr\"]",
+            "it has [\"user\"]",
+            "--session-from 'mapping[\"user\"]'",
+        ),
+        ("in_list[9]", "\"list\" has no [9]", "leads nowhere", "otop vars"),
+        (
+            "mapping['user']",
+            "gives a \"dict\"",
+            "no id: text, an int or a UUID is",
+            "mapping[\"user\"][\"id\"]",
+        ),
+        (
+            "inline",
+            "gives a \"Ticket\"",
+            "it has .kind, .ticket",
+            "--session-from inline.kind",
+        ),
+        ("blob['session']", "gives a \"bytes\"", "no id", "otop vars"),
+    ];
+    for (spec, what, fact, remedy) in cases {
+        let ran = run(&["--pid", &pid, "--once", "--window", "100ms", "--session-from", spec]);
+        assert_eq!(ran.code, Some(1), "{spec}: {ran:?}");
+        assert!(
+            ran.stdout.is_empty() && ran.stderr.trim().lines().count() == 1,
+            "{spec}: {ran:?}"
+        );
+        for word in [what, fact, remedy] {
+            assert!(
+                ran.stderr.contains(word),
+                "{spec}: {word:?} is missing in {}",
+                ran.stderr
+            );
+        }
+        assert!(!ran.stderr.contains("ticket-"), "{spec}: a value in {}", ran.stderr);
+    }
+    // Unset, or None: it may still come, and is no error.
+    for spec in [
+        "none",
+        "none.user",
+        "frame:nowhere:x",
+        "task:name|strip('call ')",
+        "task:root",
+    ] {
+        let ran = run(&["--pid", &pid, "--once", "--window", "100ms", "--session-from", spec]);
+        assert_eq!(ran.code, Some(0), "{spec}: {ran:?}");
+    }
+}

@@ -1,0 +1,111 @@
+//! Presets against the real packages: small programs that use one each (tests/targets/presets.py), or two at once, seen
+//! from outside without a flag. And what there is where nothing names sessions.
+
+mod support;
+
+use serde_json::Value;
+use support::{Labels, Target, once, presets};
+
+/// The target's own list of its sessions.
+fn truth(target: &Target) -> Labels {
+    let ready = target.said.last().expect("ready");
+    let word = |value: &Value| value.as_str().map(str::to_owned);
+    let sessions = ready["sessions"].as_array().expect("sessions").iter();
+    sessions
+        .map(|s| (word(&s["sid"]).expect("an id"), (word(&s["agent"]), word(&s["tenant"]))))
+        .collect()
+}
+
+/// Runs the program and looks at it once, without a flag: its rows, and what the header says they are from.
+fn fits(label: &str, package: &str, session_from: &str) {
+    let Some(python) = presets(label) else { return };
+    let target = Target::launch(&python, "presets.py", &[package]);
+    let doc = once(target.pid, &["--window", "200ms"]);
+    assert_eq!(doc.worker("session_from"), session_from, "{}", target.what);
+    let expected = truth(&target);
+    assert_eq!(expected.len(), 3);
+    assert_eq!(doc.labels(), expected, "{}", target.what);
+    assert_eq!(doc.0["quality"]["unreadable"], 0, "{}", target.what);
+}
+
+macro_rules! presets_that_fit {
+    ($($name:ident $label:literal $session_from:literal)*) => { $(
+        #[test]
+        fn $name() {
+            fits($label, stringify!($name), $session_from);
+        }
+    )* };
+}
+
+presets_that_fit! {
+    structlog "presets" "structlog"
+    structlog_request "presets" "structlog"
+    loguru "presets" "loguru"
+    opentelemetry "presets" "opentelemetry"
+    opentelemetry_baggage "presets" "opentelemetry (baggage) (also opentelemetry)"
+    asgi_correlation_id "presets" "asgi-correlation-id"
+    starlette_context "presets" "starlette-context"
+    starlette_context_session "presets" "starlette-context"
+    sentry "presets" "sentry"
+    sentry_tags "presets" "sentry (tags)"
+    langgraph "presets" "langgraph"
+    langchain "presets" "langgraph"
+    quart "presets" "quart"
+    flask "presets" "flask"
+    mcp "presets" "mcp (also opentelemetry)"
+    arq "presets" "arq"
+    dramatiq "presets" "dramatiq"
+}
+
+/// mcp 1.x keeps its request in a contextvar.
+#[test]
+fn mcp_1() {
+    fits("presets-mcp1", "mcp", "mcp");
+}
+
+/// Two at once: which wins is fixed, and the other is said.
+#[test]
+fn the_log_context_goes_before_the_trace() {
+    let Some(python) = presets("presets") else { return };
+    for packages in [["structlog", "opentelemetry"], ["asgi_correlation_id", "opentelemetry"]] {
+        let target = Target::launch(&python, "presets.py", &packages);
+        let doc = once(target.pid, &["--window", "200ms"]);
+        let name = packages[0].replace('_', "-");
+        assert_eq!(
+            doc.worker("session_from"),
+            &format!("{name} (also opentelemetry)"),
+            "{}",
+            target.what
+        );
+        assert_eq!(doc.labels(), truth(&target), "{}", target.what);
+    }
+}
+
+/// Two of the same right that say different things: neither is believed, and both are shown.
+#[test]
+fn where_two_disagree_there_is_a_question_mark_and_the_candidates() {
+    let Some(python) = presets("presets") else { return };
+    let target = Target::launch(&python, "presets.py", &["structlog", "loguru_other"]);
+    let doc = once(target.pid, &["--window", "200ms"]);
+    assert_eq!(doc.worker("session_from"), "? structlog, loguru", "{}", target.what);
+    let ids: Vec<String> = doc.labels().into_keys().collect();
+    let expected: Vec<String> = (0..3).map(|i| format!("? session-{i} | other-{i}")).collect();
+    assert_eq!(ids, expected, "{}", target.what);
+    // The user decides.
+    let doc = once(
+        target.pid,
+        &["--window", "200ms", "--session-from", "loguru_context['session_id']"],
+    );
+    let ids: Vec<String> = doc.labels().into_keys().collect();
+    assert_eq!(ids, ["other-0", "other-1", "other-2"], "{}", target.what);
+}
+
+/// Two of the same right that say the same: no question.
+#[test]
+fn where_two_agree_there_is_none() {
+    let Some(python) = presets("presets") else { return };
+    let target = Target::launch(&python, "presets.py", &["structlog", "loguru"]);
+    let doc = once(target.pid, &["--window", "200ms"]);
+    assert_eq!(doc.worker("session_from"), "structlog, loguru", "{}", target.what);
+    assert_eq!(doc.labels(), truth(&target), "{}", target.what);
+}
