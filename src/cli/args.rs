@@ -131,6 +131,21 @@ Examples:
 
 Exit status: as of otop.";
 
+const ABOUT_DIFF: &str = "Compare two recordings, or two sessions of one, function by function";
+
+const LONG_ABOUT_DIFF: &str = "\
+Compare two recordings, or two sessions of one, function by function. Two recordings are compared by percent of the \
+recorded time, two sessions by percent of each one's own time. Recordings that were not taken alike are refused.";
+
+const AFTER_DIFF: &str = "\
+Examples:
+  otop diff before.otop after.otop
+  otop diff before.otop after.otop -o change.svg      red has grown, blue has shrunk
+  otop diff worker.otop --session job-1 --against-rest
+  otop diff worker.otop --session job-1 --against job-2 --mode cpu
+
+Exit status: as of otop.";
+
 #[derive(Debug, Parser)]
 #[command(name = "otop", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER)]
 #[command(
@@ -161,6 +176,7 @@ impl Arguments {
             Some(Command::Blocks(blocks)) => blocks.check(),
             Some(Command::Record(record)) => record.check(),
             Some(Command::Replay(replay)) => replay.check(),
+            Some(Command::Diff(diff)) => diff.check(),
             Some(Command::Demo(_)) | None => Ok(()),
         }
     }
@@ -196,6 +212,8 @@ pub enum Command {
     Record(RecordArguments),
     #[command(about = ABOUT_REPLAY, long_about = LONG_ABOUT_REPLAY, after_help = AFTER_REPLAY)]
     Replay(ReplayArguments),
+    #[command(about = ABOUT_DIFF, long_about = LONG_ABOUT_DIFF, after_help = AFTER_DIFF)]
+    Diff(DiffArguments),
     /// Start the bundled sample worker and watch it; without a terminal, print one snapshot
     Demo(LookArguments),
 }
@@ -367,6 +385,85 @@ pub struct ReplayArguments {
 
     #[command(flatten)]
     pub look: LookArguments,
+}
+
+/// `otop diff`.
+#[derive(Debug, Args)]
+pub struct DiffArguments {
+    /// Recording to compare with
+    #[arg(value_name = "A")]
+    pub before: PathBuf,
+
+    /// Recording that is compared
+    #[arg(value_name = "B", required_unless_present = "session", conflicts_with = "session")]
+    pub after: Option<PathBuf>,
+
+    /// Compare with this session of A
+    #[arg(
+        long,
+        value_name = "ID",
+        help_heading = "Sessions of one recording",
+        requires = "other"
+    )]
+    pub session: Option<String>,
+
+    /// Session of A that is compared
+    #[arg(
+        long,
+        value_name = "ID",
+        help_heading = "Sessions of one recording",
+        requires = "session",
+        group = "other"
+    )]
+    pub against: Option<String>,
+
+    /// Compare all that is not the session
+    #[arg(
+        long,
+        help_heading = "Sessions of one recording",
+        requires = "session",
+        group = "other"
+    )]
+    pub against_rest: bool,
+
+    /// What counts
+    #[arg(
+        long,
+        value_name = "MODE",
+        help_heading = "Profile",
+        value_enum,
+        default_value = "wall"
+    )]
+    pub mode: ModeArgument,
+
+    /// From which length on a standing loop counts as blocked, for --mode blocked
+    #[arg(long, value_name = "TIME", default_value = "50ms", help_heading = "Profile")]
+    #[arg(value_parser = |text: &str| SLOW_THRESHOLD.parse(text))]
+    pub slow_threshold: Duration,
+
+    /// Functions to show
+    #[arg(long, value_name = "N", default_value = "30", help_heading = "Output")]
+    pub top: usize,
+
+    /// File for the differential flame graph (.svg), or its stacks with both counts (.folded)
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    pub output: Option<PathBuf>,
+
+    /// Replace FILE if it is there
+    #[arg(long, help_heading = "Output", requires = "output")]
+    pub force: bool,
+}
+
+impl DiffArguments {
+    fn check(&self) -> Result<(), clap::Error> {
+        match self.output.as_ref().map(|path| (path, Format::of(path))) {
+            None | Some((_, Some(Format::Flamegraph | Format::Folded))) => Ok(()),
+            Some((path, _)) => Err(conflict(format!(
+                "a difference is written as .svg or .folded, and {} is neither",
+                path.display()
+            ))),
+        }
+    }
 }
 
 /// What of a recording is shown, beside the table.

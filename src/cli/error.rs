@@ -70,6 +70,8 @@ pub enum CliError {
     },
     #[error("{0}")]
     NoFormat(String),
+    #[error("the two cannot be compared: {0}")]
+    Unlike(String),
     #[error(transparent)]
     File(#[from] FileError),
     #[error("{error}; the recording ends there, and its first {kept_s:.1} s are kept")]
@@ -109,6 +111,7 @@ impl CliError {
             | CliError::Output { .. }
             | CliError::Recording { .. }
             | CliError::NoFormat(_)
+            | CliError::Unlike(_)
             | CliError::File(_)
             | CliError::RecordingCut { .. } => Exit::Other,
         }
@@ -137,6 +140,7 @@ impl CliError {
             | CliError::Output { .. }
             | CliError::Recording { .. }
             | CliError::NoFormat(_)
+            | CliError::Unlike(_)
             | CliError::File(_)
             | CliError::RecordingCut { .. } => return None,
         })

@@ -10,6 +10,7 @@ mod blocks;
 #[cfg(test)]
 mod blocks_tests;
 mod crash;
+mod diff;
 mod error;
 mod events;
 mod files;

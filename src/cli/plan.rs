@@ -2,12 +2,12 @@
 //! does nothing.
 
 use super::args::{
-    Arguments, BlocksArguments, Command, LookArguments, MeasuringArguments, ProcessArguments, ProfileArguments,
-    RecordArguments, ReplayArguments, ReplayWhat,
+    Arguments, BlocksArguments, Command, DiffArguments, LookArguments, MeasuringArguments, ProcessArguments,
+    ProfileArguments, RecordArguments, ReplayArguments, ReplayWhat,
 };
 use super::formats::Format;
 use super::values::refresh_word;
-use super::wire::{Narrow, Wanted};
+use super::wire::{By, Narrow, Wanted};
 use crate::identity::Spec;
 use crate::model::Pid;
 use crate::view::{COLUMNS, Column, Filter, Options, Sort, parse_status};
@@ -41,6 +41,8 @@ pub enum Work {
     Blocks(Following),
     /// A file.
     Record(Recording),
+    /// A table of what has changed.
+    Compare(Comparing),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +53,8 @@ pub enum Target {
     Socket(PathBuf),
     /// A recording, and how far into it.
     Recording(PathBuf, Option<Duration>),
+    /// Recordings that are compared.
+    Difference,
     Demo,
 }
 
@@ -121,12 +125,25 @@ pub struct Recording {
     pub measuring: Measuring,
 }
 
+/// `otop diff`.
+#[derive(Clone, Debug)]
+pub struct Comparing {
+    /// Before and after: a recording, and what of it.
+    pub sides: [(PathBuf, Wanted); 2],
+    /// A file, whether it may be replaced, and its format.
+    pub output: Option<(PathBuf, bool, Format)>,
+    /// Functions to show.
+    pub top: usize,
+    pub measuring: Measuring,
+}
+
 impl Work {
     pub fn measuring(&self) -> &Measuring {
         match self {
             Work::Table(look) => &look.measuring,
             Work::Blocks(following) => &following.measuring,
             Work::Record(recording) => &recording.measuring,
+            Work::Compare(comparing) => &comparing.measuring,
         }
     }
 }
@@ -161,6 +178,7 @@ pub fn plan(arguments: Arguments, has_terminal: bool) -> Plan {
         }
         Some(Command::Record(arguments)) => record(arguments),
         Some(Command::Replay(arguments)) => replay(arguments, has_terminal),
+        Some(Command::Diff(arguments)) => diff(arguments),
         None => {
             let (target, naming) = process(arguments.worker.process);
             let (target, columns) = match arguments.worker.socket {
@@ -238,6 +256,48 @@ fn replay(arguments: ReplayArguments, has_terminal: bool) -> Plan {
         target: Target::Recording(file, at),
         naming: Naming::default(),
         work,
+    }
+}
+
+fn diff(arguments: DiffArguments) -> Plan {
+    let side = |session: Option<String>, but| Wanted {
+        mode: arguments.mode.into(),
+        // Sessions of two recordings have different ids: it is functions that are compared.
+        by: By::None,
+        narrow: Narrow {
+            session,
+            but,
+            ..Narrow::default()
+        },
+    };
+    let before = side(arguments.session.clone(), false);
+    let after = match arguments.against_rest {
+        true => side(arguments.session.clone(), true),
+        false => side(arguments.against.clone(), false),
+    };
+    let after_path = arguments.after.clone().unwrap_or_else(|| arguments.before.clone());
+    let output = arguments.output.clone();
+    let comparing = Comparing {
+        // Without a format clap has ended it.
+        output: output.map(|path| {
+            let format = Format::of(&path).unwrap_or(Format::Flamegraph);
+            (path, arguments.force, format)
+        }),
+        top: arguments.top,
+        measuring: Measuring {
+            rate_hz: 0.0,
+            stack_rate_hz: 0.0,
+            own: Vec::new(),
+            window: WINDOW,
+            slow_threshold: arguments.slow_threshold,
+            slow_window: SLOW_WINDOW,
+        },
+        sides: [(arguments.before, before), (after_path, after)],
+    };
+    Plan {
+        target: Target::Difference,
+        naming: Naming::default(),
+        work: Work::Compare(comparing),
     }
 }
 
@@ -405,7 +465,7 @@ mod tests {
         let Plan { target, naming, work } = plan(arguments, true);
         match work {
             Work::Blocks(following) => Ok((target, naming, following)),
-            Work::Table(_) | Work::Record(_) => panic!("no blocks"),
+            other => panic!("no blocks: {other:?}"),
         }
     }
 

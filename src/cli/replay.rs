@@ -73,6 +73,7 @@ pub fn replay(path: &Path, at: Option<Duration>, plan: &Plan) -> anyhow::Result<
             let mut tell = |event, block: &Block| output::write(&wire::block_line(event, block, following.json));
             blocks::follow(&mut worker, following, &Signals::listen()?, &mut || false, &mut tell)?;
         }
+        Work::Compare(_) => {}
         Work::Record(wanted) => {
             let file = OutputFile::open(&wanted.path, wanted.may_replace).map_err(CliError::from)?;
             export(&mut worker, &origin, wanted, file)?;
@@ -89,6 +90,13 @@ fn last(worker: &Worker) -> Nanos {
     worker.player().map_or(worker.attached_at, Player::until)
 }
 
+/// Takes in the whole recording, for a profile of it.
+pub fn take_all(worker: &mut Worker) {
+    worker.keep_profile();
+    worker.pass(last(worker));
+    worker.settle();
+}
+
 /// Another format of the whole recording.
 fn export(
     worker: &mut Worker,
@@ -96,9 +104,7 @@ fn export(
     wanted: &super::plan::Recording,
     mut file: OutputFile,
 ) -> Result<(), CliError> {
-    worker.keep_profile();
-    worker.pass(last(worker));
-    worker.settle();
+    take_all(worker);
     write_profile(&worker.profile(&wanted.profile), origin, wanted.format, &mut file)
 }
 

@@ -8,7 +8,7 @@ use super::socket::Socket;
 use super::values::written;
 use super::wire::{self, AttachOptions, Attached, Reading};
 use super::worker::Worker;
-use super::{blocks, find, json, live, minutes, once, output, record, replay};
+use super::{blocks, diff, find, json, live, minutes, once, output, record, replay};
 use crate::demo::Demo;
 use crate::model::{Block, Origin, Pid, Report};
 use crate::process;
@@ -31,15 +31,20 @@ pub fn run(plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
         Target::Socket(path) => match &plan.work {
             Work::Table(look) => socket(path, look)?,
             // clap lets no socket pass beside this command.
-            Work::Blocks(_) | Work::Record(_) => {}
+            Work::Blocks(_) | Work::Record(_) | Work::Compare(_) => {}
         },
         Target::Any => {
             let list_on_stdout = match &plan.work {
                 Work::Table(look) => !matches!(look.shape, Shape::Json | Shape::OnceJson),
-                Work::Blocks(_) | Work::Record(_) => false,
+                Work::Blocks(_) | Work::Record(_) | Work::Compare(_) => false,
             };
             if let Some(pid) = find::worker(reading, output::has_terminal(), list_on_stdout)? {
                 worker(pid, plan, reading)?;
+            }
+        }
+        Target::Difference => {
+            if let Work::Compare(comparing) = &plan.work {
+                diff::diff(comparing)?;
             }
         }
         Target::Recording(path, at) => replay::replay(path, *at, plan)?,
@@ -58,7 +63,7 @@ fn worker(pid: Pid, plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
     // Before anything is sampled: what cannot be written need not be.
     let file = match &plan.work {
         Work::Record(wanted) => Some(OutputFile::open(&wanted.path, wanted.may_replace).map_err(CliError::from)?),
-        Work::Table(_) | Work::Blocks(_) => None,
+        Work::Table(_) | Work::Blocks(_) | Work::Compare(_) => None,
     };
     let Naming {
         session_from,
@@ -80,7 +85,8 @@ fn worker(pid: Pid, plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
         (Work::Table(look), _) => table(&mut worker, look),
         (Work::Blocks(following), _) => follow_blocks(&mut worker, following),
         (Work::Record(wanted), Some(file)) => record_into(file, &mut worker, wanted),
-        (Work::Record(_), None) => Ok(()),
+        // Neither is about a worker that is read.
+        (Work::Record(_), None) | (Work::Compare(_), _) => Ok(()),
     }
 }
 

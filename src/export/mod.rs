@@ -4,6 +4,7 @@
 
 mod about;
 pub mod block_line;
+pub mod difference;
 pub mod firefox;
 pub mod flamegraph;
 pub mod folded;
