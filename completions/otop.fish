@@ -63,6 +63,7 @@ complete -c otop -n "__fish_otop_needs_command" -s h -l help -d 'Print help (see
 complete -c otop -n "__fish_otop_needs_command" -s V -l version -d 'Print version'
 complete -c otop -n "__fish_otop_needs_command" -f -a "blocks" -d 'Follow the blocks of the event loop, a line each, as they happen'
 complete -c otop -n "__fish_otop_needs_command" -f -a "demo" -d 'Start the bundled sample worker and watch it; without a terminal, print one snapshot'
+complete -c otop -n "__fish_otop_needs_command" -f -a "doctor" -d 'Say everything that decides whether attaching works, and what mends it'
 complete -c otop -n "__fish_otop_using_subcommand blocks" -l pid -d 'Process to watch [default: the only asyncio worker here, or a choice]' -r
 complete -c otop -n "__fish_otop_using_subcommand blocks" -l session-from -d 'Where the session\'s id stands; several: the first that fits wins [default: as the packages in use keep it]' -r
 complete -c otop -n "__fish_otop_using_subcommand blocks" -l agent-from -d 'Where the agent\'s name stands' -r
@@ -106,3 +107,6 @@ complete -c otop -n "__fish_otop_using_subcommand demo" -l slow-threshold -d 'Fr
 complete -c otop -n "__fish_otop_using_subcommand demo" -l once -d 'Watch for one window, print the table, exit'
 complete -c otop -n "__fish_otop_using_subcommand demo" -l json -d 'One JSON document per window, a line each; with --once a single one'
 complete -c otop -n "__fish_otop_using_subcommand demo" -s h -l help -d 'Print help'
+complete -c otop -n "__fish_otop_using_subcommand doctor" -l pid -d 'Process to examine [default: this machine, and how many workers are on it]' -r
+complete -c otop -n "__fish_otop_using_subcommand doctor" -l json -d 'One JSON document, on one line'
+complete -c otop -n "__fish_otop_using_subcommand doctor" -s h -l help -d 'Print help'

@@ -84,6 +84,14 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help]' \
 && ret=0
 ;;
+(doctor)
+_arguments "${_arguments_options[@]}" : \
+'--pid=[Process to examine \[default\: this machine, and how many workers are on it\]]:PID:_default' \
+'--json[One JSON document, on one line]' \
+'-h[Print help]' \
+'--help[Print help]' \
+&& ret=0
+;;
         esac
     ;;
 esac
@@ -94,6 +102,7 @@ _otop_commands() {
     local commands; commands=(
 'blocks:Follow the blocks of the event loop, a line each, as they happen' \
 'demo:Start the bundled sample worker and watch it; without a terminal, print one snapshot' \
+'doctor:Say everything that decides whether attaching works, and what mends it' \
     )
     _describe -t commands 'otop commands' commands "$@"
 }
@@ -106,6 +115,11 @@ _otop__subcmd__blocks_commands() {
 _otop__subcmd__demo_commands() {
     local commands; commands=()
     _describe -t commands 'otop demo commands' commands "$@"
+}
+(( $+functions[_otop__subcmd__doctor_commands] )) ||
+_otop__subcmd__doctor_commands() {
+    local commands; commands=()
+    _describe -t commands 'otop doctor commands' commands "$@"
 }
 
 if [ "$funcstack[1]" = "_otop" ]; then

@@ -2,7 +2,7 @@
 //! time of the first walk and of those that follow, in all and for each task; then what the looks between the walks cost.
 
 use nix::time::{ClockId, clock_gettime};
-use otop::identity::Rules;
+use otop::identity::{Naming, Spec};
 use otop::model::{Nanos, OwnCode, Pid};
 use otop::sampler::monotonic;
 use otop::source::{Attachment, Walker, attach};
@@ -27,7 +27,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         heap,
     } = attach(pid)?;
     let own = OwnCode::new(heap.library(&plan.runtime)?, Vec::new());
-    let mut walker = Walker::open(plan, proved, lists, Rules::chosen(Some(variable), None, None), own)?;
+    let naming = Naming {
+        session: vec![Spec::variable(variable)],
+        ..Naming::default()
+    };
+    let mut walker = Walker::open(plan, proved, lists, naming, own)?;
     let mut took = Vec::new();
     let mut said = String::new();
     for _ in 0..=walks {

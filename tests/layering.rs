@@ -22,6 +22,7 @@ const SHARED: &str = "model";
 /// Outside packages and the rooms that may name them.
 const PACKAGES: &[(&str, &[&str])] = &[
     ("anyhow", &["cli"]),
+    ("caps", &["process"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),

@@ -3,6 +3,7 @@
 
 use super::formats::Format;
 use super::values::{self, AT, FAIL_ON, FOR, RATE, SLOW_THRESHOLD, SLOW_WINDOW, WINDOW};
+use super::version;
 use super::wire;
 use crate::identity::Spec;
 use crate::view::{COLUMNS, Column, Sort, choose_columns};
@@ -36,6 +37,7 @@ Examples:
   sudo otop record --pid 1234 -o w.svg   a flame graph of 30 s, by session
   otop replay worker.otop                a recording, as if it were live
   otop demo                              start a sample worker and watch it
+  otop doctor --pid 1234                 what decides whether this worker can be watched
 
 Exit status:
   0  done
@@ -147,7 +149,7 @@ Examples:
 Exit status: as of otop.";
 
 #[derive(Debug, Parser)]
-#[command(name = "otop", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER)]
+#[command(name = "otop", version = version::short(), long_version = version::long(), about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER)]
 #[command(
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
@@ -177,7 +179,7 @@ impl Arguments {
             Some(Command::Record(record)) => record.check(),
             Some(Command::Replay(replay)) => replay.check(),
             Some(Command::Diff(diff)) => diff.check(),
-            Some(Command::Demo(_)) | None => Ok(()),
+            Some(Command::Doctor(_) | Command::Demo(_)) | None => Ok(()),
         }
     }
 }
@@ -216,6 +218,21 @@ pub enum Command {
     Diff(DiffArguments),
     /// Start the bundled sample worker and watch it; without a terminal, print one snapshot
     Demo(LookArguments),
+    /// Say everything that decides whether attaching works, and what mends it
+    Doctor(DoctorArguments),
+}
+
+/// Whom to examine.
+#[derive(Debug, Args)]
+pub struct DoctorArguments {
+    /// Process to examine [default: this machine, and how many workers are on it]
+    #[arg(long, value_name = "PID", allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(i32).range(1..))]
+    pub pid: Option<i32>,
+
+    /// One JSON document, on one line
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Which worker, and what names the sessions in it.

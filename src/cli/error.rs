@@ -14,6 +14,7 @@ use std::time::Duration;
 /// The exit codes of the contract; usage errors (2) are clap's, but for a choice that nobody is there to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
+    Done = 0,
     Other = 1,
     Usage = 2,
     NoWorker = 3,
@@ -58,6 +59,9 @@ pub enum CliError {
     SocketStrange { path: PathBuf, reason: String },
     #[error(transparent)]
     Demo(#[from] DemoError),
+    /// What is wrong was the answer, and has been printed.
+    #[error("the doctor has said it")]
+    Diagnosed(Exit),
     /// Drawing fails only where there is nobody left who could look.
     #[error("the terminal is gone: {0}")]
     TerminalGone(std::io::Error),
@@ -96,6 +100,7 @@ impl CliError {
 
     pub fn exit(&self) -> Exit {
         match self {
+            CliError::Diagnosed(exit) => *exit,
             CliError::Attach(error) => attach_exit(error),
             CliError::NoAsyncio(_) => Exit::NotReadable,
             CliError::EndedEarly { .. } => Exit::EndedEarly,
@@ -117,6 +122,19 @@ impl CliError {
         }
     }
 
+    /// There is nothing to add on standard error.
+    pub fn is_said(&self) -> bool {
+        matches!(self, CliError::Diagnosed(_))
+    }
+
+    /// All that mends it, the one to try first in front.
+    pub fn remedies(&self) -> Vec<String> {
+        match self {
+            CliError::Attach(AttachError::NotPermitted { refusal, .. }) => refusal.remedies(),
+            other => other.remedy().into_iter().collect(),
+        }
+    }
+
     /// The one command that mends it; None where there is none.
     pub fn remedy(&self) -> Option<String> {
         Some(match self {
@@ -135,7 +153,8 @@ impl CliError {
             CliError::Demo(_) => "sudo apt install python3".to_owned(),
             CliError::File(FileError::Exists { .. }) => "--force (replaces it)".to_owned(),
             CliError::File(FileError::Terminal) => "-o FILE".to_owned(),
-            CliError::FailOnMet { .. }
+            CliError::Diagnosed(_)
+            | CliError::FailOnMet { .. }
             | CliError::TerminalGone(_)
             | CliError::Output { .. }
             | CliError::Recording { .. }

@@ -11,6 +11,7 @@ mod blocks;
 mod blocks_tests;
 mod crash;
 mod diff;
+mod doctor;
 mod error;
 mod events;
 mod files;
@@ -34,6 +35,7 @@ mod signals;
 mod snapshot;
 mod socket;
 mod values;
+mod version;
 pub mod wire;
 mod worker;
 
@@ -66,6 +68,8 @@ fn finish(result: anyhow::Result<()>) -> ExitCode {
     if cause.is_some_and(CliError::is_closed_output) {
         return ExitCode::SUCCESS;
     }
-    output::say_line(&error::line(&error));
+    if !cause.is_some_and(CliError::is_said) {
+        output::say_line(&error::line(&error));
+    }
     ExitCode::from(cause.map_or(Exit::Other, CliError::exit) as u8)
 }

@@ -2,8 +2,8 @@
 //! does nothing.
 
 use super::args::{
-    Arguments, BlocksArguments, Command, DiffArguments, LookArguments, MeasuringArguments, ProcessArguments,
-    ProfileArguments, RecordArguments, ReplayArguments, ReplayWhat,
+    Arguments, BlocksArguments, Command, DiffArguments, DoctorArguments, LookArguments, MeasuringArguments,
+    ProcessArguments, ProfileArguments, RecordArguments, ReplayArguments, ReplayWhat,
 };
 use super::formats::Format;
 use super::values::refresh_word;
@@ -56,6 +56,11 @@ pub enum Target {
     /// Recordings that are compared.
     Difference,
     Demo,
+    /// What decides whether attaching works, to this process or to any.
+    Doctor {
+        pid: Option<Pid>,
+        as_json: bool,
+    },
 }
 
 /// What names sessions, agents and tenants; empty: what is known.
@@ -151,6 +156,14 @@ impl Work {
 /// `has_terminal`: somebody can look at a live table and press keys.
 pub fn plan(arguments: Arguments, has_terminal: bool) -> Plan {
     match arguments.command {
+        Some(Command::Doctor(DoctorArguments { pid, json: as_json })) => Plan {
+            target: Target::Doctor {
+                pid: pid.map(Pid),
+                as_json,
+            },
+            naming: Naming::default(),
+            work: Work::Table(brief_look()),
+        },
         Some(Command::Demo(look)) => Plan {
             target: Target::Demo,
             naming: Naming::default(),
@@ -374,6 +387,27 @@ fn look(arguments: LookArguments, has_terminal: bool, columns: &'static [Column]
     }
 }
 
+/// How long the doctor looks at a worker: long enough for a rate, short enough for a person who waits.
+const DOCTORS_LOOK: Duration = Duration::from_millis(500);
+
+/// A look with all defaults, for what shows no table.
+fn brief_look() -> Look {
+    Look {
+        shape: Shape::Once,
+        options: Options::default(),
+        refresh: Duration::from_secs(1),
+        measuring: Measuring {
+            rate_hz: 1000.0,
+            stack_rate_hz: 100.0,
+            own: Vec::new(),
+            window: DOCTORS_LOOK,
+            slow_threshold: Duration::from_millis(50),
+            slow_window: SLOW_WINDOW,
+        },
+        words: Vec::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -398,6 +432,12 @@ mod tests {
         assert_eq!(target(&["--pid", "12"]), Target::Worker(Pid(12)));
         assert_eq!(target(&["--socket", "top.sock"]), Target::Socket("top.sock".into()));
         assert_eq!(target(&["demo", "--once"]), Target::Demo);
+        let doctor = |pid, as_json| Target::Doctor { pid, as_json };
+        assert_eq!(target(&["doctor"]), doctor(None, false));
+        assert_eq!(
+            target(&["doctor", "--pid", "12", "--json"]),
+            doctor(Some(Pid(12)), true)
+        );
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub fn replay(path: &Path, at: Option<Duration>, plan: &Plan) -> anyhow::Result<
                 output::write(&run::shown(&worker.last_report(), look))?;
             }
             (Shape::Once | Shape::OnceJson, None) => {
-                let report = once::watch(&mut worker, look)?;
+                let report = once::watch(&mut worker, &look.measuring)?;
                 output::write(&run::shown(&report, look))?;
             }
         },

@@ -2,16 +2,16 @@
 
 use super::error::CliError;
 use super::files::OutputFile;
-use super::plan::{Following, Look, Naming, Plan, Recording, Shape, Target, Work};
+use super::plan::{Following, Look, Measuring, Naming, Plan, Recording, Shape, Target, Work};
 use super::signals::Signals;
 use super::socket::Socket;
 use super::values::written;
 use super::wire::{self, AttachOptions, Attached, Reading};
 use super::worker::Worker;
-use super::{blocks, diff, find, json, live, minutes, once, output, record, replay};
+use super::{blocks, diff, doctor, find, json, live, minutes, once, output, record, replay};
 use crate::demo::Demo;
 use crate::model::{Block, Origin, Pid, Report};
-use crate::process;
+use crate::process::{self, privilege};
 use crate::source::error::AttachError;
 use crate::tui::QuitKey;
 use std::path::Path;
@@ -21,6 +21,12 @@ use std::time::Duration;
 const SETTING_UP: Duration = Duration::from_secs(1);
 
 pub fn run(plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
+    // A worker's socket is opened by the rights of whoever called.
+    if !matches!(plan.target, Target::Socket(_))
+        && let Err(error) = privilege::settle()
+    {
+        output::say(&error.to_string());
+    }
     if let Work::Table(look) = &plan.work {
         for word in look.words.iter().filter(|_| look.shape != Shape::Live) {
             output::say(word);
@@ -48,6 +54,7 @@ pub fn run(plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
             }
         }
         Target::Recording(path, at) => replay::replay(path, *at, plan)?,
+        Target::Doctor { pid, as_json } => doctor::run(*pid, plan.work.measuring(), *as_json, reading)?,
         Target::Demo => {
             let demo = Demo::start().map_err(CliError::from)?;
             worker(demo.pid(), plan, reading)?;
@@ -65,21 +72,11 @@ fn worker(pid: Pid, plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
         Work::Record(wanted) => Some(OutputFile::open(&wanted.path, wanted.may_replace).map_err(CliError::from)?),
         Work::Table(_) | Work::Blocks(_) | Work::Compare(_) => None,
     };
-    let Naming {
-        session_from,
-        agent_from,
-        tenant_from,
-    } = plan.naming.clone();
     let measuring = plan.work.measuring();
-    let options = AttachOptions {
-        rate_hz: measuring.rate_hz,
-        stack_rate_hz: Some(measuring.stack_rate_hz),
-        session_from,
-        agent_from,
-        tenant_from,
-        own: measuring.own.clone(),
-    };
+    let options = attach_options(&plan.naming, measuring);
     let attached = attach(pid, &options, reading).map_err(CliError::from)?;
+    // The reading threads have begun with what they need to set themselves up.
+    privilege::only_read();
     let mut worker = Worker::new(attached, measuring);
     match (&plan.work, file) {
         (Work::Table(look), _) => table(&mut worker, look),
@@ -125,7 +122,7 @@ fn table(worker: &mut Worker, look: &Look) -> anyhow::Result<()> {
             json::stream(worker, look, &Signals::listen()?, &mut tell)?;
         }
         Shape::Once | Shape::OnceJson => {
-            let report = once::watch(worker, look)?;
+            let report = once::watch(worker, &look.measuring)?;
             output::write(&shown(&report, look))?;
         }
     }
@@ -154,9 +151,26 @@ fn follow_blocks(worker: &mut Worker, following: &Following) -> anyhow::Result<(
     )?)
 }
 
+/// What an attach is told of the command line.
+pub fn attach_options(naming: &Naming, measuring: &Measuring) -> AttachOptions {
+    let Naming {
+        session_from,
+        agent_from,
+        tenant_from,
+    } = naming.clone();
+    AttachOptions {
+        rate_hz: measuring.rate_hz,
+        stack_rate_hz: Some(measuring.stack_rate_hz),
+        session_from,
+        agent_from,
+        tenant_from,
+        own: measuring.own.clone(),
+    }
+}
+
 /// Attaches. A process that has only just been started may still be the shell that starts it, or an interpreter that is
 /// not set up yet; neither is held against it.
-fn attach(pid: Pid, options: &AttachOptions, reading: &dyn Reading) -> Result<Attached, AttachError> {
+pub fn attach(pid: Pid, options: &AttachOptions, reading: &dyn Reading) -> Result<Attached, AttachError> {
     loop {
         let error = match reading.attach(pid, options) {
             Ok(attached) => return Ok(attached),

@@ -5,13 +5,15 @@ use super::formats::Format;
 use crate::export::block_line::{self, BlockEvent};
 use crate::model::{Block, Hello, Observation, Origin, Pid, Report};
 use crate::sampler;
+use crate::source;
 use crate::source::error::AttachError;
 use crate::view::Options;
 use std::any::Any;
 use std::sync::mpsc::Receiver;
 
 pub use crate::analysis::{By, Engine, Mode, Narrow, Profile, Settings, Wanted};
-pub use crate::sampler::{AttachOptions, Probe};
+pub use crate::sampler::{AttachOptions, Probe, Reach, reach};
+pub use crate::source::{Examination, Proved};
 
 /// A worker that is being read.
 pub struct Attached {
@@ -25,6 +27,8 @@ pub struct Attached {
 pub trait Reading {
     fn attach(&self, pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError>;
     fn probe(&self, pid: Pid) -> Result<Probe, AttachError>;
+    /// What an attach finds in it, for the doctor.
+    fn examine(&self, pid: Pid) -> Result<Examination, AttachError>;
 }
 
 /// Processes of this machine.
@@ -46,6 +50,10 @@ impl Reading for Machine {
 
     fn probe(&self, pid: Pid) -> Result<Probe, AttachError> {
         sampler::probe(pid)
+    }
+
+    fn examine(&self, pid: Pid) -> Result<Examination, AttachError> {
+        source::examine(pid)
     }
 }
 

@@ -3,11 +3,14 @@
 
 mod affinity;
 mod naming;
+mod reach;
 mod schedule;
 mod scheduling;
 mod stacking;
 mod ticking;
 mod walking;
+
+pub use reach::{Reach, reach};
 
 use crate::identity::{Naming, Spec};
 use crate::model::{Hello, LoopKind, Nanos, Observation, OwnCode, Pid};

@@ -5,6 +5,7 @@ use super::schedule::{Schedule, sleep_until};
 use super::{ended, monotonic, scheduling};
 use crate::memory::Fault;
 use crate::model::{Nanos, Observation, StackBatch};
+use crate::process::privilege;
 use crate::source::{Plan, StackReader};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
@@ -22,6 +23,7 @@ const FORGET_EVERY: Nanos = Nanos(10_000_000_000);
 /// Takes stacks until told to stop, or the worker ends.
 pub fn run(mut reader: StackReader, plan: &Plan, rate_hz: f64, to: &SyncSender<Observation>, stop: &AtomicBool) {
     let real_time = scheduling::be_woken_in_time();
+    privilege::only_read();
     let mut seat = Affinity::new();
     let mut schedule = Schedule::new(rate_hz, monotonic());
     let mut planned = None;
