@@ -29,6 +29,8 @@ mod plan;
 mod player;
 mod progress;
 mod record;
+#[cfg(test)]
+mod recordings_tests;
 mod replay;
 mod run;
 mod signals;

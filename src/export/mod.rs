@@ -11,6 +11,6 @@ pub mod folded;
 pub mod json;
 pub mod pprof;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 pub mod speedscope;
 pub mod text;
