@@ -78,7 +78,7 @@ fn worker(o: &Offsets) -> Image {
         ] {
             put(&mut image, code + field, value);
         }
-        image.put(Addr(at(n)), &[0; 112]);
+        image.put(Addr(at(n)), &[0; 120]);
         put(&mut image, at(n) + o.frame_executable, code);
         let previous = if n + 1 < FRAMES { at(n + 1) } else { 0 };
         put(&mut image, at(n) + o.frame_previous, previous);
@@ -101,7 +101,7 @@ fn main() {
         let start = COROUTINES + (n % 3) * 0x8000 + n * 272;
         snapshot.cover(n as usize, Addr(start), 112);
     }
-    assert!(snapshot.take().is_ok());
+    assert_eq!(snapshot.take(), Ok(true));
     snapshot.serve(Serve::First);
     let heap = Heap::new(Box::new(image), offsets.clone(), version);
     let walk = FrameWalk::new(&offsets, version);

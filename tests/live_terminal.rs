@@ -4,182 +4,7 @@
 
 mod support;
 
-use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
-use std::io::{Read, Write};
-use std::num::NonZeroU16;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
-use support::{FROM, Target, any_python};
-
-const DEADLINE: Duration = Duration::from_secs(30);
-
-struct Terminal {
-    emulator: vt100::Parser,
-    bytes: Vec<u8>,
-    output: Receiver<Vec<u8>>,
-    writer: Option<Box<dyn Write + Send>>,
-    master: Option<Box<dyn MasterPty + Send>>,
-    child: Box<dyn Child + Send + Sync>,
-    modes: String,
-}
-
-fn size(columns: u16, rows: u16) -> PtySize {
-    PtySize {
-        rows,
-        cols: columns,
-        pixel_width: 0,
-        pixel_height: 0,
-    }
-}
-
-impl Terminal {
-    fn start(columns: u16, rows: u16, args: &[&str], environment: &[(&str, &str)]) -> Terminal {
-        let pair = native_pty_system()
-            .openpty(size(columns, rows))
-            .expect("a pseudo-terminal");
-        let modes = modes(&*pair.master);
-        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_otop"));
-        command.args(args);
-        command.env("TERM", "xterm-256color");
-        command.env_remove("NO_COLOR");
-        for (name, value) in environment {
-            command.env(name, value);
-        }
-        let child = pair.slave.spawn_command(command).expect("otop starts");
-        let mut reader = pair.master.try_clone_reader().expect("the master's output");
-        let (send, output) = channel();
-        std::thread::spawn(move || {
-            let mut buffer = [0; 16384];
-            while let Ok(n @ 1..) = reader.read(&mut buffer) {
-                if send.send(buffer[..n].to_vec()).is_err() {
-                    return; // nobody looks any more: the last holder of the terminal lets it go
-                }
-            }
-        });
-        let nonzero = |n| NonZeroU16::new(n).expect("a terminal has a size");
-        Terminal {
-            emulator: vt100::Parser::new(nonzero(rows), nonzero(columns), 0),
-            bytes: Vec::new(),
-            output,
-            writer: Some(pair.master.take_writer().expect("the master's input")),
-            master: Some(pair.master),
-            child,
-            modes,
-        }
-    }
-
-    fn live(columns: u16, rows: u16, target: &Target, environment: &[(&str, &str)]) -> Terminal {
-        let pid = target.pid.to_string();
-        let mut args = vec!["--pid", &pid];
-        args.extend(FROM);
-        Terminal::start(columns, rows, &args, environment)
-    }
-
-    fn text(&self) -> String {
-        self.emulator.screen().contents()
-    }
-
-    fn take(&mut self, bytes: &[u8]) {
-        self.emulator.process(bytes);
-        self.bytes.extend(bytes);
-    }
-
-    /// Waits until the screen fits.
-    #[track_caller]
-    fn until(&mut self, what: &str, fits: impl Fn(&Terminal) -> bool) {
-        let end = Instant::now() + DEADLINE;
-        while !fits(self) {
-            match self.output.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(bytes) => self.take(&bytes),
-                Err(why) => panic!("never: {what} ({why}); the screen:\n{}", self.text()),
-            }
-        }
-    }
-
-    #[track_caller]
-    fn until_text(&mut self, words: &[&str]) {
-        self.until(&format!("{words:?}"), |terminal| {
-            words.iter().all(|word| terminal.text().contains(word))
-        });
-    }
-
-    fn press(&mut self, keys: &str) {
-        let writer = self.writer.as_mut().expect("the terminal is there");
-        writer
-            .write_all(keys.as_bytes())
-            .and_then(|()| writer.flush())
-            .expect("the terminal takes keys");
-    }
-
-    fn resize(&mut self, columns: u16, rows: u16) {
-        let nonzero = |n| NonZeroU16::new(n).expect("a terminal has a size");
-        self.emulator.set_size(nonzero(rows), nonzero(columns));
-        self.master
-            .as_ref()
-            .expect("the terminal is there")
-            .resize(size(columns, rows))
-            .expect("a new size");
-    }
-
-    fn signal(&self, signal: nix::sys::signal::Signal) {
-        let pid = self
-            .child
-            .process_id()
-            .and_then(|pid| i32::try_from(pid).ok())
-            .expect("it runs");
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).expect("it runs");
-    }
-
-    /// Waits for its end; the exit code, None where a signal ended it.
-    fn end(&mut self) -> Option<u32> {
-        let end = Instant::now() + DEADLINE;
-        let status = loop {
-            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
-                break status;
-            }
-            assert!(Instant::now() < end, "otop does not end; the screen:\n{}", self.text());
-            match self.output.recv_timeout(Duration::from_millis(20)) {
-                Ok(bytes) => self.take(&bytes),
-                Err(RecvTimeoutError::Timeout) => {}
-                // The output has ended before the process has: it is about to.
-                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(Duration::from_millis(5)),
-            }
-        };
-        while let Ok(bytes) = self.output.recv_timeout(Duration::from_millis(100)) {
-            self.take(&bytes);
-        }
-        status.signal().is_none().then(|| status.exit_code())
-    }
-
-    /// As a shell needs it back: the usual screen, a cursor, and lines that are edited and echoed.
-    #[track_caller]
-    fn is_restored(&self) {
-        let screen = self.emulator.screen();
-        assert!(!screen.alternate_screen(), "left in the alternate screen");
-        assert!(!screen.hide_cursor(), "left without a cursor");
-        assert_eq!(
-            modes(&**self.master.as_ref().expect("the terminal is there")),
-            self.modes,
-            "left in raw mode"
-        );
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The terminal's modes, as text: portable-pty's nix is another version than ours, so its types are only printed.
-fn modes(master: &dyn MasterPty) -> String {
-    let termios = master.get_termios().expect("a terminal has modes");
-    format!(
-        "{:?} {:?} {:?}",
-        termios.local_flags, termios.input_flags, termios.output_flags
-    )
-}
+use support::{FROM, Target, Terminal, any_python};
 
 fn target() -> Option<Target> {
     Some(Target::sessions(
@@ -201,10 +26,7 @@ fn the_live_table_and_q() {
         "unattributed",
         "tenant-2",
     ]);
-    assert!(
-        terminal.emulator.screen().alternate_screen(),
-        "what was on the screen before comes back"
-    );
+    assert!(terminal.is_alternate(), "what was on the screen before comes back");
     target.start("newcomer", Some("a"), None);
     terminal.until_text(&["newcomer"]);
     target.end("call-0002");
@@ -275,16 +97,8 @@ fn a_terminal_that_vanishes_ends_it() {
     let Some(target) = target() else { return };
     let mut terminal = Terminal::live(80, 24, &target, &[]);
     terminal.until_text(&["call-0000"]);
-    // Everyone who holds the terminal lets it go: we here, the reading thread with the next picture.
-    let (_, nobody) = channel();
-    terminal.output = nobody;
-    terminal.writer = None;
-    terminal.master = None;
-    let end = Instant::now() + DEADLINE;
-    while terminal.child.try_wait().expect("a child can be waited for").is_none() {
-        assert!(Instant::now() < end, "otop goes on without a terminal");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    terminal.vanish();
+    terminal.ends();
 }
 
 #[test]
@@ -360,4 +174,66 @@ fn no_color() {
         "{:?}",
         String::from_utf8_lossy(&terminal.bytes)
     );
+}
+
+/// The list of blocks, the one who is to blame alone, and back.
+#[test]
+fn blocks_and_one_session_alone() {
+    let Some(mut target) = target() else { return };
+    let mut terminal = Terminal::live(120, 40, &target, &[]);
+    terminal.until_text(&["call-0000", "call-0003"]);
+    terminal.press("b");
+    terminal.until_text(&["no block since otop attached"]);
+    target.block("call-0002", 400, "sleep", "child");
+    terminal.until_text(&["call-0002", "clock_nanosleep", "block_sleep", "1 of 1"]);
+    terminal.press("\r");
+    terminal.until_text(&["call-0002 ·", "CPU since attach", "blocks: 1, "]);
+    assert!(!terminal.text().contains("call-0001"), "{}", terminal.text());
+    terminal.press("\u{1b}");
+    terminal.until_text(&["cause and place"]);
+    terminal.press("b");
+    terminal.until_text(&["call-0000", "call-0001", "unattributed"]);
+    terminal.press("/0001\r");
+    terminal.until("only the one that fits", |terminal| {
+        !terminal.text().contains("call-0003")
+    });
+    terminal.press("j\r");
+    terminal.until_text(&["call-0001 ·", "none since otop attached"]);
+    // A block that goes on stands above every page.
+    target.begin_block("call-0003", 3000, "sleep", "callback");
+    terminal.until_text(&["LOOP BLOCKED ", "by call-0003", "call-0001 ·"]);
+    terminal.press("q");
+    assert_eq!(terminal.end(), Some(0));
+    terminal.is_restored();
+}
+
+/// `otop blocks` in a terminal: lines, no other screen, and `q` is no text.
+#[test]
+fn blocks_are_lines_and_q_ends_them() {
+    let Some(mut target) = target() else { return };
+    let pid = target.pid.to_string();
+    let args = [&["blocks", "--pid", &pid][..], &FROM].concat();
+    let mut terminal = Terminal::start(120, 40, &args, &[]);
+    terminal.until_text(&["follows blocks of 50ms and longer", "q ends"]);
+    assert!(terminal.is_raw() && !terminal.is_alternate());
+    target.block("call-0001", 400, "sleep", "child");
+    terminal.until_text(&["[slow-session] session_id=call-0001 blocked event loop for "]);
+    terminal.press("xq");
+    assert_eq!(terminal.end(), Some(0));
+    assert!(!terminal.text().contains("xq"), "{}", terminal.text());
+    terminal.is_restored();
+
+    let args = [&args[..], &["--fail-on", "100ms"]].concat();
+    let mut terminal = Terminal::start(120, 40, &args, &[]);
+    terminal.until_text(&["q ends"]);
+    target.block("call-0001", 400, "sleep", "child");
+    terminal.until_text(&["session_id=call-0001 blocked event loop for "]);
+    terminal.press("\u{3}"); // Ctrl-C
+    assert_eq!(terminal.end(), Some(7));
+    assert!(
+        terminal.text().contains("otop: --fail-on 100ms was met"),
+        "{}",
+        terminal.text()
+    );
+    terminal.is_restored();
 }

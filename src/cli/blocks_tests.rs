@@ -54,7 +54,6 @@ fn a_block_begins_and_ends_and_a_worker_that_ends_ends_it_all() {
     };
     assert!(began.ongoing && !over.ongoing && began.id == over.id);
     assert!(began.duration_ms >= 50.0 && began.duration_ms < over.duration_ms);
-    assert!(over.duration_ms >= 299.0, "{}", over.duration_ms);
     assert_eq!(over.session_id.as_deref(), Some("a"));
 }
 
@@ -78,17 +77,17 @@ fn the_time_ends_it_with_a_block_that_goes_on() {
 #[test]
 fn the_limit_is_met_or_not() {
     let limit = |limit| {
-        let (_, ended) = told(&following(Some(Duration::from_millis(500)), Some(limit)), |send| {
+        let (_, ended) = told(&following(Some(Duration::from_millis(1_500)), Some(limit)), |send| {
             blocks_once(send);
             tick_on(send, None, LONG);
         });
         ended
     };
-    let error = limit(250).expect_err("300 ms are more");
+    let error = limit(100).expect_err("300 ms are more");
     assert!(
         error
             .to_string()
-            .starts_with("--fail-on 250ms was met by 1 block, the longest 3"),
+            .starts_with("--fail-on 100ms was met by 1 block, the longest "),
         "{error}"
     );
     limit(10_000).expect("300 ms are less");

@@ -159,9 +159,9 @@ fn once_gives_the_report_of_one_window() {
     );
 }
 
-#[test]
-fn a_block_that_began_before_is_told_long_before_the_window_ends() {
-    let look = look(LONG);
+/// A worker whose loop has been stuck since before otop came, and the report of one window.
+fn stuck(window: Duration) -> (Report, Nanos) {
+    let look = look(window);
     let mut worker = worker(&look, |send| {
         let _ = send.send(census(true));
         tick_on(send, Some(1), LONG);
@@ -172,7 +172,21 @@ fn a_block_that_began_before_is_told_long_before_the_window_ends() {
     };
     assert!(block.ongoing && block.duration_is_lower_bound && block.started_at.is_none());
     assert_eq!(block.session_id.as_deref(), Some("a"));
-    assert!(now() < worker.attached_at + Nanos::from_millis(5_000));
+    (report, now() - worker.attached_at)
+}
+
+#[test]
+fn a_block_that_began_before_is_told_before_the_window_ends() {
+    let (report, _) = stuck(Duration::from_secs(1));
+    // It is about what was seen up to then, and says so.
+    assert!(report.quality.window_s < 0.9, "{}", report.quality.window_s);
+}
+
+#[test]
+fn a_longer_window_is_kept() {
+    let (report, took) = stuck(Duration::from_millis(1_500));
+    assert!(took >= Nanos::from_millis(1_500), "{took:?}");
+    assert!(report.quality.window_s > 1.0, "{}", report.quality.window_s);
 }
 
 #[test]

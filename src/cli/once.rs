@@ -1,10 +1,13 @@
-//! `--once`: one window, then the table or the document. Ends early where the loop is blocked already when otop comes:
-//! whoever looks at a sick worker must not wait for the end of a window to hear it.
+//! `--once`: one window, then the table or the document. Where the loop is blocked already when otop comes, it ends early:
+//! whoever looks at a sick worker must not wait for the end of a window to hear it. A window that is longer than the usual
+//! one is kept, and the news told at once.
 
 use super::error::CliError;
 use super::output;
-use super::plan::Measuring;
+use super::plan::{Measuring, WINDOW};
+use super::wire::block_line;
 use super::worker::Worker;
+use crate::export::block_line::BlockEvent;
 use crate::model::{Nanos, Report};
 use std::time::Duration;
 
@@ -25,6 +28,7 @@ pub fn watch(worker: &mut Worker, measuring: &Measuring) -> Result<Report, CliEr
     let start = worker.attached_at;
     let after = |patience: Duration| start + Nanos::from(patience);
     let end = after(measuring.window);
+    let mut has_said_it = false;
     loop {
         worker.take_in(STEP);
         let now = worker.now();
@@ -40,10 +44,18 @@ pub fn watch(worker: &mut Worker, measuring: &Measuring) -> Result<Report, CliEr
         }
         // The name of the one who blocks comes with the walk; it is not waited for in vain.
         let names_are_due = after(measuring.slow_threshold + Duration::from_millis(60));
+        let is_blocked = worker.emergency() && (worker.has_sessions() || now >= names_are_due);
         // A block that ends while it is looked at is no reason to cut the window short.
         let goes_on = now >= after(measuring.slow_threshold + Duration::from_millis(45));
-        if goes_on && worker.emergency() && (worker.has_sessions() || now >= names_are_due) {
-            break;
+        if goes_on && is_blocked {
+            // Whoever asks for a longer window wants its figures; the news cannot wait for them.
+            if measuring.window <= WINDOW {
+                break;
+            }
+            if !has_said_it {
+                has_said_it = true;
+                say_what_goes_on(worker, measuring);
+            }
         }
         let is_complete = worker.has_reached(end) || now >= end + LATE_SAMPLES.into();
         if now >= end && is_complete && worker.has_figure() {
@@ -58,4 +70,16 @@ pub fn watch(worker: &mut Worker, measuring: &Measuring) -> Result<Report, CliEr
         }
     }
     Ok(worker.last_report())
+}
+
+/// The blocks that began before otop looked and go on, as `otop blocks` has them.
+fn say_what_goes_on(worker: &Worker, measuring: &Measuring) {
+    let seconds = measuring.window.as_secs_f64();
+    for block in worker
+        .blocks()
+        .filter(|block| block.ongoing && block.duration_is_lower_bound)
+    {
+        let line = block_line(BlockEvent::Began, block, false);
+        output::say(&format!("{}; the window goes on to {seconds} s", line.trim_end()));
+    }
 }

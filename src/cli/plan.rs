@@ -22,7 +22,7 @@ const ORIGINAL_COLUMNS: usize = 9;
 
 /// What a table's percentages are about and how long a session stays slow in it, where nobody asks: no block depends on
 /// them.
-const WINDOW: Duration = Duration::from_secs(1);
+pub const WINDOW: Duration = Duration::from_secs(1);
 const SLOW_WINDOW: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]

@@ -11,7 +11,6 @@
 //! first, with the thread's words before, in the middle and after. It counts if `context_ver` never moved and both copies
 //! hold the same frames. What is missing in the copies makes it unresolved.
 
-use super::stacks::ContextHead;
 use super::still::{Followed, Seat, WhichCpu, Words, WordsAt, look};
 use super::threads::Thread;
 use crate::cpython::{CONTEXT_HEAD, FrameWalk, Heap, RawStack, Runtime, Stacks};
@@ -20,6 +19,8 @@ use crate::memory::{Fault, Memory, Predictions, Scatter, Serve, Snapshot};
 use crate::model::{Addr, Stack, StackMode};
 use std::sync::Arc;
 
+/// Bytes of a context's head, as they were read.
+pub(super) type ContextHead = [u8; CONTEXT_HEAD];
 /// A thread that is found elsewhere is followed this often; one that hops on is not to be had at this tick.
 const HOPS: usize = 3;
 

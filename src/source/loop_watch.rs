@@ -5,13 +5,13 @@
 //! the time between two looks is noticed while it lasts, and a loop that only waits for something to do never is.
 
 use super::attach::Plan;
+use super::said::Asker;
 use super::threads::{find_tid, thread_index};
-use super::ticks::{EPOLL_WAITS, FUTEX, gil_extent};
 use crate::asyncio::{DEQUE_HEAD, EventLoop, ReadyWords};
 use crate::cpython::{CONTEXT_WORDS, Heap, ThreadState, word_at};
 use crate::memory::{Fault, Scatter};
-use crate::model::{Addr, LoopKind, Nanos, ThreadIndex};
-use crate::process::{Doing, ThreadClock};
+use crate::model::{Addr, LoopKind, Nanos, State, ThreadIndex};
+use crate::process::ThreadClock;
 
 /// Two looks that are closer together than this are one.
 const APART: Nanos = Nanos(15_000_000);
@@ -156,17 +156,16 @@ impl Watched {
     /// It waits for something to do: asleep in its own selector. Where that is not known: asleep in no step.
     fn is_idle(&self, plan: &Plan, heap: &Heap, context: Addr) -> bool {
         let in_step = || !context.is_null() && heap.context(context).is_ok_and(|words| words.entered);
-        match self.clock.as_ref().and_then(ThreadClock::doing) {
-            Some(Doing::Runnable) => false,
-            // Finished with waiting, and waits for the GIL: it wants to go on.
-            Some(Doing::Syscall {
-                number: FUTEX, first, ..
-            }) if gil_extent(&plan.runtime).contains(&first) => false,
-            Some(Doing::Syscall { number, first, .. }) => match self.event_loop.selector {
-                Some(selector) => EPOLL_WAITS.contains(&number) && first == selector,
-                None => !in_step(),
-            },
-            Some(Doing::Asleep) | None => !in_step(),
+        let asker = Asker::new(plan);
+        let said = self
+            .clock
+            .as_ref()
+            .map(|clock| asker.ask(clock, Some(&self.event_loop)));
+        match said.map(|said| (said.state, said.selects)) {
+            // In a GIL wait it is finished with waiting for events, and wants to go on.
+            Some((State::Runnable | State::GilWait, _)) => false,
+            Some((State::Syscall(0..), selects)) if self.event_loop.selector.is_some() => selects,
+            _ => !in_step(),
         }
     }
 }

@@ -6,17 +6,19 @@
 
 use super::attach::Plan;
 use super::fixed::FixedWords;
-use super::instant::{Instant, Reader, Start};
+use super::instant::{Reader, Start};
 use super::owners::{ContextWords, Owners};
+use super::place::{Place, place};
+use super::said::{Asker, Said};
 use super::still::{Followed, Rest, Seat, Words};
 use super::threads::{Thread, Threads};
-use crate::cpython::{CONTEXT_HEAD, GIL_EXTENT, Heap, rseq_cpu, word_at};
+use crate::cpython::{Heap, rseq_cpu};
 use crate::identity::Naming;
 use crate::memory::{Fault, LiveMemory, Scatter};
 use crate::model::{
-    Addr, Batch, Labels, LoopKind, Nanos, Owner, SessionKey, StackBatch, StackMode, StackSample, State, ThreadIndex,
+    Addr, Batch, Labels, Nanos, Owner, SessionKey, StackBatch, StackMode, StackSample, State, ThreadIndex,
 };
-use crate::process::{self, Doing};
+use crate::process;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
@@ -29,10 +31,6 @@ const MOST_THREADS: usize = 32;
 const BELIEVED: u8 = 16;
 /// What happened no longer ago than this, happens.
 const LATELY: Nanos = Nanos(2_000_000);
-/// `futex` of x86-64, in which a thread waits for the GIL.
-const FUTEX: i32 = 202;
-/// `epoll_wait`, `epoll_pwait`, `epoll_pwait2`, in which a loop waits for something to do.
-const EPOLL_WAITS: [i32; 3] = [232, 281, 441];
 
 /// Takes stacks.
 pub struct StackReader {
@@ -43,6 +41,7 @@ pub struct StackReader {
     followed: HashMap<ThreadIndex, Followed>,
     reader: Reader,
     fixed: FixedWords,
+    asker: Asker,
     first: Scatter,
     others: Scatter,
     /// Of each thread, as last read.
@@ -63,13 +62,6 @@ struct Around {
     generation: Option<u64>,
 }
 
-/// What the kernel says of a thread.
-struct Said {
-    state: State,
-    /// It sleeps in its own loop's selector.
-    selects: bool,
-}
-
 impl StackReader {
     pub fn open(plan: Plan, naming: Naming) -> io::Result<StackReader> {
         let open = || LiveMemory::open(plan.pid);
@@ -79,6 +71,7 @@ impl StackReader {
         Ok(StackReader {
             fixed: FixedWords::new(&heap, &plan.runtime),
             reader: Reader::new(&heap, Box::new(open()?)),
+            asker: Asker::new(&plan),
             plan,
             heap,
             owners: Owners::new(naming),
@@ -306,7 +299,6 @@ impl StackReader {
             batch.mode = StackMode::OtherCpu;
         }
 
-        let gil = self.plan.runtime.gil_last_holder.0;
         let holds_gil = thread.state.address == around.holder;
         // One that has the GIL, and went on less than two milliseconds ago, runs: nobody has to be asked.
         let went_on = followed
@@ -314,12 +306,9 @@ impl StackReader {
             .is_some_and(|(when, words)| at - when < LATELY && words != instant.words);
         followed.seen = Some((at, instant.words));
         let mut said = if went_on && holds_gil && instant.held && instant.mode == StackMode::OwnCpu {
-            Said {
-                state: State::Runnable,
-                selects: false,
-            }
+            Said::only(State::Runnable)
         } else {
-            ask_kernel(followed, thread, gil.saturating_sub(16)..gil + GIL_EXTENT)
+            self.asker.ask(&followed.clock, thread.event_loop.as_ref())
         };
         let is_asleep = matches!(said.state, State::Syscall(_) | State::GilWait);
         // It slept before the look, sleeps after it, and was given no CPU in between.
@@ -330,10 +319,7 @@ impl StackReader {
         }
         // A thread that was stopped seems to sleep in the call that it was in. To be stopped, or to go on, it needs a CPU.
         if slept && followed.clock.is_stopped() == Some(true) {
-            said = Said {
-                state: State::Stopped,
-                selects: false,
-            };
+            said = Said::only(State::Stopped);
         }
 
         let place = place(&self.plan, &self.heap, &mut self.owners, thread, &instant, said.selects);
@@ -417,70 +403,3 @@ fn repeat(followed: &mut Followed, now_runs: Option<u64>, now: &dyn Fn() -> Nano
     }
     true
 }
-
-fn ask_kernel(followed: &Followed, thread: &Thread, gil: std::ops::Range<u64>) -> Said {
-    let doing = followed.clock.doing();
-    let state = match doing {
-        Some(Doing::Runnable) => State::Runnable,
-        Some(Doing::Syscall {
-            number: FUTEX, first, ..
-        }) if gil.contains(&first) => State::GilWait,
-        Some(Doing::Syscall { number, .. }) => State::Syscall(number),
-        Some(Doing::Asleep) => State::Syscall(-1),
-        None => State::Unknown,
-    };
-    let selector = thread.event_loop.and_then(|l| l.selector);
-    let selects = matches!(doing, Some(Doing::Syscall { number, first, .. })
-        if EPOLL_WAITS.contains(&number) && Some(first) == selector);
-    Said { state, selects }
-}
-
-/// Where a thread is, as its context shows.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// In a context that was entered.
-    Step,
-    /// In the context that it has when it is in none that was entered.
-    Base,
-    /// In no context at all.
-    None,
-    Torn,
-    Unreadable,
-}
-
-fn place(
-    plan: &Plan,
-    heap: &Heap,
-    owners: &mut Owners,
-    thread: &mut Thread,
-    instant: &Instant,
-    selects: bool,
-) -> Place {
-    let context = instant.words.context;
-    if context.is_null() {
-        return Place::None;
-    }
-    let Some(head) = &instant.context else {
-        return if instant.held { Place::Unreadable } else { Place::Torn };
-    };
-    if !owners.is_context_type(heap, Addr(word_at(head, 8))) {
-        return if instant.held { Place::Unreadable } else { Place::Torn };
-    }
-    let now = heap.context_words(head);
-    if instant.held && (selects || !now.entered) {
-        thread.base = context;
-    } else if now.entered && thread.base.is_null() {
-        thread.base = thread.base_of_started(plan, heap, context, now.previous);
-    }
-    let is_idle_handler = thread
-        .event_loop
-        .is_some_and(|l| l.kind == LoopKind::Uvloop && l.idle_context == Some(context));
-    if context == thread.base || is_idle_handler || !now.entered {
-        Place::Base
-    } else {
-        Place::Step
-    }
-}
-
-/// Bytes of a context's head, as they were read.
-pub(super) type ContextHead = [u8; CONTEXT_HEAD];

@@ -10,31 +10,21 @@
 use super::attach::Plan;
 use super::fixed::FixedWords;
 use super::owners::{ContextWords, Owners};
+use super::said::{Asker, Said};
 use super::threads::{DEEPEST_CONTEXT, QUIET_TICKS, Thread, Threads};
 use crate::asyncio::{CallbackSlots, DEQUE_HEAD, ReadyWords, StepWords};
-use crate::cpython::{CONTEXT_HEAD, CONTEXT_WORDS, GIL_EXTENT, Heap, Runtime, word_at};
+use crate::cpython::{CONTEXT_HEAD, CONTEXT_WORDS, Heap, word_at};
 use crate::identity::{Naming, ProofSlots};
 use crate::memory::{Fault, LiveMemory, Scatter};
 use crate::model::{Addr, Batch, Gil, Labels, LoopKind, Nanos, Owner, Sample, SessionKey, State, ThreadIndex, Tick};
-use crate::process::{Doing, ThreadClock};
+use crate::process::ThreadClock;
 use std::io;
-use std::ops::Range;
 use std::sync::Arc;
 
 /// What one tick may read; a sampler that runs above others must not read for long.
 const ONE_TICK: u64 = 4 << 20;
-/// `futex` of x86-64, in which a thread waits for the GIL.
-pub(super) const FUTEX: i32 = 202;
-/// `epoll_wait`, `epoll_pwait`, `epoll_pwait2`, in which a loop waits for something to do.
-pub(super) const EPOLL_WAITS: [i32; 3] = [232, 281, 441];
 /// A thread that seems to sleep in one and the same step for this many ticks is asked whether it is stopped.
 const STOPPED_AFTER: u32 = 20;
-
-/// Where the GIL's own structure lies: a futex in there is waiting for it.
-pub(super) fn gil_extent(runtime: &Runtime) -> Range<u64> {
-    let gil = runtime.gil_last_holder.0;
-    gil.saturating_sub(16)..gil.saturating_add(GIL_EXTENT)
-}
 
 /// Takes ticks.
 pub struct TickReader {
@@ -42,6 +32,7 @@ pub struct TickReader {
     heap: Heap,
     owners: Owners,
     threads: Threads,
+    asker: Asker,
     fixed: FixedWords,
     first: Scatter,
     second: Scatter,
@@ -71,23 +62,10 @@ struct Check {
     words: usize,
 }
 
-/// What the kernel says of a thread.
-#[derive(Clone, Copy)]
-struct Said {
-    state: State,
-    /// On-CPU time, and time that it waited for a CPU.
-    times: Option<(Nanos, Nanos)>,
-    /// It sleeps in its own loop's selector.
-    selects: bool,
-}
+/// What the kernel says of a thread: what it does, its on-CPU time, and how long it waited for a CPU.
+type Asked = (Said, Option<(Nanos, Nanos)>);
 
-impl Said {
-    const NOTHING: Said = Said {
-        state: State::Unknown,
-        times: None,
-        selects: false,
-    };
-}
+const NOTHING: Asked = (Said::only(State::Unknown), None);
 
 impl TickReader {
     pub fn open(plan: Plan, naming: Naming) -> io::Result<TickReader> {
@@ -95,6 +73,7 @@ impl TickReader {
         let heap = Heap::new(Box::new(memory), plan.offsets.clone(), plan.version);
         Ok(TickReader {
             fixed: FixedWords::new(&heap, &plan.runtime),
+            asker: Asker::new(&plan),
             plan,
             heap,
             owners: Owners::new(naming),
@@ -227,8 +206,7 @@ impl TickReader {
     }
 
     /// Asks the kernel of the threads that matter at this tick.
-    fn ask_kernel(&mut self, words: &[Option<(Addr, u64)>], holder: Option<ThreadIndex>) -> Vec<Said> {
-        let gil = gil_extent(&self.plan.runtime);
+    fn ask_kernel(&mut self, words: &[Option<(Addr, u64)>], holder: Option<ThreadIndex>) -> Vec<Asked> {
         let mut states = Vec::with_capacity(self.threads.all.len());
         for (thread, own) in self.threads.all.iter_mut().zip(words) {
             let in_context =
@@ -236,34 +214,20 @@ impl TickReader {
             thread.quiet = if in_context { 0 } else { thread.quiet.saturating_add(1) };
             let matters = thread.event_loop.is_some() || thread.quiet < QUIET_TICKS || holder == Some(thread.index);
             if !matters {
-                states.push(Said::NOTHING);
+                states.push(NOTHING);
                 continue;
             }
             if thread.clock.is_none() {
                 thread.clock = thread.tid.map(|tid| ThreadClock::open(self.plan.pid, tid));
             }
             let Some(clock) = &thread.clock else {
-                states.push(Said::NOTHING);
+                states.push(NOTHING);
                 continue;
             };
-            let doing = clock.doing();
-            let state = match doing {
-                Some(Doing::Runnable) => State::Runnable,
-                Some(Doing::Syscall {
-                    number: FUTEX, first, ..
-                }) if gil.contains(&first) => State::GilWait,
-                Some(Doing::Syscall { number, .. }) => State::Syscall(number),
-                Some(Doing::Asleep) => State::Syscall(-1),
-                None => State::Unknown,
-            };
-            let selector = thread.event_loop.and_then(|l| l.selector);
-            let selects = matches!(doing, Some(Doing::Syscall { number, first, .. })
-                if EPOLL_WAITS.contains(&number) && Some(first) == selector);
-            if let Some(Doing::Syscall { stack, .. }) = doing.filter(|_| selects) {
-                thread.sleeps_at = Some(stack);
-            }
+            let said = self.asker.ask(clock, thread.event_loop.as_ref());
+            thread.sleeps_at = said.sleeps_at.or(thread.sleeps_at);
             let times = clock.times();
-            states.push(Said { state, times, selects });
+            states.push((said, times));
         }
         states
     }
@@ -308,7 +272,7 @@ impl TickReader {
         (context, version): (Addr, u64),
         check: Option<&Check>,
         queue: Option<&QueueRead>,
-        said: Said,
+        (said, times): Asked,
     ) -> Result<Option<Sample>, Fault> {
         let mut owner = Owner::Nobody;
         let mut outermost = Addr::NULL;
@@ -387,7 +351,7 @@ impl TickReader {
         thread.asleep = if repeated && sleeps { thread.asleep + 1 } else { 0 };
         // A signal wakes a thread before it stops it: one that has run and still sleeps where it slept may be stopped, and
         // so may one that sleeps outside of any system call.
-        let ran = said.times.map(|(cpu, _)| cpu);
+        let ran = times.map(|(cpu, _)| cpu);
         let woke = repeated && ran.is_some() && thread.ran.is_some() && ran != thread.ran;
         thread.ran = ran;
         let suspect = sleeps && (woke || state == State::Syscall(-1));
@@ -409,8 +373,8 @@ impl TickReader {
             step,
             progress,
             state,
-            cpu: said.times.map(|(cpu, _)| cpu),
-            run_delay: said.times.map(|(_, delay)| delay),
+            cpu: times.map(|(cpu, _)| cpu),
+            run_delay: times.map(|(_, delay)| delay),
         }))
     }
 

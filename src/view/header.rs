@@ -15,6 +15,8 @@ const WORTH_A_CHART: usize = 10;
 const SPARKLINE: usize = 20;
 const SHORT_SPARKLINE: usize = 8;
 const WIDE: usize = 100;
+/// Cells that the last error keeps, its name included, before something else leaves for it.
+const LEAST_ERROR: usize = 23;
 /// Lines of the large chart, as the original draws it.
 const CHART_ROWS: usize = 3;
 
@@ -184,7 +186,8 @@ fn sessions_line(worker: &WorkerReport, room: Option<usize>) -> Line {
         None => parts.add(3, fact("DRAINING", format::UNKNOWN)),
     }
     if let Some(error) = &worker.last_error {
-        parts.add(2, [Piece::dim("LAST ERROR "), Piece::new(error, Tone::Errored)]);
+        let error = [Piece::dim("LAST ERROR "), Piece::new(error, Tone::Errored)];
+        parts.add_elastic(2, LEAST_ERROR, error);
     }
     parts.add(4, fact("STARTED", format::count(worker.started)));
     parts.add(
@@ -325,6 +328,30 @@ mod tests {
         SAMPLES 999 of 1000 Hz   torn 2   unreadable 0   dropped 0   otop 1.2% CPU
         HOST CPU —   MEM — / —   SWAP — / —   NET —   LOAD —
         ");
+    }
+
+    #[test]
+    fn a_long_last_error_is_cut_and_pushes_nothing_out() {
+        let mut report = sample::report(sample::six());
+        report.worker.failed = Some(2);
+        report.worker.last_error = Some("ValueError: no such slot, ".repeat(9));
+        report.worker.draining = Some(true);
+        let line = |room| {
+            let text = text(&report, room);
+            text.lines().nth(1).map(str::to_owned)
+        };
+        assert_eq!(
+            line(76).as_deref(),
+            Some("SESSIONS 6 / 12   FAILED 2   DRAINING   LAST ERROR ValueError:…   STARTED 18")
+        );
+        assert_eq!(
+            line(100).as_deref(),
+            Some(
+                "SESSIONS 6 / 12   FAILED 2   DRAINING   LAST ERROR ValueError: …   STARTED 18   SESSION FROM openrtc"
+            )
+        );
+        // Where there is no room for a word of it, it is not begun.
+        assert_eq!(line(40).as_deref(), Some("SESSIONS 6 / 12   FAILED 2   DRAINING"));
     }
 
     #[test]

@@ -149,19 +149,40 @@ impl Line {
 /// Parts of a line that leave one by one, the highest rank first, until the rest fits.
 #[derive(Debug, Default)]
 pub struct Parts {
-    parts: Vec<(u8, Line)>,
+    parts: Vec<Part>,
+}
+
+#[derive(Debug)]
+struct Part {
+    rank: u8,
+    line: Line,
+    /// It may be cut down to so many cells before another part leaves.
+    least: usize,
+}
+
+impl Part {
+    /// Cells that it cannot do without.
+    fn needs(&self) -> usize {
+        self.line.width().min(self.least)
+    }
 }
 
 impl Parts {
     pub fn add(&mut self, rank: u8, pieces: impl IntoIterator<Item = Piece>) {
-        self.parts.push((rank, pieces.into_iter().collect()));
+        self.add_elastic(rank, usize::MAX, pieces);
+    }
+
+    /// A part that is cut where it is too long, but not to less than `least` cells.
+    pub fn add_elastic(&mut self, rank: u8, least: usize, pieces: impl IntoIterator<Item = Piece>) {
+        let line = pieces.into_iter().collect();
+        self.parts.push(Part { rank, line, least });
     }
 
     /// The parts that fit into one line from the start, and the rest, if there is one.
     pub fn split(mut self, separator: &Piece, room: Option<usize>) -> (Parts, Option<Parts>) {
         let mut used = 0;
-        let fitting = self.parts.iter().take_while(|(_, line)| {
-            used += line.width() + separator.width();
+        let fitting = self.parts.iter().take_while(|part| {
+            used += part.needs() + separator.width();
             used - separator.width() <= room.unwrap_or(usize::MAX)
         });
         let rest = self.parts.split_off(fitting.count().max(1).min(self.parts.len()));
@@ -172,28 +193,34 @@ impl Parts {
     pub fn join(mut self, separator: &Piece, room: Option<usize>) -> Line {
         let gap = separator.width();
         let room = room.unwrap_or(usize::MAX);
-        while self.parts.len() > 1 {
-            let wide: usize = self.parts.iter().map(|(_, line)| line.width() + gap).sum();
-            if wide - gap <= room {
-                break;
-            }
-            let Some(worst) = self.parts.iter().map(|(rank, _)| *rank).max() else {
+        while self.parts.len() > 1 && self.needs(gap) > room {
+            let Some(worst) = self.parts.iter().map(|part| part.rank).max() else {
                 break;
             };
             // Of equals the right one goes first.
-            let Some(place) = self.parts.iter().rposition(|(rank, _)| *rank == worst) else {
+            let Some(place) = self.parts.iter().rposition(|part| part.rank == worst) else {
                 break;
             };
             self.parts.remove(place);
         }
+        let mut spare = room.saturating_sub(self.needs(gap));
         let mut line = Line::default();
-        for (place, (_, part)) in self.parts.into_iter().enumerate() {
+        for (place, part) in self.parts.into_iter().enumerate() {
             if place > 0 {
                 line.push(separator.clone());
             }
-            line.pieces.extend(part.pieces);
+            let needs = part.needs();
+            let more = (part.line.width() - needs).min(spare);
+            spare -= more;
+            line.pieces.extend(part.line.cut(needs + more).pieces);
         }
         line.cut(room)
+    }
+
+    /// Cells that all the parts cannot do without.
+    fn needs(&self, gap: usize) -> usize {
+        let parts: usize = self.parts.iter().map(|part| part.needs() + gap).sum();
+        parts.saturating_sub(gap)
     }
 }
 
@@ -215,6 +242,23 @@ mod tests {
         assert_eq!(line(20), "first · third");
         assert_eq!(line(12), "first");
         assert_eq!(line(4), "fir…");
+    }
+
+    #[test]
+    fn an_elastic_part_is_cut_before_another_leaves() {
+        let line = |room| {
+            let mut parts = Parts::default();
+            parts.add(0, [Piece::plain("first")]);
+            parts.add_elastic(1, 6, [Piece::plain("a long text")]);
+            parts.add(2, [Piece::plain("last")]);
+            parts.join(&Piece::plain(" "), Some(room)).text()
+        };
+        assert_eq!(line(22), "first a long text last");
+        assert_eq!(line(21), "first a long te… last");
+        assert_eq!(line(17), "first a lon… last");
+        assert_eq!(line(16), "first a long te…");
+        assert_eq!(line(12), "first a lon…");
+        assert_eq!(line(11), "first");
     }
 
     #[test]

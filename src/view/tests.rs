@@ -3,6 +3,7 @@
 use super::*;
 use crate::model::{Cause, Nanos, Report, Status};
 use proptest::prelude::*;
+use std::sync::Arc;
 
 const NOW: Nanos = Nanos(1_000_000_000);
 
@@ -290,8 +291,11 @@ fn any_action() -> impl Strategy<Value = Action> {
             Action::Yank,
             Action::Help,
             Action::Close,
+            Action::Blocks,
+            Action::Open,
         ]),
-        step.prop_map(Action::Select),
+        step.clone().prop_map(Action::Select),
+        step.prop_map(Action::Scroll),
         any::<char>().prop_map(Action::Type),
     ]
 }
@@ -312,6 +316,12 @@ fn hostile_report(count: usize, id: &str, blocked: bool) -> Report {
         report
             .blocks
             .push(sample::block_now(Some(&format!("\x07{id}")), Cause::Cpu));
+        report.recent = sample::blocks();
+        let mut hostile = report.blocks[0].clone();
+        (hostile.id, hostile.holder_thread) = (99, Some(id.to_owned()));
+        hostile.stack = Some(vec![sample::at(id, id, 1); count * 20]);
+        report.recent.insert(0, Arc::new(hostile));
+        report.history = sample::history(&report.sessions.first().map_or(id, |one| &one.session_id).to_owned());
     }
     report
 }
@@ -322,6 +332,7 @@ fn all_lines(picture: &Picture) -> Vec<Line> {
     lines.extend(picture.caption.clone());
     lines.extend(picture.detail.clone());
     lines.extend(picture.nothing.clone());
+    lines.extend(picture.sheet.iter().flat_map(|sheet| sheet.lines.iter().cloned()));
     lines.extend(picture.help.iter().flat_map(|help| help.lines.iter().cloned()));
     lines
 }
@@ -343,6 +354,10 @@ proptest! {
             for line in all_lines(&picture) {
                 prop_assert!(line.width() <= width, "{:?} is wider than {}", line.text(), width);
                 prop_assert!(!line.text().chars().any(is_unprintable), "{:?}", line.text());
+            }
+            if let Some(sheet) = &picture.sheet {
+                prop_assert!(sheet.lines.len() <= height);
+                prop_assert!(sheet.selected.is_none_or(|place| place < sheet.lines.len().max(1)));
             }
             let room = Room { width: Some(width), gap: GAP, edges: 0 };
             prop_assert!(picture.table.width(room) <= width);

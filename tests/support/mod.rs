@@ -7,10 +7,12 @@
 mod otop;
 mod pythons;
 mod target;
+mod terminal;
 
 pub use otop::{Blame, Doc, FROM, Otop, Ran, WINDOW, once, run, run_command};
 pub use pythons::{Python, any_python, one_python, openrtc, presets, pythons, pythons_of};
 pub use target::Target;
+pub use terminal::Terminal;
 
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -1,0 +1,193 @@
+//! Blocks that wait for the GIL: who kept it, who yielded, and who is blamed.
+
+use super::block_checks::*;
+use super::stage::*;
+use crate::model::*;
+
+#[test]
+fn waiting_for_the_gil_in_a_step_blames_the_holder() {
+    let mut stage = stage();
+    stage.begin(1, of("b"), Doing::Run);
+    stage.gil = held_by(1, 5);
+    stage.begin(LOOP, of("a"), Doing::WaitForGil);
+    stage.run(120.0);
+    stage.gil = held_by(LOOP, 6);
+    stage.end(1, Doing::Call(202));
+    stage.doing(LOOP, Doing::Run);
+    stage.run(5.0);
+    stage.end(LOOP, Doing::Select);
+    stage.run(10.0);
+    let block = only(&mut stage);
+    assert_eq!(block.cause, Cause::Gil);
+    assert_ms(block.causes_ms.gil, 120.0);
+    assert_eq!(block.session_id.as_deref(), Some("b"));
+    assert_eq!(block.step_session_id.as_deref(), Some("a"));
+    assert_eq!(block.holder_session_id.as_deref(), Some("b"));
+    assert_eq!(block.holder_thread.as_deref(), Some("asyncio_0 (1235)"));
+    assert_eq!(slow(&mut stage), ["b"]);
+}
+
+#[test]
+fn waiting_for_the_gil_between_steps_blames_the_holder_at_once() {
+    let mut stage = stage();
+    stage.begin(1, of("b"), Doing::Run);
+    stage.gil = held_by(1, 5);
+    stage.doing(LOOP, Doing::WaitForGil);
+    stage.run(80.0);
+    let block = only(&mut stage);
+    assert!(block.ongoing);
+    assert_eq!((block.session_id.as_deref(), block.step_session_id), (Some("b"), None));
+    assert_eq!(slow(&mut stage), ["b"]);
+}
+
+/// A waiting thread wakes every 5 ms to ask for the GIL; on a busy machine it waits for a CPU first.
+#[test]
+fn one_hold_is_one_also_where_the_loop_wakes_in_between() {
+    let mut stage = stage();
+    stage.begin(1, of("b"), Doing::Run);
+    stage.gil = held_by(1, 5);
+    for _ in 0..10 {
+        stage.doing(LOOP, Doing::WaitForGil);
+        stage.run(8.0);
+        stage.doing(LOOP, Doing::WaitForCpu);
+        stage.run(3.0);
+    }
+    stage.doing(LOOP, Doing::WaitForGil);
+    stage.run(2.0);
+    let block = only(&mut stage);
+    assert_eq!((block.cause, block.session_id.as_deref()), (Cause::Gil, Some("b")));
+}
+
+/// Ticks are missing, and the loop woke meanwhile; but the GIL has not changed hands.
+#[test]
+fn a_gap_does_not_cut_the_wait_for_one_hold() {
+    let mut stage = stage();
+    stage.begin(1, of("b"), Doing::Run);
+    stage.gil = held_by(1, 5);
+    stage.doing(LOOP, Doing::WaitForGil);
+    stage.run(40.0);
+    for _ in 0..3 {
+        stage.miss(4.0, 4.0);
+        stage.doing(LOOP, Doing::Run);
+        stage.miss(0.4, 0.4);
+        stage.doing(LOOP, Doing::WaitForGil);
+        stage.run(40.0);
+    }
+    let block = only(&mut stage);
+    assert_eq!(block.session_id.as_deref(), Some("b"));
+    assert_ms(block.duration_ms, 173.0);
+}
+
+#[test]
+fn a_holder_of_no_session_is_nobodys_fault() {
+    let mut stage = stage();
+    stage.doing(1, Doing::Run);
+    stage.gil = held_by(1, 5);
+    stage.begin(LOOP, of("a"), Doing::WaitForGil);
+    stage.run(120.0);
+    let block = only(&mut stage);
+    assert_eq!((block.cause, block.session_id), (Cause::Gil, None));
+    assert_eq!(block.holder_thread.as_deref(), Some("asyncio_0 (1235)"));
+}
+
+#[test]
+fn a_thread_that_yields_blocks_nobody() {
+    // The step does `own` ms itself in bits of 2 ms, and waits 5 ms for the GIL before each.
+    for (own, culprit) in [(30, None), (60, Some("a"))] {
+        let mut stage = stage();
+        stage.begin(1, of("b"), Doing::Run);
+        stage.begin(LOOP, of("a"), Doing::WaitForGil);
+        for turn in 0..own / 2 {
+            stage.gil = held_by(1, 10 + 2 * turn);
+            stage.doing(LOOP, Doing::WaitForGil);
+            stage.run(5.0);
+            stage.gil = held_by(LOOP, 11 + 2 * turn);
+            stage.doing(LOOP, Doing::Run);
+            stage.run(2.0);
+        }
+        stage.end(LOOP, Doing::Select);
+        stage.run(10.0);
+        let block = only(&mut stage);
+        assert_eq!(block.cause, Cause::Gil);
+        assert_eq!(block.session_id.as_deref(), culprit, "{own} ms of its own");
+        assert_eq!(slow(&mut stage), culprit.into_iter().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_holder_that_is_starved_itself_is_not_blamed() {
+    let mut stage = stage();
+    stage.begin(1, of("b"), Doing::WaitForCpu);
+    stage.gil = held_by(1, 5);
+    stage.begin(LOOP, of("a"), Doing::WaitForGil);
+    stage.run(120.0);
+    assert_eq!(only(&mut stage).session_id, None, "while it goes on");
+    stage.doing(1, Doing::Run);
+    stage.run(0.1);
+    stage.gil = held_by(LOOP, 6);
+    stage.doing(LOOP, Doing::Run);
+    stage.run(1.9);
+    stage.end(LOOP, Doing::Select);
+    stage.run(5.0);
+    let block = only(&mut stage);
+    assert_eq!((block.cause, block.session_id.as_deref()), (Cause::Unscheduled, None));
+    assert_ms(block.causes_ms.unscheduled, 120.0);
+    assert!(slow(&mut stage).is_empty());
+}
+
+/// Two looks see the same holder, but the GIL was given away and taken back in between: the loop lost the race, nobody
+/// kept the GIL.
+#[test]
+fn the_same_holder_after_a_change_of_hands_has_yielded() {
+    for (switches, culprit) in [(2, None), (0, Some("b"))] {
+        let mut stage = stage();
+        stage.begin(1, of("b"), Doing::Run);
+        stage.begin(LOOP, of("a"), Doing::WaitForGil);
+        for turn in 0..24 {
+            stage.gil = held_by(1, turn * switches);
+            stage.run(5.0);
+        }
+        assert_eq!(
+            only(&mut stage).session_id.as_deref(),
+            culprit,
+            "{switches} switches a turn"
+        );
+    }
+}
+
+#[test]
+fn a_holder_that_sleeps_with_the_gil_is_blamed() {
+    let mut stage = stage();
+    stage.begin(1, of("b"), Doing::Call(230));
+    stage.gil = held_by(1, 5);
+    stage.begin(LOOP, of("a"), Doing::WaitForGil);
+    stage.run(120.0);
+    let block = only(&mut stage);
+    assert_eq!((block.cause, block.session_id.as_deref()), (Cause::Gil, Some("b")));
+    assert_eq!(slow(&mut stage), ["b"]);
+}
+
+#[test]
+fn a_holder_whose_session_is_proved_later_is_blamed() {
+    let mut stage = stage();
+    stage.begin(1, Owner::Torn, Doing::Run);
+    stage.gil = held_by(1, 5);
+    stage.doing(LOOP, Doing::WaitForGil);
+    stage.run(10.0);
+    stage.owner(1, of("b"));
+    stage.run(110.0);
+    assert_eq!(only(&mut stage).session_id.as_deref(), Some("b"));
+}
+
+#[test]
+fn a_loop_is_not_the_holder_that_it_waits_for() {
+    let mut stage = stage();
+    stage.gil = held_by(LOOP, 5);
+    stage.begin(LOOP, of("a"), Doing::WaitForGil);
+    stage.run(120.0);
+    let block = only(&mut stage);
+    assert_eq!(
+        (block.cause, block.session_id, block.holder_thread),
+        (Cause::Gil, None, None)
+    );
+}
