@@ -147,7 +147,7 @@ fn two_sessions_of_it_are_compared() {
         name(&picture),
     ]);
     assert_eq!(compared.code, Some(0), "{}", compared.stderr);
-    assert!(compared.stdout.contains("-90.0"), "{}", compared.stdout);
+    assert!(compared.stdout.contains("+90.0"), "{}", compared.stdout);
     assert!(compared.stdout.contains("work (agents/booking.py)"));
     assert!(
         std::fs::read_to_string(&picture)

@@ -415,7 +415,7 @@ pub struct DiffArguments {
     #[arg(value_name = "B", required_unless_present = "session", conflicts_with = "session")]
     pub after: Option<PathBuf>,
 
-    /// Compare with this session of A
+    /// Look at this session of A; red is what it has more of
     #[arg(
         long,
         value_name = "ID",
@@ -424,7 +424,7 @@ pub struct DiffArguments {
     )]
     pub session: Option<String>,
 
-    /// Session of A that is compared
+    /// Session of A that it is compared with
     #[arg(
         long,
         value_name = "ID",
@@ -434,7 +434,7 @@ pub struct DiffArguments {
     )]
     pub against: Option<String>,
 
-    /// Compare all that is not the session
+    /// Compare it with all the others together
     #[arg(
         long,
         help_heading = "Sessions of one recording",

@@ -10,7 +10,7 @@ use crate::recording::{Recording, Ring};
 use std::io::Cursor;
 use std::path::Path;
 
-/// So much is kept, whichever is reached first: two minutes, or 4 MB, which a busy worker of fifty sessions fills in them.
+/// So much is kept, whichever is reached first.
 const LONGEST: Nanos = Nanos(120_000_000_000);
 const MOST_BYTES: usize = 4 << 20;
 

@@ -283,8 +283,9 @@ fn diff(arguments: DiffArguments) -> Plan {
             ..Narrow::default()
         },
     };
-    let before = side(arguments.session.clone(), false);
-    let after = match arguments.against_rest {
+    // What is looked at is what has changed: red is what the session has more of.
+    let after = side(arguments.session.clone(), false);
+    let before = match arguments.against_rest {
         true => side(arguments.session.clone(), true),
         false => side(arguments.against.clone(), false),
     };
