@@ -10,13 +10,20 @@
 use super::moment::{Moment, looks_on_cpu, session_of};
 use super::tally::ThreadTally;
 use crate::model::{Nanos, SessionKey, State};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Three scheduler ticks at HZ 250: a thread whose clock stands still for longer does not run, whatever else is said.
 pub(super) const CLOCK_STANDS_STILL: Nanos = Nanos(12_000_000);
 
 /// At most so many samples wait for the clock; older ones have waited for over a second and were not on a CPU.
 const MOST_WAITING: usize = 2048;
+
+/// So many owe at most,
+const MOST_OWED: usize = 256;
+/// so much,
+const LONGEST_OWED: f64 = 50e6;
+/// and of one sample so much is taken: something of it is always left, or the thread's time would be nobody's.
+const MOST_PAID: f64 = 0.9;
 
 /// A sample that looks on-CPU and waits for the clock to confirm it.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +45,8 @@ pub(super) struct CpuMeter {
     /// When the clocks were last read.
     asked_at: Nanos,
     waiting: VecDeque<Waiting>,
+    /// Waits for a CPU that no sample gave back yet, nanoseconds, by whose they were.
+    owed: BTreeMap<Option<SessionKey>, f64>,
 }
 
 impl CpuMeter {
@@ -48,7 +57,8 @@ impl CpuMeter {
         // What no sample stands for is the first to have been the wait.
         let waited_in_gap = waited.min(in_gap);
         if waited > 0.0 {
-            self.take_back(waited - waited_in_gap, moment.at);
+            let taken = self.take_back(waited - waited_in_gap, moment.at);
+            self.owe(waited - waited_in_gap - taken, moment);
         }
         let gap_weight = (in_gap - waited_in_gap).min(self.most_run(moment));
         if gap_weight > 0.0 {
@@ -62,10 +72,12 @@ impl CpuMeter {
         }
         let moved = self.read_clock(moment, tally);
         if looks_on_cpu(moment.sample.state) {
+            let session = session_of(moment.sample.owner);
+            let weight = self.pay(session, moment.period.0 as f64);
             self.waiting.push_back(Waiting {
                 at: moment.at,
-                session: session_of(moment.sample.owner),
-                weight: moment.period.0 as f64,
+                session,
+                weight,
                 said_runnable: moment.sample.state == State::Runnable,
             });
         }
@@ -99,19 +111,49 @@ impl CpuMeter {
     /// Each sample loses the share of its weight that is the chance of its having lain in the wait, if every end is
     /// equally likely. Samples from before the last reading that still wait here have seen the clock stand still: the
     /// thread has not run since, so they are all of the step in which it waits.
-    fn take_back(&mut self, delay: f64, now: Nanos) {
+    /// Returns what they lost.
+    fn take_back(&mut self, delay: f64, now: Nanos) -> f64 {
         let (then, now) = (self.asked_at.0 as f64, now.0 as f64);
+        let mut taken = 0.0;
         if delay <= 0.0 || now <= then {
-            return;
+            return taken;
         }
         for sample in self.waiting.iter_mut().rev() {
             let at = sample.at.0 as f64;
             let chance = ((now.min(at + delay) - then.max(at)) / (now - then)).clamp(0.0, 1.0);
+            taken += sample.weight * chance;
             sample.weight *= 1.0 - chance;
             if chance <= 0.0 && at <= then {
                 break;
             }
         }
+        taken
+    }
+
+    /// A thread that is woken waits for a CPU before it runs, mostly for less than a period: now and then a sample lies in
+    /// such a wait and looks like one on a CPU, and seldom does the same reading tell of both. So what a wait after sleep
+    /// was too long by is kept, and is paid by the samples that look on-CPU where the thread had slept.
+    fn owe(&mut self, nanos: f64, moment: &Moment<'_>) {
+        let Some(before) = moment.before.filter(|before| !looks_on_cpu(before.sample.state)) else {
+            return;
+        };
+        if nanos > 0.0 && (self.owed.len() < MOST_OWED || self.owed.contains_key(&session_of(before.sample.owner))) {
+            let owed = self.owed.entry(session_of(before.sample.owner)).or_default();
+            *owed = (*owed + nanos).min(LONGEST_OWED);
+        }
+    }
+
+    /// What is left of a sample's weight.
+    fn pay(&mut self, session: Option<SessionKey>, weight: f64) -> f64 {
+        let Some(owed) = self.owed.get_mut(&session) else {
+            return weight;
+        };
+        let paid = owed.min(weight * MOST_PAID);
+        *owed -= paid;
+        if *owed <= 0.0 {
+            self.owed.remove(&session);
+        }
+        weight - paid
     }
 
     /// Takes over the clock, and books what it confirms. True: it moved.
@@ -150,7 +192,7 @@ impl CpuMeter {
 
     #[cfg(test)]
     pub fn entries(&self) -> usize {
-        self.waiting.len()
+        self.waiting.len() + self.owed.len()
     }
 }
 

@@ -189,6 +189,12 @@ fn entry(thread: ThreadIndex, stretch: &Stretch, ongoing: bool, asked: &Asked<'_
     if let Some(stack) = asked.stacks.place(entry.held_by, when, asked.own).stack {
         entry.place(&stack, asked.own);
     }
+    if let (Some(number), Some(syscall)) = (verdict.syscall, &mut entry.block.syscall)
+        && let Some(peer) = asked.stacks.peer(thread, when, number)
+    {
+        syscall.push(' ');
+        syscall.push_str(&peer);
+    }
     entry.block.waiting = asked.stacks.waited(thread, when, verdict.culprit.or(stretch.owner));
     for key in [verdict.culprit, stretch.owner, verdict.holder_session]
         .into_iter()

@@ -22,6 +22,7 @@ mod ledger;
 mod loop_time;
 mod moment;
 mod reporting;
+mod resolution;
 mod sessions;
 mod stacks;
 mod syscall_names;
@@ -45,6 +46,7 @@ use blocks::Stretch;
 use history::History;
 use ledger::Ledger;
 use moment::{Before, Moment};
+use resolution::Resolution;
 use sessions::Sessions;
 use stacks::Stacks;
 use tally::Tally;
@@ -83,8 +85,7 @@ impl Default for Settings {
 pub struct Engine {
     hello: Hello,
     settings: Settings,
-    /// What one sample stands for.
-    period: Nanos,
+    resolution: Resolution,
     threads: Threads,
     sessions: Sessions,
     windows: Windows,
@@ -118,7 +119,7 @@ impl Engine {
     /// An engine that has observed nothing yet.
     pub fn new(hello: Hello, settings: Settings) -> Engine {
         Engine {
-            period: period(hello.rate_hz),
+            resolution: Resolution::new(period(hello.rate_hz)),
             own: OwnCode::new(hello.library.clone(), settings.own.clone()),
             windows: Windows::new(settings.window),
             hello,
@@ -198,7 +199,7 @@ impl Engine {
 
     /// A block that began before the attach goes on, and has passed the threshold also without what the machine did.
     pub fn emergency(&self) -> bool {
-        let threshold = self.settings.slow_threshold.as_millis_f64();
+        let threshold = self.threshold().as_millis_f64();
         let own = |c: &CausesMs| c.cpu + c.syscall + c.gil + c.gc.unwrap_or(0.0) + c.unknown;
         self.log
             .going_on()
@@ -215,6 +216,12 @@ impl Engine {
         self.log.entries().map(|entry| &entry.block)
     }
 
+    /// A stretch of this length is a block: what the user set, or the shortest that can be seen.
+    fn threshold(&self) -> Nanos {
+        let set = self.settings.slow_threshold;
+        self.resolution.shortest_block(set).unwrap_or(set)
+    }
+
     fn batch(&mut self, batch: &Batch) {
         let mut ended = Vec::new();
         for facts in &batch.threads {
@@ -222,6 +229,9 @@ impl Engine {
             if !facts.is_loop {
                 ended.extend(thread.blocks.finish().map(|stretch| (facts.index, stretch)));
             }
+        }
+        if let Some(last) = batch.ticks.last() {
+            self.resolution.batch(last.at, batch.ticks.len() as u64);
         }
         for tick in &batch.ticks {
             self.tick(batch, tick, &mut ended);
@@ -241,7 +251,7 @@ impl Engine {
     fn tick(&mut self, batch: &Batch, tick: &crate::model::Tick, ended: &mut Vec<(ThreadIndex, Stretch)>) {
         // A clock that runs backwards stands still here.
         let at = self.last_tick.map_or(tick.at, |last| last.max(tick.at));
-        let begins = self.last_tick.unwrap_or(at - self.period);
+        let begins = self.last_tick.unwrap_or(at - self.resolution.period());
         self.booked.span = Some((self.booked.span.map_or(begins, |(start, _)| start), at));
         self.last_tick = Some(at);
         self.suspended += tick.suspended;
@@ -270,7 +280,7 @@ impl Engine {
                 sample,
                 all: samples,
                 before: thread.before,
-                period: self.period,
+                period: self.resolution.period(),
                 suspended: self.suspended,
             };
             let clock_moved = thread.meter.observe(&moment, &mut thread.tally);
@@ -362,7 +372,7 @@ impl Engine {
 
     /// Takes stretches that ended. Their stacks come a little later, from another thread.
     fn blocks_ended(&mut self, ended: impl IntoIterator<Item = (ThreadIndex, Stretch)>) {
-        let threshold = self.settings.slow_threshold;
+        let threshold = self.threshold();
         let blocks = ended.into_iter().filter(|(_, stretch)| stretch.duration() >= threshold);
         self.unsettled.extend(blocks);
     }
@@ -379,7 +389,7 @@ impl Engine {
         self.unsettled = rest;
         let asked = Asked {
             slice: self.windows.next_slice(),
-            threshold: self.settings.slow_threshold,
+            threshold: self.threshold(),
             hello: &self.hello,
             sessions: &self.sessions,
             threads: &self.threads,

@@ -218,6 +218,10 @@ pub(super) fn quality(engine: &Engine, window: &Tally) -> Quality {
         } else {
             0.0
         },
+        blocks_from_ms: engine
+            .resolution
+            .shortest_block(engine.settings.slow_threshold)
+            .map(Nanos::as_millis_f64),
         stack_hz_asked: engine.hello.stack_rate_hz,
         stack_hz_got: engine
             .stacks

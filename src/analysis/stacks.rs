@@ -155,6 +155,26 @@ impl Stacks {
         Some(all.len() as u64)
     }
 
+    /// Who was at the other end of what this thread waited for in this system call, between two instants: whom it waited
+    /// for most often.
+    pub fn peer(&self, thread: ThreadIndex, (from, to): (Nanos, Nanos), syscall: i32) -> Option<Arc<str>> {
+        let looks = self
+            .waits
+            .iter()
+            .filter(|look| look.thread == thread && (from..=to).contains(&look.at));
+        let peers = looks
+            .filter_map(|look| look.peer.as_ref())
+            .filter(|peer| peer.syscall == syscall);
+        let mut counts: BTreeMap<&Arc<str>, usize> = BTreeMap::new();
+        for peer in peers {
+            *counts.entry(&peer.address).or_default() += 1;
+        }
+        counts
+            .into_iter()
+            .max_by_key(|(_, count)| *count)
+            .map(|(address, _)| Arc::clone(address))
+    }
+
     fn during(&self, thread: ThreadIndex, from: Nanos, to: Nanos) -> impl Iterator<Item = &Seen> {
         let seen = self.by_thread.get(&thread);
         let first = seen.map_or(0, |seen| seen.partition_point(|seen| seen.at < from));

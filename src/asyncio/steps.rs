@@ -23,6 +23,8 @@ pub struct StepWords {
     pub outermost: Addr,
     /// `context` is the outermost one itself.
     pub is_outermost: bool,
+    /// The thread was still there when the last word was read; else `outermost` is `context` itself, known or not.
+    pub stayed: bool,
     /// Handles taken from `_ready`; None: not a loop, or not readable at this instant.
     pub taken: Option<u64>,
     /// libuv's turn counter.
@@ -79,25 +81,30 @@ impl StepTracker {
                 }
             }
         }
-        // A queue that was read in the middle of a change says nothing: what it said before stands until it speaks again,
-        // but not twice, or the short steps of a busy session would run into one.
-        let bridges = words.taken.is_none() && now && self.last.is_some_and(|last| in_step(&last) && !self.bridged);
-        let taken = if bridges {
-            self.last.and_then(|last| last.taken)
-        } else {
-            words.taken
-        };
-        self.bridged = bridges;
-        let same_words = |last: &StepWords| last.version == words.version && last.context == words.context;
-        let callback = words
-            .callback
-            .or(self.last.filter(same_words).and_then(|last| last.callback));
-        self.last = Some(StepWords {
-            taken,
-            callback,
-            ..words
-        });
+        self.remember(words, now && self.last.as_ref().is_some_and(in_step), kind);
         (now.then_some(self.serial), self.progress)
+    }
+
+    /// Keeps what was read for the next look. A queue that was read in the middle of a change says nothing, and neither
+    /// does a context that was left while it was looked at: what was said before stands until it is said again, but not
+    /// twice, or the short steps of a busy session would run into one.
+    fn remember(&mut self, mut words: StepWords, both_in_step: bool, kind: Option<LoopKind>) {
+        let left = !words.stayed && kind == Some(LoopKind::Uvloop);
+        let before = self.last.filter(|_| both_in_step);
+        self.bridged = (words.taken.is_none() || left) && before.is_some() && !self.bridged;
+        if let Some(before) = before {
+            let same_words = before.version == words.version && before.context == words.context;
+            if self.bridged {
+                words.taken = words.taken.or(before.taken);
+            }
+            if self.bridged && left {
+                words.outermost = before.outermost;
+            }
+            if same_words || (self.bridged && left) {
+                words.callback = words.callback.or(before.callback);
+            }
+        }
+        self.last = Some(words);
     }
 }
 
@@ -129,7 +136,13 @@ fn same_step(
         Some(LoopKind::Asyncio) => same_taken,
         Some(LoopKind::Uvloop) => {
             let turn_moved = matches!((last.turn, now.turn), (Some(a), Some(b)) if a != b);
-            if !same_taken || turn_moved || last.outermost != now.outermost {
+            if !same_taken || turn_moved {
+                return false;
+            }
+            if !now.stayed {
+                return !bridged;
+            }
+            if last.outermost != now.outermost {
                 return false;
             }
             // Inside the idle handler the number of handles taken decides, as on stock asyncio. Elsewhere the same
@@ -156,6 +169,7 @@ mod tests {
             version,
             outermost: Addr(outermost),
             is_outermost: context == outermost,
+            stayed: true,
             taken: Some(taken),
             turn: Some(1),
             callback: None,
@@ -239,6 +253,32 @@ mod tests {
         // Two steps of one context in one turn, both caught while they are in another.
         let two = [in_callback(words(2, 2, 1, 4), 70), in_callback(words(2, 6, 1, 4), 71)];
         assert_eq!(run(UVLOOP, &two), [Some(1), Some(2)]);
+    }
+
+    #[test]
+    fn uvloop_a_context_that_was_left_under_the_look_cuts_no_step_and_joins_none() {
+        let left = |words: StepWords| StepWords {
+            outermost: words.context,
+            is_outermost: true,
+            stayed: false,
+            ..words
+        };
+        // A ready handle that enters other contexts: 2 was left while it was looked at.
+        let one = [
+            words(1, 2, 9, 5),
+            left(words(2, 3, 9, 5)),
+            words(1, 6, 9, 5),
+            left(words(2, 7, 9, 5)),
+            words(2, 9, 9, 5),
+        ];
+        assert_eq!(run(UVLOOP, &one), [Some(1); 5]);
+        // Handles taken meanwhile.
+        let two = [words(1, 2, 9, 5), left(words(2, 3, 9, 6)), words(1, 6, 9, 6)];
+        assert_eq!(run(UVLOOP, &two), [Some(1), Some(2), Some(2)]);
+        // Steps so short that each is left under the look: two may look like one, and no more than two.
+        let short: Vec<StepWords> = (1..7).map(|n| left(words(1, 2 * n, 1, 5))).collect();
+        let serials = run(UVLOOP, &short);
+        assert_eq!(serials, [Some(1), Some(1), Some(2), Some(2), Some(3), Some(3)]);
     }
 
     #[test]

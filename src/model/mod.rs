@@ -25,4 +25,4 @@ pub use report::{
     Block, Cause, CausesMs, HistoryStretch, LoopReport, Quality, Report, SCHEMA, SessionReport, SessionUse, Status,
     SystemReport, TASKS, Unattributed, Where, WorkerReport,
 };
-pub use stacks::{Frame, Stack, StackBatch, StackMode, StackSample, Waiting};
+pub use stacks::{Frame, Peer, Stack, StackBatch, StackMode, StackSample, Waiting};

@@ -263,6 +263,9 @@ pub struct Quality {
     pub window_s: f64,
     pub hz_asked: f64,
     pub hz_got: f64,
+    /// The shortest block that can be told at the rate that is got, where that is longer than the threshold.
+    #[serde(skip)]
+    pub blocks_from_ms: Option<f64>,
     pub stack_hz_asked: Option<f64>,
     pub stack_hz_got: Option<f64>,
     pub stack_mode: Option<String>,

@@ -89,4 +89,15 @@ pub struct Waiting {
     pub thread: ThreadIndex,
     /// Sessions with a handle ready or a timer due, each once; None: the loop's timers cannot be read (uvloop).
     pub sessions: Option<Vec<SessionKey>>,
+    /// The loop's thread sleeps in a system call on a socket, and who is at its other end is known.
+    pub peer: Option<Peer>,
+}
+
+/// The other end of a socket that a thread waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The system call, x86-64 number.
+    pub syscall: i32,
+    /// `10.0.0.5:5432`, `[2001:db8::5]:443`, `unix:/run/db.sock`: without blanks and control characters.
+    pub address: Arc<str>,
 }

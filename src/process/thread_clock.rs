@@ -19,8 +19,13 @@ pub struct ThreadClock {
 pub enum Doing {
     /// On a CPU, or waiting for one.
     Runnable,
-    /// Asleep in a system call, whose first argument comes along, and the thread's stack pointer.
-    Syscall { number: i32, first: u64, stack: u64 },
+    /// Asleep in a system call, whose first two arguments come along, and the thread's stack pointer.
+    Syscall {
+        number: i32,
+        first: u64,
+        second: u64,
+        stack: u64,
+    },
     /// Asleep outside of any system call (a page fault).
     Asleep,
 }
@@ -94,7 +99,8 @@ fn parse_syscall(text: &str) -> Option<Doing> {
             Some(Doing::Syscall {
                 number: number.parse().ok()?,
                 first: hex(0)?,
-                stack: hex(5)?,
+                second: hex(0)?,
+                stack: hex(4)?,
             })
         }
     }
@@ -114,6 +120,7 @@ mod tests {
             Some(Doing::Syscall {
                 number: 202,
                 first: 0x7f55a8,
+                second: 0x189,
                 stack: 0x7ffe
             })
         );

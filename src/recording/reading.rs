@@ -224,7 +224,20 @@ impl Reading {
             at: self.at(input)?,
             thread: ThreadIndex(input.small()?),
             sessions: input.maybe(|input| many(input, |input| self.words.key(input)))?,
+            peer: input.maybe(|input| self.peer(input))?,
         })
+    }
+
+    fn peer(&mut self, input: &mut In<'_>) -> Result<Peer, Damaged> {
+        let peer = Peer {
+            syscall: i32::try_from(input.small()?).map_err(|_| Damaged)?,
+            address: self.words.text(input)?,
+        };
+        // It is shown as it is.
+        match peer.address.bytes().all(|byte| byte.is_ascii_graphic()) {
+            true => Ok(peer),
+            false => Err(Damaged),
+        }
     }
 
     fn labels(&mut self, input: &mut In<'_>) -> Result<Labels, Damaged> {

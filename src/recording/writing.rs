@@ -227,6 +227,10 @@ impl Writing {
                 self.numbers.key(out, *session);
             }
         });
+        out.maybe(waiting.peer.as_ref(), |out, peer| {
+            out.number(u64::from(peer.syscall.unsigned_abs()));
+            self.numbers.text(out, &peer.address);
+        });
     }
 
     fn labels(&mut self, out: &mut Out, labels: &Labels) {

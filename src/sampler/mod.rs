@@ -3,6 +3,7 @@
 
 mod affinity;
 mod naming;
+mod pace;
 mod reach;
 mod schedule;
 mod scheduling;

@@ -1,5 +1,6 @@
 //! The sampler thread: when to take a tick, and when to hand on what was taken. Knows nothing of what is read.
 
+use super::pace::Pace;
 use super::schedule::{Schedule, sleep_until};
 use super::{clock, ended, monotonic, scheduling};
 use crate::memory::Fault;
@@ -24,6 +25,7 @@ pub fn run(mut reader: TickReader, plan: &Plan, rate_hz: f64, to: &SyncSender<Ob
     scheduling::be_woken_in_time();
     privilege::only_read();
     let mut schedule = Schedule::new(rate_hz, monotonic());
+    let mut pace = Pace::new(rate_hz, monotonic());
     let mut batch = Batch::default();
     let mut began = monotonic();
     let (mut surveyed, mut forgot) = (Nanos::ZERO, began);
@@ -65,6 +67,9 @@ pub fn run(mut reader: TickReader, plan: &Plan, rate_hz: f64, to: &SyncSender<Ob
             // A tick that took more reading than any sane one: nothing of it is known.
             Err(Fault::Budget | Fault::Unmapped | Fault::Implausible(_)) => batch.missed += 1,
             Err(fault) => return ended(plan, &fault.to_string(), to),
+        }
+        if let Some(hz) = pace.tick(missed, woke) {
+            schedule = Schedule::new(hz, monotonic());
         }
         if woke - forgot >= FORGET_EVERY {
             reader.forget();

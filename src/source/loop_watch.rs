@@ -10,8 +10,8 @@ use super::threads::{find_tid, thread_index};
 use crate::asyncio::{DEQUE_HEAD, EventLoop, ReadyWords};
 use crate::cpython::{CONTEXT_WORDS, Heap, ThreadState, word_at};
 use crate::memory::{Fault, Scatter};
-use crate::model::{Addr, LoopKind, Nanos, State, ThreadIndex};
-use crate::process::ThreadClock;
+use crate::model::{Addr, LoopKind, Nanos, Peer, State, ThreadIndex};
+use crate::process::{self, Doing, ThreadClock};
 
 /// Two looks that are closer together than this are one.
 const APART: Nanos = Nanos(15_000_000);
@@ -19,6 +19,12 @@ const APART: Nanos = Nanos(15_000_000);
 const FIRST_AGAIN: Nanos = Nanos(25_000_000);
 /// … and at last every so often.
 const AGAIN: Nanos = Nanos(100_000_000);
+
+/// System calls of x86-64 whose first argument is the descriptor that they wait for: `read`, `write`, `readv`, `writev`,
+/// `connect`, `sendto`, `recvfrom`, `sendmsg`, `recvmsg`, `recvmmsg`, `sendmmsg`, and `sendfile`, which writes to it.
+const ON_DESCRIPTOR: [i32; 12] = [0, 1, 19, 20, 40, 42, 44, 45, 46, 47, 299, 307];
+/// `poll` and `ppoll`, in which CPython waits for a socket that has a timeout (Modules/socketmodule.c: `internal_select`).
+const POLLS: [i32; 2] = [7, 271];
 
 /// Follows the loops of one worker.
 #[derive(Default)]
@@ -36,7 +42,14 @@ struct Watched {
     /// When who waits is to be asked next, and after what time then.
     next: Nanos,
     pause: Nanos,
+    /// The system call that it sleeps in, with two arguments.
+    call: Option<Call>,
+    /// Of the call that was asked about last, who is at the other end.
+    peer: Option<(Call, Option<Peer>)>,
 }
+
+/// A system call, with its first two arguments.
+type Call = (i32, u64, u64);
 
 /// What moves with every step.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,10 +71,11 @@ impl Standing {
 }
 
 /// A loop that is stuck, and whose turn it is to be asked who waits for it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Stuck {
     pub event_loop: EventLoop,
     pub thread: ThreadIndex,
+    pub peer: Option<Peer>,
 }
 
 impl LoopWatch {
@@ -85,6 +99,8 @@ impl LoopWatch {
                 stood: None,
                 next: Nanos::ZERO,
                 pause: FIRST_AGAIN,
+                call: None,
+                peer: None,
             });
         }
     }
@@ -123,6 +139,7 @@ impl LoopWatch {
                 stuck.push(Stuck {
                     event_loop: watched.event_loop,
                     thread: thread_index(&watched.thread),
+                    peer: watched.peer(plan, heap),
                 });
             }
         }
@@ -139,6 +156,7 @@ impl Watched {
                 self.stood = Some((standing, now));
                 self.next = now;
                 self.pause = FIRST_AGAIN;
+                self.peer = None;
                 return false;
             }
         };
@@ -154,8 +172,14 @@ impl Watched {
     }
 
     /// It waits for something to do: asleep in its own selector. Where that is not known: asleep in no step.
-    fn is_idle(&self, plan: &Plan, heap: &Heap, context: Addr) -> bool {
+    fn is_idle(&mut self, plan: &Plan, heap: &Heap, context: Addr) -> bool {
         let in_step = || !context.is_null() && heap.context(context).is_ok_and(|words| words.entered);
+        self.call = match self.clock.as_ref().and_then(ThreadClock::doing) {
+            Some(Doing::Syscall {
+                number, first, second, ..
+            }) => Some((number, first, second)),
+            _ => None,
+        };
         let asker = Asker::new(plan);
         let said = self
             .clock
@@ -167,5 +191,27 @@ impl Watched {
             Some((State::Syscall(0..), selects)) if self.event_loop.selector.is_some() => selects,
             _ => !in_step(),
         }
+    }
+
+    /// Who is at the other end of what it waits for. Asked once for each call: the tables of a machine with many
+    /// connections are long.
+    fn peer(&mut self, plan: &Plan, heap: &Heap) -> Option<Peer> {
+        let call = self.call?;
+        if self.peer.as_ref().is_none_or(|(asked, _)| *asked != call) {
+            let (number, first, second) = call;
+            let descriptor = match number {
+                number if ON_DESCRIPTOR.contains(&number) => Some(first),
+                // One `struct pollfd`, whose first field is the descriptor.
+                number if POLLS.contains(&number) && second == 1 => heap.half(Addr(first), 0).ok().map(u64::from),
+                _ => None,
+            };
+            let address = descriptor.and_then(|descriptor| process::peer(plan.pid, descriptor));
+            let peer = address.map(|address| Peer {
+                syscall: number,
+                address: address.into(),
+            });
+            self.peer = Some((call, peer));
+        }
+        self.peer.as_ref()?.1.clone()
     }
 }

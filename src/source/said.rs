@@ -56,7 +56,9 @@ impl Asker {
             Some(Doing::Syscall {
                 number: FUTEX, first, ..
             }) if self.gil.contains(&first) => Said::only(State::GilWait),
-            Some(Doing::Syscall { number, first, stack }) => {
+            Some(Doing::Syscall {
+                number, first, stack, ..
+            }) => {
                 let selects = EPOLL_WAITS.contains(&number) && Some(first) == selector;
                 Said {
                     state: State::Syscall(number),

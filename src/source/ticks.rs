@@ -324,6 +324,7 @@ impl TickReader {
             version,
             outermost,
             is_outermost,
+            stayed,
             taken,
             turn,
             callback: check

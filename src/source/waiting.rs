@@ -24,6 +24,7 @@ impl Walker {
                     at,
                     thread: stuck.thread,
                     sessions,
+                    peer: stuck.peer.clone(),
                 }),
                 Err(fault @ (Fault::Gone | Fault::Denied)) => return Err(fault.into()),
                 // The loop went on meanwhile.

@@ -215,6 +215,10 @@ fn quality_line(quality: &Quality, room: Option<usize>) -> Line {
     };
     let rate = format!("{:.0} of {:.0} Hz", quality.hz_got, quality.hz_asked);
     parts.add(0, [Piece::dim("SAMPLES "), Piece::new(rate, tone)]);
+    if let Some(ms) = quality.blocks_from_ms {
+        let from = format!("no block under {ms:.0} ms can be seen");
+        parts.add(0, [Piece::new(from, Tone::Slow)]);
+    }
     parts.add(2, counted("torn", quality.torn, false));
     parts.add(3, counted("unreadable", quality.unreadable, true));
     parts.add(1, counted("dropped", quality.dropped, true));
@@ -352,6 +356,18 @@ mod tests {
         );
         // Where there is no room for a word of it, it is not begun.
         assert_eq!(line(40).as_deref(), Some("SESSIONS 6 / 12   FAILED 2   DRAINING"));
+    }
+
+    #[test]
+    fn a_rate_that_hides_short_blocks_is_said() {
+        let mut report = sample::report(sample::six());
+        report.quality.hz_got = 31.0;
+        report.quality.blocks_from_ms = Some(96.8);
+        let said = text(&report, 150);
+        assert!(
+            said.contains("SAMPLES 31 of 1000 Hz   no block under 97 ms can be seen"),
+            "{said}"
+        );
     }
 
     #[test]

@@ -133,6 +133,7 @@ pub fn report(sessions: Vec<SessionReport>) -> Report {
             window_s: 1.0,
             hz_asked: 1000.0,
             hz_got: 998.7,
+            blocks_from_ms: None,
             samples: 999,
             torn: 2,
             otop_cpu_pct: Some(1.2),

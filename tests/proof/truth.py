@@ -36,10 +36,11 @@ MIXES = {
 COOP = ["tasks", "nested", "timers", "shared", "sockets", "nested-sockets", "eager"]
 PLACES = ["child", "main", "callback", "timer", "socket", "to_thread", "async_gen", "eager"]
 # What one block is, and what it is to be called: kind, cause.
-CAUSES = [("cpu", "cpu"), ("sleep", "syscall"), ("recv", "syscall"), ("read", "syscall"), ("garbage", "gc"),
+CAUSES = [("cpu", "cpu"), ("sleep", "syscall"), ("recv", "syscall"), ("wait", "syscall"), ("read", "syscall"), ("garbage", "gc"),
           ("collect", "gc")]
 LONG = ["nested", "eagers"]
-SYSCALLS = {"recv": {"recvfrom"}, "read": {"read"}, "sleep": {"clock_nanosleep", "select", "pselect6"}}
+SYSCALLS = {"recv": {"recvfrom PEER"}, "wait": {"poll PEER"}, "read": {"read"},
+            "sleep": {"clock_nanosleep", "select", "pselect6"}}
 
 
 class Case:
@@ -190,8 +191,7 @@ class Case:
         if cause and truth["waited_ms"] < 0.3 * truth["ms"]:
             name = "gil" if in_thread else truth["kind"]
             figures.count("cause: " + name, self.where, BARS["cause"],
-                          block["cause"] == cause and (cause != "syscall" or block["syscall"] is not None and
-                                                       block["syscall"].split(" ")[0] in SYSCALLS[truth["kind"]]),
+                          block["cause"] == cause and (cause != "syscall" or self.is_syscall(truth["kind"], block)),
                           "%s: %s" % (what, brief(block)))
         if truth["kind"] not in LONG + ["garbage"] and own >= 60:
             right = block["function"] and block["function"].split(".")[-1] == truth["function"] \
@@ -201,6 +201,10 @@ class Case:
                           "%s: %s:%s in %s" % (what, block["file"], block["line"], block["function"]))
         figures.error("duration", self.where, BARS["duration"], block["duration_ms"] - truth["ms"],
                       max(3.0, 0.01 * truth["ms"]), quiet, detail="%s: %.1f ms said" % (what, block["duration_ms"]))
+
+    def is_syscall(self, kind, block):
+        said = (block["syscall"] or "").replace(self.worker.ready["peer"], "PEER")
+        return said in SYSCALLS[kind]
 
     def places(self):
         for where in PLACES:
@@ -223,7 +227,7 @@ class Case:
             wanted = []
             for _ in range(first, min(count, first + 10)):
                 where = pick.choice(places)
-                kind = "gil" if where == "to_thread" else pick.choice(["cpu", "sleep", "recv", "read", "nested", "gil"])
+                kind = "gil" if where == "to_thread" else pick.choice(["cpu", "sleep", "recv", "wait", "read", "nested", "gil"])
                 wanted.append((pick.choice(["p-01", "p-02", "p-03"]), pick.randint(65, 320), kind, where))
             self.blocks(wanted, gap=0.1)
 
@@ -288,12 +292,12 @@ class Case:
         self.machines_doing("unscheduled", [s for s in spans[1:-1] if s[0] > hog_ended][:4], True)
 
     def throttled(self):
-        """A cgroup that may use a fifth of a CPU: 80 ms of every 100 it gets none."""
+        """A cgroup that may use a tenth of a CPU, so that it gets none for most of every 300 ms."""
         group = "/sys/fs/cgroup/cpu/otop-proof-%d" % os.getpid()
         try:
             os.mkdir(group)
-            put(group + "/cpu.cfs_period_us", 200000)
-            put(group + "/cpu.cfs_quota_us", 40000)
+            put(group + "/cpu.cfs_period_us", 300000)
+            put(group + "/cpu.cfs_quota_us", 30000)
         except OSError as error:
             return self.figures.note("cause unscheduled by a cgroup: %s, not judged" % error)
         try:
@@ -302,14 +306,19 @@ class Case:
             put(group + "/cgroup.procs", self.worker.pid)
             self.worker.tell(do="hog", sid="p-05", step_ms=2.0, pct=60, s=3.0)
             self.worker.until("hog")
+            with open(group + "/cpu.stat") as file:
+                truth = dict(line.split() for line in file)
         finally:
             put("/sys/fs/cgroup/cpu/cgroup.procs", self.worker.pid)
             os.rmdir(group)
         self.otop.settle()
         said = self.otop.take_blocks()
         throttled = [b for b in said if b["cause"] == "unscheduled" and b["session_id"] is None]
-        self.figures.count("cause: throttled", self.where, BARS["cause"], len(throttled) >= 8,
-                           "%d blocks in 3 s: %s" % (len(said), "; ".join(map(brief, said[:3]))))
+        times, length = int(truth["nr_throttled"]), int(truth["throttled_time"]) / 1e6
+        if not times or length / times < 100:
+            return self.figures.note("%s: throttled too little to judge, %d times" % (self.where, times))
+        self.figures.count("cause: throttled", self.where, BARS["cause"], 0.7 * times <= len(throttled) <= times + 1,
+                           "%d blocks, throttled %d times: %s" % (len(said), times, "; ".join(map(brief, said[:3]))))
         blamed = [b for b in said if b["session_id"]]
         self.figures.count("culprit: throttled", self.where, "nobody is blamed", not blamed,
                            "; ".join(map(brief, blamed[:3])))

@@ -102,7 +102,7 @@ class Worker(Lines):
         env.pop("PYTHONPATH", None)
         if python["pythonpath"]:
             env["PYTHONPATH"] = python["pythonpath"]
-        Lines.__init__(self, list(wrap) + python["command"] + [path, "--loop", loop] + list(args), env)
+        Lines.__init__(self, list(wrap) + python["command"] + [path] + (["--loop", loop] if loop else []) + list(args), env)
         self.name = "%s %s" % (python["label"], loop)
         self.ready = self.until("ready")
 

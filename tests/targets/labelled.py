@@ -96,7 +96,8 @@ class Pace(object):
 def work_py(seconds):
     end = time.thread_time() + seconds
     while time.thread_time() < end:
-        sum(i * i for i in range(50))
+        for _ in range(50):
+            pass
 
 
 def work_c(seconds):
@@ -110,6 +111,13 @@ def nap(seconds):
 def ask_server(seconds):
     ask_server.ours.sendall(b"%d" % int(seconds * 1e3))
     return ask_server.ours.recv(16)
+
+
+def ask_patiently(seconds):
+    ask_server.ours.settimeout(60)
+    ask_server.ours.sendall(b"%d" % int(seconds * 1e3))
+    ask_server.ours.recv(16)
+    ask_server.ours.settimeout(None)
 
 
 def read_pipe(seconds):
@@ -129,7 +137,7 @@ def allocate(_seconds):
     gc.disable()
 
 
-KINDS = {"cpu": work_py, "gil": work_c, "sleep": nap, "recv": ask_server, "read": read_pipe,
+KINDS = {"cpu": work_py, "gil": work_c, "sleep": nap, "recv": ask_server, "wait": ask_patiently, "read": read_pipe,
          "collect": collect_by_hand, "garbage": allocate}
 
 
@@ -470,7 +478,7 @@ async def main(args):
         SESSIONS["p-%02d" % i] = Session("p-%02d" % i)
     await asyncio.sleep(0.05)
     threading.Thread(target=orders, name="orders", daemon=True).start()
-    say("ready", pid=os.getpid(), python=sys.version.split()[0], clock_s=CLOCK[0], steps_clocked=args.loop == "asyncio" and not args.bare,
+    say("ready", pid=os.getpid(), python=sys.version.split()[0], clock_s=CLOCK[0], peer=args.peer, steps_clocked=args.loop == "asyncio" and not args.bare,
         sids=sorted(SESSIONS))
     await asyncio.get_event_loop().create_future()
 
@@ -484,7 +492,11 @@ if __name__ == "__main__":
     args = p.parse_args()
     gc.disable()            # what is collected is collected when it is told to be
     calibrate()
-    ask_server.ours, server = socket.socketpair()
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(1)
+    ask_server.ours, (server, _) = socket.create_connection(listener.getsockname()), listener.accept()
+    args.peer = "%s:%d" % listener.getsockname()
     (order, read_pipe.order), (read_pipe.answer, answer) = os.pipe(), os.pipe()
     serve(server, order, answer)
     threading.Timer(args.duration, os._exit, (0,)).start()

@@ -116,6 +116,39 @@ fn waiting_for_a_cpu_is_not_cpu() {
 }
 
 #[test]
+fn a_thread_that_waits_for_a_cpu_whenever_it_is_woken_looks_no_busier() {
+    let mut stage = Stage::new().jittered(13);
+    stage.census(&["short", "long"]);
+    let begins = stage.now;
+    while stage.now < begins + 10_000_000_000 {
+        for _ in 0..50 {
+            // Woken, and for a moment without a CPU; then the loop's own work, and a short step.
+            stage.doing(LOOP, Doing::WaitForCpu);
+            stage.run(0.04);
+            stage.doing(LOOP, Doing::Run);
+            stage.run(0.03);
+            stage.step(of("short"), Doing::Run, 0.02);
+            stage.run(0.4);
+        }
+        stage.step(of("long"), Doing::Run, 20.0);
+        stage.run(1.0);
+    }
+    let report = stage.report();
+    for id in ["short", "long"] {
+        let truth = stage.truth[&Some(key(id))] as f64 / 1e9;
+        let said = row(&report, id).cpu_s.unwrap();
+        assert_near(said, truth, truth * 0.03 + 0.02, id);
+    }
+    let truth = stage.truth[&None] as f64 / 1e9;
+    assert_near(
+        report.unattributed.cpu_s.unwrap(),
+        truth,
+        truth * 0.03 + 0.03,
+        "the loop's own",
+    );
+}
+
+#[test]
 fn short_waits_between_two_looks_are_taken_back_too() {
     let mut stage = Stage::new().jittered(11);
     stage.census(&["starved", "fed"]);

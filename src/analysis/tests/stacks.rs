@@ -235,6 +235,7 @@ fn those_who_waited_are_counted_once_and_without_the_culprit() {
             at: Nanos(began + ms * 1_000_000),
             thread: ThreadIndex(LOOP),
             sessions: Some(sessions),
+            peer: None,
         }));
     }
     stage.end(LOOP, Doing::Select);
@@ -248,10 +249,41 @@ fn those_who_waited_are_counted_once_and_without_the_culprit() {
         at: Nanos(began + 45_000_000),
         thread: ThreadIndex(LOOP),
         sessions: None,
+        peer: None,
     }));
     stage.end(LOOP, Doing::Select);
     stage.run(400.0);
     assert_eq!(stage.blocks()[0].waiting, None);
+}
+
+#[test]
+fn a_system_call_has_the_other_end_of_its_socket() {
+    let mut stage = stage();
+    let look = |at, syscall, address: &str| {
+        Observation::Waiting(Waiting {
+            at: Nanos(at),
+            thread: ThreadIndex(LOOP),
+            sessions: None,
+            peer: Some(Peer {
+                syscall,
+                address: address.into(),
+            }),
+        })
+    };
+    let began = stage.now;
+    stage.begin(LOOP, of("a"), Doing::Call(45));
+    stage.run(100.0);
+    // One of another call, and one of the time before.
+    stage.engine.observe(look(began + 30_000_000, 1, "10.0.0.6:80"));
+    stage.engine.observe(look(began + 60_000_000, 45, "10.0.0.5:5432"));
+    stage.end(LOOP, Doing::Select);
+    stage.run(400.0);
+    assert_eq!(stage.blocks()[0].syscall.as_deref(), Some("recvfrom 10.0.0.5:5432"));
+    stage.begin(LOOP, of("a"), Doing::Call(45));
+    stage.run(100.0);
+    stage.end(LOOP, Doing::Select);
+    stage.run(400.0);
+    assert_eq!(stage.blocks()[0].syscall.as_deref(), Some("recvfrom"));
 }
 
 #[test]

@@ -211,6 +211,10 @@ impl Dice {
                 at: Nanos(self.number()),
                 thread: self.thread(),
                 sessions: self.maybe(|dice| dice.many(4, Dice::key)),
+                peer: self.maybe(|dice| Peer {
+                    syscall: dice.roll(400) as i32,
+                    address: format!("10.0.0.5:{}", dice.roll(60_000)).into(),
+                }),
             }),
             2 => Observation::Labels(self.key(), Arc::new(self.labels())),
             3 => Observation::Ended(match self.roll(3) {
