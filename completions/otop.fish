@@ -63,6 +63,9 @@ complete -c otop -n "__fish_otop_needs_command" -l json -d 'One JSON document pe
 complete -c otop -n "__fish_otop_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c otop -n "__fish_otop_needs_command" -s V -l version -d 'Print version'
 complete -c otop -n "__fish_otop_needs_command" -f -a "blocks" -d 'Follow the blocks of the event loop, a line each, as they happen'
+complete -c otop -n "__fish_otop_needs_command" -f -a "record" -d 'Record for a time into a file: a flame graph, a profile, or everything'
+complete -c otop -n "__fish_otop_needs_command" -f -a "replay" -d 'Show a recording as if it were live: the table, blocks, and every other format'
+complete -c otop -n "__fish_otop_needs_command" -f -a "diff" -d 'Compare two recordings, or two sessions of one, function by function'
 complete -c otop -n "__fish_otop_needs_command" -f -a "demo" -d 'Start the bundled sample worker and watch it; without a terminal, print one snapshot'
 complete -c otop -n "__fish_otop_needs_command" -f -a "doctor" -d 'Say everything that decides whether attaching works, and what mends it'
 complete -c otop -n "__fish_otop_using_subcommand blocks" -l pid -d 'Process to watch; the table takes several [default: the only asyncio worker here, or a choice]' -r
@@ -77,6 +80,93 @@ complete -c otop -n "__fish_otop_using_subcommand blocks" -l own -d 'Files that 
 complete -c otop -n "__fish_otop_using_subcommand blocks" -l slow-threshold -d 'From which length on a standing loop counts as blocked, 1ms to 1m' -r
 complete -c otop -n "__fish_otop_using_subcommand blocks" -l json -d 'One JSON object per event, a line each'
 complete -c otop -n "__fish_otop_using_subcommand blocks" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c otop -n "__fish_otop_using_subcommand record" -l pid -d 'Process to watch [default: the only asyncio worker here, or a choice]' -r
+complete -c otop -n "__fish_otop_using_subcommand record" -l session-from -d 'Where the session\'s id stands; several: the first that fits wins [default: as the packages in use keep it]' -r
+complete -c otop -n "__fish_otop_using_subcommand record" -l agent-from -d 'Where the agent\'s name stands' -r
+complete -c otop -n "__fish_otop_using_subcommand record" -l tenant-from -d 'Where the tenant\'s name stands' -r
+complete -c otop -n "__fish_otop_using_subcommand record" -s o -l output -d 'File to write; - is standard output' -r -F
+complete -c otop -n "__fish_otop_using_subcommand record" -l format -d 'What to write [default: what the ending of FILE says]' -r -f -a "flamegraph\t'Interactive flame graph, an SVG for any browser'
+folded\t'Folded stacks, a line each'
+speedscope\t'For <https://www.speedscope.app>'
+firefox\t'For <https://profiler.firefox.com>'
+pprof\t'For pprof: gzipped protobuf'
+otop\t'otop\'s own recording, which holds everything'"
+complete -c otop -n "__fish_otop_using_subcommand record" -l for -d 'Record for this time, 100ms to 168h; Ctrl-C ends it early, and writes' -r
+complete -c otop -n "__fish_otop_using_subcommand record" -l mode -d 'What counts [default: wall]' -r -f -a "wall\t'Loop time: a session asleep in a system call on the loop is there, an idle loop is not'
+cpu\t'Time on a CPU'
+blocked\t'Only what kept the loop for longer than --slow-threshold'"
+complete -c otop -n "__fish_otop_using_subcommand record" -l by -d 'What the roots are [default: session]' -r -f -a "session\t''
+agent\t''
+tenant\t''
+none\t''"
+complete -c otop -n "__fish_otop_using_subcommand record" -l session -d 'Only this session' -r
+complete -c otop -n "__fish_otop_using_subcommand record" -l agent -d 'Only sessions of this agent' -r
+complete -c otop -n "__fish_otop_using_subcommand record" -l tenant -d 'Only sessions of this tenant' -r
+complete -c otop -n "__fish_otop_using_subcommand record" -l rate -d 'Samples a second of session and step, 1 to 10000' -r
+complete -c otop -n "__fish_otop_using_subcommand record" -l stack-rate -d 'Full stacks a second, 1 to 10000' -r
+complete -c otop -n "__fish_otop_using_subcommand record" -l own -d 'Files that begin with this are own code, wherever they are installed; may be given more than once' -r
+complete -c otop -n "__fish_otop_using_subcommand record" -l slow-threshold -d 'From which length on a standing loop counts as blocked, 1ms to 1m' -r
+complete -c otop -n "__fish_otop_using_subcommand record" -l force -d 'Replace FILE if it is there'
+complete -c otop -n "__fish_otop_using_subcommand record" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c otop -n "__fish_otop_using_subcommand replay" -l at -d 'How far into the recording: where the live table begins, or the end of the window of --once' -r
+complete -c otop -n "__fish_otop_using_subcommand replay" -s o -l output -d 'File to write another format into; - is standard output' -r -F
+complete -c otop -n "__fish_otop_using_subcommand replay" -l format -d 'What to write [default: what the ending of FILE says]' -r -f -a "flamegraph\t'Interactive flame graph, an SVG for any browser'
+folded\t'Folded stacks, a line each'
+speedscope\t'For <https://www.speedscope.app>'
+firefox\t'For <https://profiler.firefox.com>'
+pprof\t'For pprof: gzipped protobuf'
+otop\t'otop\'s own recording, which holds everything'"
+complete -c otop -n "__fish_otop_using_subcommand replay" -l mode -d 'What counts [default: wall]' -r -f -a "wall\t'Loop time: a session asleep in a system call on the loop is there, an idle loop is not'
+cpu\t'Time on a CPU'
+blocked\t'Only what kept the loop for longer than --slow-threshold'"
+complete -c otop -n "__fish_otop_using_subcommand replay" -l by -d 'What the roots are [default: session]' -r -f -a "session\t''
+agent\t''
+tenant\t''
+none\t''"
+complete -c otop -n "__fish_otop_using_subcommand replay" -l session -d 'Only this session' -r
+complete -c otop -n "__fish_otop_using_subcommand replay" -l refresh-rate -d 'Pictures a second of the live table, 0.5 to 10' -r
+complete -c otop -n "__fish_otop_using_subcommand replay" -l sort -d 'Column to sort by; in the live table key s goes on' -r -f -a "mem_mb\t''
+cpu_pct\t''
+duration_s\t''
+agent_name\t''
+session_id\t''
+tenant\t''
+peak_mb\t''
+status\t''
+loop_pct\t''
+blocked_ms\t''
+worst_block_ms\t''
+tasks\t''
+where\t''"
+complete -c otop -n "__fish_otop_using_subcommand replay" -l status -d 'Show only sessions in this state; in the live table key f goes on' -r -f -a "all\t''
+active\t''
+slow\t''
+draining\t''
+errored\t''"
+complete -c otop -n "__fish_otop_using_subcommand replay" -l agent -d 'Show only sessions of this agent' -r
+complete -c otop -n "__fish_otop_using_subcommand replay" -l tenant -d 'Show only sessions of this tenant' -r
+complete -c otop -n "__fish_otop_using_subcommand replay" -l columns -d 'Columns to show, in this order, with commas between them: session, agent, tenant, dur, mem, peak, cpu, status, pin, loop, blocked, worst, tasks, where' -r
+complete -c otop -n "__fish_otop_using_subcommand replay" -l window -d 'Stretch of time that a percentage is about, 100ms to 10m' -r
+complete -c otop -n "__fish_otop_using_subcommand replay" -l slow-window -d 'How long a session stays slow after it has blocked the loop, 100ms to 1h' -r
+complete -c otop -n "__fish_otop_using_subcommand replay" -l own -d 'Files that begin with this are own code, wherever they are installed; may be given more than once' -r
+complete -c otop -n "__fish_otop_using_subcommand replay" -l slow-threshold -d 'From which length on a standing loop counts as blocked, 1ms to 1m' -r
+complete -c otop -n "__fish_otop_using_subcommand replay" -l rate -d 'Samples a second of session and step, 1 to 10000' -r
+complete -c otop -n "__fish_otop_using_subcommand replay" -l stack-rate -d 'Full stacks a second, 1 to 10000' -r
+complete -c otop -n "__fish_otop_using_subcommand replay" -l force -d 'Replace FILE if it is there'
+complete -c otop -n "__fish_otop_using_subcommand replay" -l once -d 'Watch for one window, print the table, exit'
+complete -c otop -n "__fish_otop_using_subcommand replay" -l json -d 'One JSON document per window, a line each; with --once a single one'
+complete -c otop -n "__fish_otop_using_subcommand replay" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c otop -n "__fish_otop_using_subcommand diff" -l session -d 'Compare with this session of A' -r
+complete -c otop -n "__fish_otop_using_subcommand diff" -l against -d 'Session of A that is compared' -r
+complete -c otop -n "__fish_otop_using_subcommand diff" -l mode -d 'What counts' -r -f -a "wall\t'Loop time: a session asleep in a system call on the loop is there, an idle loop is not'
+cpu\t'Time on a CPU'
+blocked\t'Only what kept the loop for longer than --slow-threshold'"
+complete -c otop -n "__fish_otop_using_subcommand diff" -l slow-threshold -d 'From which length on a standing loop counts as blocked, for --mode blocked' -r
+complete -c otop -n "__fish_otop_using_subcommand diff" -l top -d 'Functions to show' -r
+complete -c otop -n "__fish_otop_using_subcommand diff" -s o -l output -d 'File for the differential flame graph (.svg), or its stacks with both counts (.folded)' -r -F
+complete -c otop -n "__fish_otop_using_subcommand diff" -l against-rest -d 'Compare all that is not the session'
+complete -c otop -n "__fish_otop_using_subcommand diff" -l force -d 'Replace FILE if it is there'
+complete -c otop -n "__fish_otop_using_subcommand diff" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c otop -n "__fish_otop_using_subcommand demo" -l refresh-rate -d 'Pictures a second of the live table, 0.5 to 10' -r
 complete -c otop -n "__fish_otop_using_subcommand demo" -l sort -d 'Column to sort by; in the live table key s goes on' -r -f -a "mem_mb\t''
 cpu_pct\t''

@@ -86,3 +86,20 @@ fn the_worker_ends_also_where_otop_is_killed() {
     session.end();
     wait_for_end(worker);
 }
+
+#[test]
+fn a_recording_is_steered() {
+    let recording = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recordings/v1.otop");
+    let mut terminal = Terminal::start(160, 40, &["replay", recording], &[]);
+    terminal.until_text(&["job-b", "REPLAY 1 of 1 s, at its end"]);
+    terminal.press(" [");
+    terminal.until_text(&["REPLAY 0 of 1 s, paused"]);
+    terminal.press("]");
+    terminal.until_text(&["at its end"]);
+    terminal.press("[+ ");
+    terminal.until_text(&["at its end"]);
+    terminal.press("w");
+    terminal.until_text(&["the last minutes are kept while a worker is read live"]);
+    terminal.press("q");
+    assert_eq!(terminal.end(), Some(0));
+}

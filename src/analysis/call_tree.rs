@@ -318,7 +318,10 @@ pub(super) fn profile(engine: &Engine, wanted: &Wanted) -> Profile {
 
     let shares = division::divide(ledger, engine.windows.total_cpu(), wanted.mode, &blocks);
     let span = ledger.whole.span;
-    let mut quality = reporting::quality(engine, &ledger.whole);
+    // The last stacks may have come after the last samples.
+    let mut whole = ledger.whole.clone();
+    whole.merge(&engine.booked);
+    let mut quality = reporting::quality(engine, &whole);
     quality.dropped = quality.dropped.saturating_add(ledger.left_out);
     Profile {
         hello: engine.hello.clone(),

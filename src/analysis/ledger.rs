@@ -8,7 +8,7 @@ use crate::model::{Block, Labels, Nanos, Observation, SessionKey, StackSample, T
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Stacks that are kept at most, some 400 MB: an hour at 1 kHz. Those beyond count as dropped.
+/// Stacks that are kept at most: an hour at 1 kHz. Those beyond count as dropped.
 const MOST_STACKS: usize = 4_000_000;
 /// Blocks that are kept at most: twenty a second for an hour.
 const MOST_BLOCKS: usize = 72_000;

@@ -13,6 +13,7 @@ mod blocks;
 mod call_tree;
 mod clock_watch;
 mod culprit;
+mod difference;
 mod division;
 mod gil;
 mod history;
@@ -39,6 +40,7 @@ use crate::model::{
     Batch, Block, CausesMs, Census, Ending, Hello, Nanos, Observation, OwnCode, Owner, Report, State, ThreadIndex,
 };
 pub use call_tree::{By, CallTree, Called, FrameId, Mark, Mode, Narrow, Node, NodeId, Profile, Taken, Wanted};
+pub use difference::{Change, Of, changes, unlike, whole};
 
 use block_log::{Asked, BlockLog, Charge};
 use blocks::Stretch;

@@ -237,6 +237,8 @@ pub(super) fn quality(engine: &Engine, window: &Tally) -> Quality {
         unreadable: window.unreadable,
         dropped: window.dropped,
         late_p99_us: window.late.p99_us(),
+        kept_s: None,
+        kept_bytes: None,
         otop_cpu_pct: window
             .otop_cpu
             .filter(|_| length > 0.0)

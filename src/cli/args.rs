@@ -3,7 +3,7 @@
 
 use super::args_dump::{self, DumpArguments};
 use super::formats::Format;
-use super::values::{self, FAIL_ON, FOR, RATE, SLOW_THRESHOLD, SLOW_WINDOW, WINDOW};
+use super::values::{self, AT, FAIL_ON, FOR, RATE, SLOW_THRESHOLD, SLOW_WINDOW, WINDOW};
 use super::version;
 use super::wire;
 use crate::identity::Spec;
@@ -37,6 +37,7 @@ Examples:
   sudo otop blocks --pid 1234            a line for every block of the loop, as it happens
   sudo otop blocks --pid 1234 --for 60s --fail-on 100ms
   sudo otop record --pid 1234 -o w.svg   a flame graph of 30 s, by session
+  otop replay worker.otop                a recording, as if it were live
   otop demo                              start a sample worker and watch it
   otop doctor --pid 1234                 what decides whether this worker can be watched
 
@@ -116,6 +117,39 @@ Examples:
 
 Exit status: as of otop.";
 
+const ABOUT_REPLAY: &str = "Show a recording as if it were live: the table, blocks, and every other format";
+
+const LONG_ABOUT_REPLAY: &str = "\
+Show a .otop recording as if it were live: the table over the recorded time, --once, --json, blocks; and with -o a flame \
+graph or a profile of it.
+
+In the live table Space pauses, n and N step a second on and back, ] and [ ten seconds, + and - change the speed.";
+
+const AFTER_REPLAY: &str = "\
+Examples:
+  otop replay worker.otop                            the live table over the recorded time
+  otop replay worker.otop --once --at 12s            the table at that instant
+  otop replay worker.otop --json --window 5s         a document for every five seconds
+  otop replay worker.otop blocks                     a line for every block
+  otop replay worker.otop -o blocks.svg --mode blocked
+
+Exit status: as of otop.";
+
+const ABOUT_DIFF: &str = "Compare two recordings, or two sessions of one, function by function";
+
+const LONG_ABOUT_DIFF: &str = "\
+Compare two recordings, or two sessions of one, function by function. Two recordings are compared by percent of the \
+recorded time, two sessions by percent of each one's own time. Recordings that were not taken alike are refused.";
+
+const AFTER_DIFF: &str = "\
+Examples:
+  otop diff before.otop after.otop
+  otop diff before.otop after.otop -o change.svg      red has grown, blue has shrunk
+  otop diff worker.otop --session job-1 --against-rest
+  otop diff worker.otop --session job-1 --against job-2 --mode cpu
+
+Exit status: as of otop.";
+
 #[derive(Debug, Parser)]
 #[command(name = "otop", version = version::short(), long_version = version::long(), about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER)]
 #[command(
@@ -148,6 +182,8 @@ impl Arguments {
         match &self.command {
             Some(Command::Blocks(blocks)) => blocks.process.of_one().and_then(|()| blocks.check()),
             Some(Command::Record(record)) => record.process.of_one().and_then(|()| record.check()),
+            Some(Command::Replay(replay)) => replay.check(),
+            Some(Command::Diff(diff)) => diff.check(),
             Some(Command::Doctor(_) | Command::Dump(_) | Command::Demo(_)) | None => Ok(()),
         }
     }
@@ -195,6 +231,10 @@ pub enum Command {
     Dump(DumpArguments),
     #[command(about = ABOUT_RECORD, long_about = LONG_ABOUT_RECORD, after_help = AFTER_RECORD)]
     Record(RecordArguments),
+    #[command(about = ABOUT_REPLAY, long_about = LONG_ABOUT_REPLAY, after_help = AFTER_REPLAY)]
+    Replay(ReplayArguments),
+    #[command(about = ABOUT_DIFF, long_about = LONG_ABOUT_DIFF, after_help = AFTER_DIFF)]
+    Diff(DiffArguments),
     /// Start the bundled sample worker and watch it; without a terminal, print one snapshot
     Demo(LookArguments),
     /// Say everything that decides whether attaching works, and what mends it
@@ -330,6 +370,157 @@ impl RecordArguments {
                  otop replay, which makes the other formats of it"
                     .to_owned(),
             )),
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+/// `otop replay`.
+#[derive(Debug, Args)]
+#[command(mut_arg("rate", |arg| arg.hide(true).conflicts_with("file")))]
+#[command(mut_arg("stack_rate", |arg| arg.hide(true).conflicts_with("file")))]
+pub struct ReplayArguments {
+    /// Recording that otop record has written
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// What to show of it [default: the table]
+    #[arg(value_name = "WHAT", value_enum, conflicts_with_all = ["once", "at", "output"])]
+    pub what: Option<ReplayWhat>,
+
+    /// How far into the recording: where the live table begins, or the end of the window of --once
+    #[arg(long, value_name = "TIME", help_heading = "Output", value_parser = |text: &str| AT.parse(text))]
+    #[arg(conflicts_with = "output")]
+    pub at: Option<Duration>,
+
+    /// File to write another format into; - is standard output
+    #[arg(short, long, value_name = "FILE", help_heading = "Output", conflicts_with_all = ["once", "json"])]
+    pub output: Option<PathBuf>,
+
+    /// What to write [default: what the ending of FILE says]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        help_heading = "Output",
+        value_enum,
+        requires = "output"
+    )]
+    pub format: Option<Format>,
+
+    /// Replace FILE if it is there
+    #[arg(long, help_heading = "Output", requires = "output")]
+    pub force: bool,
+
+    /// What counts [default: wall]
+    #[arg(long, value_name = "MODE", help_heading = "Profile", value_enum, requires = "output")]
+    pub mode: Option<ModeArgument>,
+
+    /// What the roots are [default: session]
+    #[arg(long, value_name = "WHAT", help_heading = "Profile", value_enum, requires = "output")]
+    pub by: Option<ByArgument>,
+
+    /// Only this session
+    #[arg(long, value_name = "ID", help_heading = "Profile", requires = "output")]
+    pub session: Option<String>,
+
+    #[command(flatten)]
+    pub look: LookArguments,
+}
+
+/// `otop diff`.
+#[derive(Debug, Args)]
+pub struct DiffArguments {
+    /// Recording to compare with
+    #[arg(value_name = "A")]
+    pub before: PathBuf,
+
+    /// Recording that is compared
+    #[arg(value_name = "B", required_unless_present = "session", conflicts_with = "session")]
+    pub after: Option<PathBuf>,
+
+    /// Look at this session of A; red is what it has more of
+    #[arg(
+        long,
+        value_name = "ID",
+        help_heading = "Sessions of one recording",
+        requires = "other"
+    )]
+    pub session: Option<String>,
+
+    /// Session of A that it is compared with
+    #[arg(
+        long,
+        value_name = "ID",
+        help_heading = "Sessions of one recording",
+        requires = "session",
+        group = "other"
+    )]
+    pub against: Option<String>,
+
+    /// Compare it with all the others together
+    #[arg(
+        long,
+        help_heading = "Sessions of one recording",
+        requires = "session",
+        group = "other"
+    )]
+    pub against_rest: bool,
+
+    /// What counts
+    #[arg(
+        long,
+        value_name = "MODE",
+        help_heading = "Profile",
+        value_enum,
+        default_value = "wall"
+    )]
+    pub mode: ModeArgument,
+
+    /// From which length on a standing loop counts as blocked, for --mode blocked
+    #[arg(long, value_name = "TIME", default_value = "50ms", help_heading = "Profile")]
+    #[arg(value_parser = |text: &str| SLOW_THRESHOLD.parse(text))]
+    pub slow_threshold: Duration,
+
+    /// Functions to show
+    #[arg(long, value_name = "N", default_value = "30", help_heading = "Output")]
+    pub top: usize,
+
+    /// File for the differential flame graph (.svg), or its stacks with both counts (.folded)
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    pub output: Option<PathBuf>,
+
+    /// Replace FILE if it is there
+    #[arg(long, help_heading = "Output", requires = "output")]
+    pub force: bool,
+}
+
+impl DiffArguments {
+    fn check(&self) -> Result<(), clap::Error> {
+        match self.output.as_ref().map(|path| (path, Format::of(path))) {
+            None | Some((_, Some(Format::Flamegraph | Format::Folded))) => Ok(()),
+            Some((path, _)) => Err(conflict(format!(
+                "a difference is written as .svg or .folded, and {} is neither",
+                path.display()
+            ))),
+        }
+    }
+}
+
+/// What of a recording is shown, beside the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReplayWhat {
+    /// A line for each block
+    Blocks,
+}
+
+impl ReplayArguments {
+    fn check(&self) -> Result<(), clap::Error> {
+        let Some(output) = &self.output else {
+            return Ok(());
+        };
+        match self.format.or_else(|| Format::of(output)) {
+            None => Err(conflict(Format::unknown(output))),
+            Some(Format::Otop) => Err(conflict("it is a .otop recording already: cp copies it".to_owned())),
             Some(_) => Ok(()),
         }
     }

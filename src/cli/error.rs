@@ -71,6 +71,15 @@ pub enum CliError {
     TerminalGone(std::io::Error),
     #[error("{what}: {error}")]
     Output { what: String, error: std::io::Error },
+    #[error("{} cannot be replayed: {error}", .path.display())]
+    Recording {
+        path: PathBuf,
+        error: crate::recording::RecordingError,
+    },
+    #[error("{0}")]
+    NoFormat(String),
+    #[error("the two cannot be compared: {0}")]
+    Unlike(String),
     #[error(transparent)]
     File(#[from] FileError),
     #[error("{error}; the recording ends there, and its first {kept_s:.1} s are kept")]
@@ -109,6 +118,9 @@ impl CliError {
             | CliError::Demo(_)
             | CliError::TerminalGone(_)
             | CliError::Output { .. }
+            | CliError::Recording { .. }
+            | CliError::NoFormat(_)
+            | CliError::Unlike(_)
             | CliError::File(_)
             | CliError::RecordingCut { .. } => Exit::Other,
         }
@@ -151,6 +163,9 @@ impl CliError {
             | CliError::FailOnMet { .. }
             | CliError::TerminalGone(_)
             | CliError::Output { .. }
+            | CliError::Recording { .. }
+            | CliError::NoFormat(_)
+            | CliError::Unlike(_)
             | CliError::File(_)
             | CliError::RecordingCut { .. } => return None,
         })

@@ -7,7 +7,7 @@ use super::signals::Signals;
 use super::worker::{Worker, now};
 use crate::model::{Nanos, Report};
 use crate::tui::{self, Input, Screen};
-use crate::view::{Effect, ViewState, action_for};
+use crate::view::{Effect, Steer, ViewState, action_for};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
@@ -21,6 +21,15 @@ pub trait Figures {
     fn report(&mut self) -> Report;
     /// The user wants news now.
     fn hurry(&mut self) {}
+    /// Where a replay is; None: this is none.
+    fn place(&self) -> Option<String> {
+        None
+    }
+    fn steer(&mut self, _: Steer) {}
+    /// Writes the last minutes into a file of this name; returns what is to be said of it.
+    fn write(&mut self, _name: &str) -> String {
+        "nothing is kept that could be written".to_owned()
+    }
 }
 
 impl Figures for Worker {
@@ -31,6 +40,10 @@ impl Figures for Worker {
     fn report(&mut self) -> Report {
         self.report_with_blocks()
     }
+
+    fn write(&mut self, name: &str) -> String {
+        self.write_minutes(name)
+    }
 }
 
 pub fn watch(figures: &mut dyn Figures, look: &Look, signals: &Signals) -> Result<(), CliError> {
@@ -40,6 +53,7 @@ pub fn watch(figures: &mut dyn Figures, look: &Look, signals: &Signals) -> Resul
     let (tell, inputs) = mpsc::channel();
     tui::events(move |input| tell.send(input).is_ok()).map_err(terminal)?;
     let mut view = ViewState::new(look.options.clone());
+    view.set_replay(figures.place());
     if let Some(word) = look.words.first() {
         view.say(word.clone());
     }
@@ -51,7 +65,7 @@ pub fn watch(figures: &mut dyn Figures, look: &Look, signals: &Signals) -> Resul
             return Ok(());
         }
         let at = now();
-        let mut is_stale = match take_keys(&inputs, &mut view, &report, &mut screen)? {
+        let mut is_stale = match take_keys(&inputs, &mut view, &report, &mut screen, figures)? {
             Answer::Quit => return Ok(()),
             Answer::Redraw => true,
             Answer::Refresh => {
@@ -68,6 +82,7 @@ pub fn watch(figures: &mut dyn Figures, look: &Look, signals: &Signals) -> Resul
             is_stale = true;
         }
         if is_stale {
+            view.set_replay(figures.place());
             screen.draw(&mut view, &report, at).map_err(CliError::TerminalGone)?;
         }
         figures.take_in(STEP.min(Duration::from(next - now())));
@@ -89,6 +104,7 @@ fn take_keys(
     view: &mut ViewState,
     report: &Report,
     screen: &mut Screen,
+    figures: &mut dyn Figures,
 ) -> Result<Answer, CliError> {
     let mut answer = Answer::Nothing;
     while let Ok(input) = inputs.try_recv() {
@@ -100,7 +116,7 @@ fn take_keys(
             }
             Input::Gone => return Ok(Answer::Quit),
         };
-        let Some(action) = action_for(key, view.mood()) else {
+        let Some(action) = action_for(key, view.mood(), view.is_replay()) else {
             continue;
         };
         let effect = view.update(action, report, now());
@@ -110,6 +126,14 @@ fn take_keys(
             (Effect::Copy(text), _) => {
                 screen.copy(&text).map_err(CliError::TerminalGone)?;
                 Answer::Redraw
+            }
+            (Effect::Write(name), _) => {
+                view.say(figures.write(&name));
+                Answer::Redraw
+            }
+            (Effect::Steer(steer), _) => {
+                figures.steer(steer);
+                Answer::Refresh
             }
             (Effect::Nothing, _) => Answer::Redraw,
         };

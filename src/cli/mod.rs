@@ -11,6 +11,7 @@ mod blocks;
 #[cfg(test)]
 mod blocks_tests;
 mod crash;
+mod diff;
 mod doctor;
 mod error;
 mod events;
@@ -24,12 +25,16 @@ mod json;
 mod live;
 #[cfg(test)]
 mod loops_tests;
+mod minutes;
 mod once;
 mod output;
 mod plan;
 mod player;
 mod progress;
 mod record;
+#[cfg(test)]
+mod recordings_tests;
+mod replay;
 mod run;
 mod signals;
 mod snapshot;

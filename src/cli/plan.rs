@@ -2,13 +2,13 @@
 //! does nothing.
 
 use super::args::{
-    Arguments, BlocksArguments, Command, DoctorArguments, LookArguments, MeasuringArguments, ProcessArguments,
-    ProfileArguments, RecordArguments,
+    Arguments, BlocksArguments, Command, DiffArguments, DoctorArguments, LookArguments, MeasuringArguments,
+    ProcessArguments, ProfileArguments, RecordArguments, ReplayArguments, ReplayWhat,
 };
 use super::fleet::Whom;
 use super::formats::Format;
 use super::values::refresh_word;
-use super::wire::{Narrow, Wanted};
+use super::wire::{By, Narrow, Wanted};
 use crate::identity::Spec;
 use crate::model::Pid;
 use crate::source::DumpAsked;
@@ -45,6 +45,8 @@ pub enum Work {
     Dump(Dumping),
     /// A file.
     Record(Recording),
+    /// A table of what has changed.
+    Compare(Comparing),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +57,10 @@ pub enum Target {
     /// Several workers in one table.
     Pool(Whom),
     Socket(PathBuf),
+    /// A recording, and how far into it.
+    Recording(PathBuf, Option<Duration>),
+    /// Recordings that are compared.
+    Difference,
     Demo,
     /// What decides whether attaching works, to this process or to any.
     Doctor {
@@ -142,6 +148,18 @@ pub struct Recording {
     pub measuring: Measuring,
 }
 
+/// `otop diff`.
+#[derive(Clone, Debug)]
+pub struct Comparing {
+    /// Before and after: a recording, and what of it.
+    pub sides: [(PathBuf, Wanted); 2],
+    /// A file, whether it may be replaced, and its format.
+    pub output: Option<(PathBuf, bool, Format)>,
+    /// Functions to show.
+    pub top: usize,
+    pub measuring: Measuring,
+}
+
 impl Work {
     pub fn measuring(&self) -> &Measuring {
         match self {
@@ -149,6 +167,7 @@ impl Work {
             Work::Blocks(following) => &following.measuring,
             Work::Record(recording) => &recording.measuring,
             Work::Dump(dumping) => &dumping.measuring,
+            Work::Compare(comparing) => &comparing.measuring,
         }
     }
 }
@@ -215,6 +234,8 @@ pub fn plan(arguments: Arguments, has_terminal: bool) -> Plan {
             }
         }
         Some(Command::Record(arguments)) => record(arguments),
+        Some(Command::Replay(arguments)) => replay(arguments, has_terminal),
+        Some(Command::Diff(arguments)) => diff(arguments),
         None => {
             let (target, naming) = process(arguments.worker.process);
             let target = match target {
@@ -255,6 +276,95 @@ fn record(arguments: RecordArguments) -> Plan {
         target,
         naming,
         work: Work::Record(recording),
+    }
+}
+
+fn replay(arguments: ReplayArguments, has_terminal: bool) -> Plan {
+    let ReplayArguments {
+        file,
+        what,
+        at,
+        output,
+        format,
+        force,
+        mode,
+        by,
+        session,
+        look: show,
+    } = arguments;
+    let (agent, tenant, json) = (show.agent.clone(), show.tenant.clone(), show.json);
+    let look = look(show, has_terminal, COLUMNS);
+    let work = match (output, what) {
+        (Some(path), _) => Work::Record(Recording {
+            // Without a format clap has ended it.
+            format: format.or_else(|| Format::of(&path)).unwrap_or(Format::Folded),
+            path,
+            may_replace: force,
+            time: Duration::ZERO,
+            profile: wanted(ProfileArguments {
+                mode,
+                by,
+                session,
+                agent,
+                tenant,
+            }),
+            measuring: look.measuring,
+        }),
+        (None, Some(ReplayWhat::Blocks)) => Work::Blocks(Following {
+            json,
+            time: None,
+            fail_on: None,
+            measuring: look.measuring,
+        }),
+        (None, None) => Work::Table(look),
+    };
+    Plan {
+        target: Target::Recording(file, at),
+        naming: Naming::default(),
+        work,
+    }
+}
+
+fn diff(arguments: DiffArguments) -> Plan {
+    let side = |session: Option<String>, but| Wanted {
+        mode: arguments.mode.into(),
+        // Sessions of two recordings have different ids: it is functions that are compared.
+        by: By::None,
+        narrow: Narrow {
+            session,
+            but,
+            ..Narrow::default()
+        },
+    };
+    // What is looked at is what has changed: red is what the session has more of.
+    let after = side(arguments.session.clone(), false);
+    let before = match arguments.against_rest {
+        true => side(arguments.session.clone(), true),
+        false => side(arguments.against.clone(), false),
+    };
+    let after_path = arguments.after.clone().unwrap_or_else(|| arguments.before.clone());
+    let output = arguments.output.clone();
+    let comparing = Comparing {
+        // Without a format clap has ended it.
+        output: output.map(|path| {
+            let format = Format::of(&path).unwrap_or(Format::Flamegraph);
+            (path, arguments.force, format)
+        }),
+        top: arguments.top,
+        measuring: Measuring {
+            rate_hz: 0.0,
+            stack_rate_hz: 0.0,
+            own: Vec::new(),
+            window: WINDOW,
+            slow_threshold: arguments.slow_threshold,
+            slow_window: SLOW_WINDOW,
+        },
+        sides: [(arguments.before, before), (after_path, after)],
+    };
+    Plan {
+        target: Target::Difference,
+        naming: Naming::default(),
+        work: Work::Compare(comparing),
     }
 }
 
@@ -454,7 +564,7 @@ mod tests {
         let Plan { target, naming, work } = plan(arguments, true);
         match work {
             Work::Blocks(following) => Ok((target, naming, following)),
-            _ => panic!("no blocks"),
+            other => panic!("no blocks: {other:?}"),
         }
     }
 

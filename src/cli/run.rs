@@ -9,7 +9,7 @@ use super::socket::Socket;
 use super::values::written;
 use super::wire::{self, AttachOptions, Attached, Reading};
 use super::worker::Worker;
-use super::{blocks, doctor, find, fleet_once, json, live, once, output, record};
+use super::{blocks, diff, doctor, find, fleet_once, json, live, minutes, once, output, record, replay};
 use crate::demo::Demo;
 use crate::model::{Block, Origin, Pid, Report};
 use crate::process::{self, privilege};
@@ -42,18 +42,24 @@ pub fn run(plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
         Target::Socket(path) => match &plan.work {
             Work::Table(look) => socket(path, look)?,
             // clap lets no socket pass beside these commands.
-            Work::Blocks(_) | Work::Record(_) | Work::Dump(_) => {}
+            Work::Blocks(_) | Work::Record(_) | Work::Dump(_) | Work::Compare(_) => {}
         },
         Target::Any => {
             let list_on_stdout = match &plan.work {
                 Work::Table(look) => !matches!(look.shape, Shape::Json | Shape::OnceJson),
-                Work::Blocks(_) | Work::Record(_) => false,
+                Work::Blocks(_) | Work::Record(_) | Work::Compare(_) => false,
                 Work::Dump(dumping) => !dumping.json,
             };
             if let Some(pid) = find::worker(reading, output::has_terminal(), list_on_stdout)? {
                 worker(pid, plan, reading)?;
             }
         }
+        Target::Difference => {
+            if let Work::Compare(comparing) = &plan.work {
+                diff::diff(comparing)?;
+            }
+        }
+        Target::Recording(path, at) => replay::replay(path, *at, plan)?,
         Target::Doctor { pid, as_json } => doctor::run(*pid, plan.work.measuring(), *as_json, reading)?,
         Target::Demo => {
             let demo = Demo::start().map_err(CliError::from)?;
@@ -70,7 +76,7 @@ fn worker(pid: Pid, plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
     // Before anything is sampled: what cannot be written need not be.
     let file = match &plan.work {
         Work::Record(wanted) => Some(OutputFile::open(&wanted.path, wanted.may_replace).map_err(CliError::from)?),
-        Work::Table(_) | Work::Blocks(_) | Work::Dump(_) => None,
+        Work::Table(_) | Work::Blocks(_) | Work::Dump(_) | Work::Compare(_) => None,
     };
     let measuring = plan.work.measuring();
     let options = attach_options(&plan.naming, measuring);
@@ -87,7 +93,8 @@ fn worker(pid: Pid, plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
         (Work::Table(look), _) => table(&mut worker, look),
         (Work::Blocks(following), _) => follow_blocks(&mut worker, following),
         (Work::Record(wanted), Some(file)) => record_into(file, &mut worker, wanted),
-        (Work::Record(_), None) | (Work::Dump(_), _) => Ok(()),
+        // Neither is about a worker that is read.
+        (Work::Record(_), None) | (Work::Compare(_) | Work::Dump(_), _) => Ok(()),
     }
 }
 
@@ -108,7 +115,7 @@ fn record_into(file: OutputFile, worker: &mut Worker, wanted: &Recording) -> any
 }
 
 /// What a file says of where it comes from.
-fn origin(pid: Pid) -> Origin {
+pub fn origin(pid: Pid) -> Origin {
     Origin {
         otop: env!("CARGO_PKG_VERSION").to_owned(),
         command: process::command_line(pid).ok().map(|line| process::masked(&line)),
@@ -142,7 +149,10 @@ fn pool(whom: &Whom, plan: &Plan, look: &Look, reading: &dyn Reading) -> anyhow:
 
 fn table(worker: &mut Worker, look: &Look) -> anyhow::Result<()> {
     match look.shape {
-        Shape::Live => live::watch(worker, look, &Signals::listen()?)?,
+        Shape::Live => {
+            worker.keep_last(minutes::ring());
+            live::watch(worker, look, &Signals::listen()?)?;
+        }
         Shape::Json => {
             let mut tell = |report: &Report| output::write(&shown(report, look));
             json::stream(worker, look, &Signals::listen()?, &mut tell)?;
@@ -251,7 +261,7 @@ fn socket(path: &Path, look: &Look) -> anyhow::Result<()> {
     }
 }
 
-fn shown(report: &Report, look: &Look) -> String {
+pub fn shown(report: &Report, look: &Look) -> String {
     match look.shape {
         Shape::Once | Shape::Live => wire::text(report, &look.options, output::width(), output::wants_colour()),
         Shape::OnceJson | Shape::Json => wire::json(report, &look.options),

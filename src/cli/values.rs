@@ -40,6 +40,12 @@ pub const SLOW_WINDOW: Times = Times {
     most: Duration::from_secs(3600),
 };
 
+/// A place in a recording.
+pub const AT: Times = Times {
+    least: Duration::ZERO,
+    most: Duration::from_secs(168 * 3600),
+};
+
 /// Below, no batch of samples has come; above, it is a service and no look.
 pub const FOR: Times = Times {
     least: Duration::from_millis(100),

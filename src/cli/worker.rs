@@ -1,6 +1,7 @@
 //! One worker that is being watched: takes the observations in, and keeps what the loops (`live`, `once`, `json`) have to
 //! know besides the report. Knows nothing of terminals and formats.
 
+use super::minutes;
 use super::plan::Measuring;
 use super::player::Player;
 use super::wire::{Attached, Engine, Profile, Settings, Wanted};
@@ -175,13 +176,6 @@ impl Worker {
         std::mem::take(parts)
     }
 
-    pub fn ring(&mut self) -> Option<&mut Ring> {
-        match &mut self.keeps {
-            Keeps::Ring(ring) => Some(ring),
-            Keeps::Nothing | Keeps::All { .. } => None,
-        }
-    }
-
     /// The call tree of all that came.
     pub fn profile(&self, wanted: &Wanted) -> Profile {
         self.engine.profile(wanted)
@@ -195,6 +189,7 @@ impl Worker {
         if until < player.now() {
             player.rewind();
             self.engine = Engine::new(self.hello.clone(), self.settings.clone());
+            self.shown = BTreeMap::new();
             self.seen = Seen::default();
         }
         while let Feed::Recorded(player) = &mut self.feed
@@ -317,7 +312,24 @@ impl Worker {
 
     /// The sliding window up to now.
     pub fn report(&mut self) -> Report {
-        self.engine.report(self.now())
+        let now = self.now();
+        let mut report = self.engine.report(now);
+        if let Keeps::Ring(ring) = &self.keeps {
+            report.quality.kept_s = ring.from().map(|from| (now - from).as_secs_f64());
+            report.quality.kept_bytes = Some(ring.bytes() as u64);
+        }
+        report
+    }
+
+    /// Writes the last minutes into a file; returns what is to be said of it.
+    pub fn write_minutes(&mut self, name: &str) -> String {
+        let now = self.now();
+        let Keeps::Ring(ring) = &mut self.keeps else {
+            return "nothing is kept that could be written".to_owned();
+        };
+        let origin = super::run::origin(self.pid);
+        let written = minutes::write(ring, name, (&origin, &self.hello, &self.settings), now);
+        written.unwrap_or_else(|error| error.to_string())
     }
 
     /// The same, with the recent blocks for whoever looks at them.

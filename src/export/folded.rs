@@ -49,6 +49,11 @@ pub(super) fn stacks(tree: &CallTree) -> Vec<(String, f64)> {
         .iter()
         .map(|called| about::text(called).replace(';', ","))
         .collect();
+    paths(tree, &names)
+}
+
+/// The same, with a name given for each frame.
+pub(super) fn paths(tree: &CallTree, names: &[String]) -> Vec<(String, f64)> {
     let mut paths: Vec<String> = Vec::with_capacity(tree.nodes.len());
     let mut stacks = Vec::new();
     for node in &tree.nodes {

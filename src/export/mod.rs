@@ -4,6 +4,7 @@
 
 mod about;
 pub mod block_line;
+pub mod difference;
 pub mod dump;
 pub mod firefox;
 pub mod flamegraph;
@@ -11,6 +12,6 @@ pub mod folded;
 pub mod json;
 pub mod pprof;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 pub mod speedscope;
 pub mod text;

@@ -1,4 +1,4 @@
-//! A profile for the tests of the formats: a worker of a second, with two sessions, a thread and a block. Knows nothing of
+//! What comes of a worker, for the tests of the formats and of recordings: a worker of a second, with two sessions, a thread and a block. Knows nothing of
 //! the formats.
 
 use crate::analysis::{Engine, Profile, Settings, Wanted};
@@ -40,25 +40,31 @@ fn labels(id: &str) -> Arc<Labels> {
     })
 }
 
-/// In milliseconds: `a` sleeps in a call from 100 to 400 and runs from 500 to 540, `b`'s thread runs from 600 to 800.
-pub fn profile(wanted: &Wanted) -> Profile {
-    let (a, b) = (SessionKey::of(A), SessionKey::of("job-b"));
-    let hello = Hello {
+pub fn hello() -> Hello {
+    Hello {
         pid: Pid(1234),
         python: "3.12.1".to_owned(),
         name: Some("worker-1".to_owned()),
         session_from: Some("openrtc".to_owned()),
         attached_at: Nanos(BEGAN),
         realtime_offset: 1_700_000_000_000_000_000 - i128::from(BEGAN),
-        started_unix: None,
+        started_unix: Some(1_699_999_000.0),
         vcpus: 2,
         rate_hz: 1_000.0,
         stack_rate_hz: Some(100.0),
         library: None,
-    };
-    let mut engine = Engine::profiling(hello, Settings::default());
-    engine.observe(Observation::Labels(a, labels(A)));
-    engine.observe(Observation::Labels(b, labels("job-b")));
+    }
+}
+
+/// What comes of a second, with when it came, in milliseconds since the attach: `a` sleeps in a call from 100 to 400 and
+/// runs from 500 to 540, `b`'s thread runs from 600 to 800. A walk every quarter of a second.
+pub fn observations() -> Vec<(Nanos, Observation)> {
+    let (a, b) = (SessionKey::of(A), SessionKey::of("job-b"));
+    let at = |ms: u64| Nanos(BEGAN + ms * 1_000_000);
+    let mut all = vec![
+        (at(1), Observation::Labels(a, labels(A))),
+        (at(1), Observation::Labels(b, labels("job-b"))),
+    ];
     let thread = |index: u32, name: &str| ThreadFacts {
         index: ThreadIndex(index),
         tid: Tid(1234 + index as i32),
@@ -73,7 +79,6 @@ pub fn profile(wanted: &Wanted) -> Profile {
     let (send, lookup, work) = (stack(&["send", "main"]), stack(&["lookup", "main"]), stack(&["work"]));
     let mut cpu = [0, 0];
     for ms in 0..1_000 {
-        let at = Nanos(BEGAN + ms * 1_000_000);
         let (step, owner, state, seen) = match ms {
             100..400 => (Some(1), Owner::Session(a), State::Syscall(RECVFROM), Some(&send)),
             500..540 => (Some(2), Owner::Session(a), State::Runnable, Some(&lookup)),
@@ -99,7 +104,7 @@ pub fn profile(wanted: &Wanted) -> Profile {
             });
         }
         batch.ticks.push(Tick {
-            at,
+            at: at(ms),
             late: Nanos::ZERO,
             own_wait: Nanos::ZERO,
             suspended: Nanos::ZERO,
@@ -110,12 +115,11 @@ pub fn profile(wanted: &Wanted) -> Profile {
         });
         if ms % 10 == 5 {
             stacks.ticks += 1;
-            for (index, owner, state, stack) in
-                [(0, owner, state, seen), (1, other, other_state, works.then_some(&work))]
-            {
+            let seen = [(0, owner, state, seen), (1, other, other_state, works.then_some(&work))];
+            for (index, owner, state, stack) in seen {
                 let Some(stack) = stack else { continue };
                 stacks.samples.push(StackSample {
-                    at,
+                    at: at(ms),
                     thread: ThreadIndex(index),
                     owner,
                     context_version: ms,
@@ -128,17 +132,86 @@ pub fn profile(wanted: &Wanted) -> Profile {
                 });
             }
         }
+        if ms % 250 == 10 {
+            all.push((at(ms), Observation::Census(Box::new(census(at(ms), a, b)))));
+        }
+        if ms == 250 {
+            all.push((
+                at(ms),
+                Observation::Waiting(Waiting {
+                    at: at(ms),
+                    thread: ThreadIndex(0),
+                    sessions: Some(vec![b]),
+                    peer: None,
+                }),
+            ));
+        }
+        if ms % 50 == 49 {
+            batch.process_cpu = Some(Nanos(cpu.iter().sum()));
+            batch.otop_cpu = Nanos(ms * 20_000);
+            stacks.until = at(ms);
+            all.push((at(ms) + Nanos(200_000), Observation::Batch(std::mem::take(&mut batch))));
+            all.push((
+                at(ms) + Nanos(400_000),
+                Observation::Stacks(std::mem::take(&mut stacks)),
+            ));
+        }
     }
-    batch.process_cpu = Some(Nanos(cpu.iter().sum()));
-    stacks.until = Nanos(BEGAN + 1_000_000_000);
-    engine.observe(Observation::Stacks(stacks));
-    engine.observe(Observation::Batch(batch));
+    all
+}
+
+fn census(at: Nanos, a: SessionKey, b: SessionKey) -> Census {
+    let session = |key: SessionKey, id: &str| SessionFacts {
+        key,
+        labels: labels(id),
+        live: true,
+        tasks: 2,
+        started_unix: Some(1_699_999_990.0),
+        errored: false,
+        pinned: false,
+        reading: Some(Reading {
+            function: "main".to_owned(),
+            file: "/srv/app/agents/booking.py".to_owned(),
+            line: 11,
+            state: "waiting",
+        }),
+    };
+    Census {
+        at,
+        took: Nanos(1_000_000),
+        sessions: vec![session(a, A), session(b, "job-b")],
+        loops: vec![LoopFacts {
+            kind: LoopKind::Asyncio,
+            thread: Some(ThreadIndex(0)),
+            ready: Some(1),
+            tasks: 4,
+        }],
+        tasks: 4,
+        session_from: Some("openrtc".to_owned()),
+        asyncio_imported: true,
+        pool: None,
+        rss_bytes: Some(64 << 20),
+        host: HostFacts {
+            cpu_pct: Some(12.5),
+            load: Some([0.1, 0.2, 0.3]),
+            ..HostFacts::default()
+        },
+        unreadable: 0,
+        stopped: false,
+    }
+}
+
+/// The profile of that second.
+pub fn profile(wanted: &Wanted) -> Profile {
+    let mut engine = Engine::profiling(hello(), Settings::default());
+    for (_, observation) in observations() {
+        engine.observe(observation);
+    }
     engine.settle();
     engine.profile(wanted)
 }
 
 /// One in which nothing was seen.
 pub fn nothing() -> Profile {
-    let Profile { hello, .. } = profile(&Wanted::default());
-    Engine::profiling(hello, Settings::default()).profile(&Wanted::default())
+    Engine::profiling(hello(), Settings::default()).profile(&Wanted::default())
 }

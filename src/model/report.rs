@@ -282,4 +282,9 @@ pub struct Quality {
     pub dropped: u64,
     pub late_p99_us: Option<f64>,
     pub otop_cpu_pct: Option<f64>,
+    /// How many seconds of what was seen are kept to be written, and in how many bytes; None: nothing is.
+    #[serde(skip)]
+    pub kept_s: Option<f64>,
+    #[serde(skip)]
+    pub kept_bytes: Option<u64>,
 }

@@ -35,7 +35,7 @@ pub(super) struct Head {
 
 /// A part of a file; None: it would be longer than a part can be.
 pub(super) fn pack(kind: u8, (from, until): (Nanos, Nanos), bytes: &[u8]) -> Option<Vec<u8>> {
-    // The fastest level: a second of a busy worker is packed in a millisecond, a third larger than at the best.
+    // The fastest level: otop runs beside a worker that needs the CPU.
     let mut packer = DeflateEncoder::new(Vec::new(), Compression::fast());
     let packed = packer.write_all(bytes).and_then(|()| packer.finish()).ok()?;
     if packed.len() > MOST || bytes.len() > MOST {

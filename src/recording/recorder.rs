@@ -8,7 +8,7 @@ use crate::model::{Hello, Nanos, Observation, Origin};
 
 /// A part covers no more time than this, so that a kill loses less than a second: the last part, and what was on its way.
 const LONGEST: Nanos = Nanos(800_000_000);
-/// A part that has grown to this is full: 10,000 sessions at four walks a second are 2 MB.
+/// A part that has grown to this is full, before it is packed: thousands of sessions are named in every walk.
 const FULL: usize = 4 << 20;
 
 /// What a recording begins with: magic, version, and what it is about.

@@ -53,7 +53,7 @@ fn a_session_that_waits() {
 fn press(view: &mut ViewState, report: &Report, keys: &[Key]) -> String {
     let mut screen = text(&look(view, report, (80, 24), true));
     for key in keys {
-        if let Some(action) = action_for(*key, view.mood()) {
+        if let Some(action) = action_for(*key, view.mood(), view.is_replay()) {
             act(view, report, &[action]);
         }
         screen = text(&look(view, report, (80, 24), true));

@@ -231,7 +231,7 @@ fn keys_reach_the_screen() {
     let report = sample::report(sample::six());
     let mut view = ViewState::default();
     let mut press = |key: Key| {
-        let action = action_for(key, view.mood());
+        let action = action_for(key, view.mood(), view.is_replay());
         let effect = action.map(|action| view.update(action, &report, NOW));
         (effect, text(&look(&mut view, &report, (80, 24), true)))
     };

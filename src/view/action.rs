@@ -27,6 +27,18 @@ pub enum Step {
     Last,
 }
 
+/// Where a replay is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steer {
+    Pause,
+    Forward,
+    Back,
+    FarForward,
+    FarBack,
+    Faster,
+    Slower,
+}
+
 /// What the user wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -45,6 +57,9 @@ pub enum Action {
     KeepText,
     ClearText,
     Freeze,
+    /// The name of a file for the last minutes.
+    AskName,
+    Steer(Steer),
     Pin,
     Yank,
     /// The list of blocks, and back.
@@ -64,6 +79,8 @@ pub enum Mood {
     Table,
     /// A text is typed.
     Text,
+    /// The name of a file is typed.
+    Name,
     /// The list of blocks.
     Blocks,
     /// One session alone.

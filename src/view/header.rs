@@ -28,15 +28,12 @@ pub struct HeaderLine {
     pub line: Line,
 }
 
-/// Who is shown, for the border or the first line. `frozen_s` is the age of a picture that was frozen.
-pub fn title(worker: &WorkerReport, frozen_s: Option<f64>, room: Option<usize>) -> Line {
+/// Who is shown, for the border or the first line. `stand`: what the picture is, if it is not of this instant.
+pub fn title(worker: &WorkerReport, stand: Option<String>, room: Option<usize>) -> Line {
     let mut parts = Parts::default();
     parts.add(0, [Piece::strong("otop")]);
-    if let Some(age) = frozen_s {
-        parts.add(
-            0,
-            [Piece::new(format!("FROZEN {:.0} s", age.max(0.0).floor()), Tone::Alarm)],
-        );
+    if let Some(stand) = stand {
+        parts.add(0, [Piece::new(stand, Tone::Alarm)]);
     }
     if let Some(name) = &worker.name {
         parts.add(3, [Piece::plain(name)]);
@@ -247,6 +244,10 @@ fn quality_line(quality: &Quality, room: Option<usize>) -> Line {
             ),
         );
     }
+    if let (Some(seconds), Some(bytes)) = (quality.kept_s, quality.kept_bytes) {
+        let megabytes = bytes as f64 / 1e6;
+        parts.add(5, fact("KEPT", format!("{seconds:.0} s, {megabytes:.1} MB")));
+    }
     join(parts, room)
 }
 
@@ -308,7 +309,7 @@ mod tests {
         HOST CPU 100.0% of 2 vCPUs
         ");
         assert_eq!(
-            title(&report.worker, Some(12.0), Some(40)).text(),
+            title(&report.worker, Some("FROZEN 12 s".to_owned()), Some(40)).text(),
             "otop · FROZEN 12 s · PID 4242"
         );
     }

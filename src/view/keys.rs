@@ -1,7 +1,7 @@
 //! Which key does what, and how the help says it: one table for each mood of the screen. Footer, help overlay and
 //! key handling all come from here. Knows nothing of how a terminal encodes keys.
 
-use super::action::{Action, Binding, Key, Mood, Step, bind};
+use super::action::{Action, Binding, Key, Mood, Steer, Step, bind};
 use super::line::{Line, Parts, Piece};
 
 const QUIT: Binding = bind(
@@ -74,6 +74,13 @@ static TABLE_KEYS: &[Binding] = &[
         "show what contains a text (id, agent, tenant)",
     ),
     BLOCKS,
+    bind(
+        &[Key::Char('w')],
+        "w",
+        Action::AskName,
+        Some((11, "write")),
+        "write the last minutes into a file",
+    ),
     bind(
         &[Key::Enter],
         "Enter",
@@ -293,30 +300,127 @@ static TEXT_KEYS: &[Binding] = &[
     bind(&[Key::Ctrl('c')], "Ctrl-C", Action::Quit, None, "quit"),
 ];
 
+/// The keys while the name of a file is typed.
+static NAME_KEYS: &[Binding] = &[
+    bind(
+        &[Key::Enter],
+        "Enter",
+        Action::KeepText,
+        Some((0, "write")),
+        "write the file; its ending tells the format",
+    ),
+    bind(
+        &[Key::Escape],
+        "Esc",
+        Action::ClearText,
+        Some((0, "leave it")),
+        "write nothing",
+    ),
+    bind(
+        &[Key::Backspace, Key::Ctrl('h')],
+        "Backspace",
+        Action::Erase,
+        None,
+        "erase a character",
+    ),
+    bind(&[Key::Ctrl('u')], "Ctrl-U", Action::EraseAll, None, "erase all"),
+    bind(&[Key::Ctrl('c')], "Ctrl-C", Action::Quit, None, "quit"),
+];
+
+/// What keys mean while a recording is replayed, before anything else that they mean.
+pub static REPLAY_KEYS: &[Binding] = &[
+    bind(
+        &[Key::Char(' ')],
+        "Space",
+        Action::Steer(Steer::Pause),
+        Some((1, "pause")),
+        "pause the replay, or let it go on",
+    ),
+    bind(
+        &[Key::Char('n')],
+        "n",
+        Action::Steer(Steer::Forward),
+        Some((2, "step")),
+        "a second on",
+    ),
+    bind(
+        &[Key::Char('N')],
+        "N",
+        Action::Steer(Steer::Back),
+        None,
+        "a second back",
+    ),
+    bind(
+        &[Key::Char(']')],
+        "]",
+        Action::Steer(Steer::FarForward),
+        Some((4, "seek")),
+        "ten seconds on",
+    ),
+    bind(
+        &[Key::Char('[')],
+        "[",
+        Action::Steer(Steer::FarBack),
+        None,
+        "ten seconds back",
+    ),
+    bind(
+        &[Key::Char('+'), Key::Char('=')],
+        "+",
+        Action::Steer(Steer::Faster),
+        Some((5, "speed")),
+        "faster",
+    ),
+    bind(&[Key::Char('-')], "-", Action::Steer(Steer::Slower), None, "slower"),
+];
+
 /// The keys of a mood.
 pub fn bindings(mood: Mood) -> &'static [Binding] {
     match mood {
         Mood::Table => TABLE_KEYS,
         Mood::Text => TEXT_KEYS,
+        Mood::Name => NAME_KEYS,
         Mood::Blocks => BLOCKS_KEYS,
         Mood::Session => SESSION_KEYS,
     }
 }
 
+/// The keys of a mood, those of a replay before them, where this is one; none that means something else there.
+pub fn bindings_now(mood: Mood, is_replay: bool) -> Vec<&'static Binding> {
+    let steering = steering(mood, is_replay);
+    let is_taken = |binding: &&Binding| steering.iter().any(|other| other.keys == binding.keys);
+    let rest = bindings(mood).iter().filter(|binding| !is_taken(binding));
+    // Quitting stays the first.
+    let mut all: Vec<&Binding> = rest.collect();
+    let first = usize::from(!all.is_empty());
+    all.splice(first..first, steering.iter());
+    all
+}
+
+fn steering(mood: Mood, is_replay: bool) -> &'static [Binding] {
+    match mood {
+        Mood::Text | Mood::Name => &[],
+        _ if is_replay => REPLAY_KEYS,
+        _ => &[],
+    }
+}
+
 /// What the key means now.
-pub fn action_for(key: Key, mood: Mood) -> Option<Action> {
-    let bound = bindings(mood)
+pub fn action_for(key: Key, mood: Mood, is_replay: bool) -> Option<Action> {
+    let is_typing = matches!(mood, Mood::Text | Mood::Name);
+    let bound = steering(mood, is_replay)
         .iter()
+        .chain(bindings(mood))
         .find(|binding| binding.keys.contains(&key))
         .map(|binding| binding.action);
     match (bound, key) {
-        (None, Key::Char(c)) if mood == Mood::Text => Some(Action::Type(c)),
+        (None, Key::Char(c)) if is_typing => Some(Action::Type(c)),
         (bound, _) => bound,
     }
 }
 
 /// `q quit  ? help  s sort …`, as many as fit.
-pub fn footer(bindings: &[Binding], room: usize) -> Line {
+pub fn footer<'b>(bindings: impl IntoIterator<Item = &'b Binding>, room: usize) -> Line {
     let mut parts = Parts::default();
     for binding in bindings {
         if let Some((rank, word)) = binding.footer {
@@ -331,7 +435,11 @@ pub fn footer(bindings: &[Binding], room: usize) -> Line {
 mod tests {
     use super::*;
 
-    const MOODS: [Mood; 4] = [Mood::Table, Mood::Text, Mood::Blocks, Mood::Session];
+    const MOODS: [Mood; 5] = [Mood::Table, Mood::Text, Mood::Name, Mood::Blocks, Mood::Session];
+
+    fn action_for(key: Key, mood: Mood) -> Option<Action> {
+        super::action_for(key, mood, false)
+    }
 
     #[test]
     fn no_key_has_two_meanings_and_every_binding_is_explained() {
@@ -351,7 +459,7 @@ mod tests {
     fn ctrl_c_quits_in_every_mood_but_q_is_text_while_typing() {
         for mood in MOODS {
             assert_eq!(action_for(Key::Ctrl('c'), mood), Some(Action::Quit));
-            let q = if mood == Mood::Text {
+            let q = if matches!(mood, Mood::Text | Mood::Name) {
                 Action::Type('q')
             } else {
                 Action::Quit
@@ -360,6 +468,20 @@ mod tests {
         }
         assert_eq!(action_for(Key::Char('z'), Mood::Table), None);
         assert_eq!(action_for(Key::Ctrl('z'), Mood::Text), None);
+    }
+
+    #[test]
+    fn a_replay_is_steered_and_keeps_the_other_keys() {
+        for mood in [Mood::Table, Mood::Blocks, Mood::Session] {
+            let replayed = |key| super::action_for(key, mood, true);
+            assert_eq!(replayed(Key::Char(' ')), Some(Action::Steer(Steer::Pause)));
+            assert_eq!(replayed(Key::Char('q')), Some(Action::Quit));
+            assert_eq!(action_for(Key::Char(' '), mood), Some(Action::Freeze));
+        }
+        assert_eq!(
+            super::action_for(Key::Char(' '), Mood::Text, true),
+            Some(Action::Type(' '))
+        );
     }
 
     #[test]
@@ -376,8 +498,8 @@ mod tests {
     #[test]
     fn the_footer_keeps_quit_and_help_to_the_last() {
         assert_eq!(
-            footer(TABLE_KEYS, 105).text(),
-            "q quit  s sort  f filter  / find  b blocks  Enter alone  r refresh  Space freeze  p pin  y yank  ? help"
+            footer(TABLE_KEYS, 115).text(),
+            "q quit  s sort  f filter  / find  b blocks  w write  Enter alone  r refresh  Space freeze  p pin  y yank  ? help"
         );
         assert_eq!(
             footer(TABLE_KEYS, 80).text(),

@@ -35,7 +35,7 @@ mod table;
 mod tests;
 mod widths;
 
-pub use action::{Action, Key, Mood, Step};
+pub use action::{Action, Key, Mood, Steer, Step};
 pub use columns::{COLUMNS, Column, WORKER, choose as choose_columns};
 pub use filter::{Filter, parse_status};
 pub use format::{place, short_path, stretch};

@@ -129,6 +129,8 @@ pub fn report(sessions: Vec<SessionReport>) -> Report {
         sessions,
         blocks: Vec::new(),
         quality: Quality {
+            kept_s: None,
+            kept_bytes: None,
             window_s: 1.0,
             hz_asked: 1000.0,
             hz_got: 998.7,

@@ -94,14 +94,16 @@ pub fn picture(view: &ViewState, report: &Report, now: Nanos, width: usize, heig
     };
     Picture {
         has_border,
-        title: header::title(&shown.worker, view.frozen_s(now), Some(inner)),
+        title: header::title(&shown.worker, view.stand(now), Some(inner)),
         header,
         caption: has_caption.then(|| caption(&rows, view.options(), Some(width))),
         table: Table::lay_out(shown, &rows, &wanted, room),
         nothing: nothing(&rows, Some(width)),
         detail: has_detail.then(|| detail(shown, &rows, selected.map(|(place, _)| place), width)),
         footer: footer(view, place_of(&window, rows.shown.len()), width),
-        help: view.help().map(|first| help(view.mood(), first, width, height)),
+        help: view
+            .help()
+            .map(|first| help((view.mood(), view.is_replay()), first, width, height)),
         page_rows,
         selected,
         sheet: None,
@@ -123,7 +125,7 @@ fn page(view: &ViewState, shown: &Report, now: Nanos, width: usize, height: usiz
         .take((height / 8).max(1))
         .collect();
     let has_border = width >= BORDER_FROM.0 && height >= BORDER_FROM.1 && !header.is_empty();
-    let title = header::title(&shown.worker, view.frozen_s(now), Some(inner));
+    let title = header::title(&shown.worker, view.stand(now), Some(inner));
     let frame = 1 + header.len() + usize::from(has_border) + 1;
     let rows = height.saturating_sub(frame);
     let sheet = match view.pages().page() {
@@ -135,7 +137,9 @@ fn page(view: &ViewState, shown: &Report, now: Nanos, width: usize, height: usiz
         title,
         header,
         footer: footer(view, sheet.place.clone(), width),
-        help: view.help().map(|first| help(view.mood(), first, width, height)),
+        help: view
+            .help()
+            .map(|first| help((view.mood(), view.is_replay()), first, width, height)),
         page_rows: rows,
         sheet: Some(sheet),
         ..Picture::default()
@@ -234,12 +238,13 @@ fn detail(report: &Report, rows: &Rows, selected: Option<usize>, width: usize) -
 }
 
 fn footer(view: &ViewState, place: Option<String>, width: usize) -> Line {
-    let keys_now = keys::bindings(view.mood());
-    if view.mood() == Mood::Text {
-        let keys = keys::footer(keys_now, width);
-        let room = width.saturating_sub(keys.width() + 4);
-        let text = Piece::plain(&view.options().filter.text).cut(room, super::printable::Keep::End);
-        let typed = [Piece::strong("/"), text, Piece::strong("▏ ")];
+    let keys_now = keys::bindings_now(view.mood(), view.is_replay());
+    if matches!(view.mood(), Mood::Text | Mood::Name) {
+        let keys = keys::footer(keys_now.iter().copied(), width);
+        let room = width.saturating_sub(keys.width() + 9);
+        let text = Piece::plain(view.typed()).cut(room, super::printable::Keep::End);
+        let begin = if view.mood() == Mood::Name { "file: " } else { "/" };
+        let typed = [Piece::strong(begin), text, Piece::strong("▏ ")];
         return typed
             .into_iter()
             .chain(keys.pieces().iter().cloned())
@@ -250,16 +255,19 @@ fn footer(view: &ViewState, place: Option<String>, width: usize) -> Line {
         return Line::from(Piece::strong(message)).cut(width);
     }
     let Some(place) = place else {
-        return keys::footer(keys_now, width);
+        return keys::footer(keys_now.iter().copied(), width);
     };
-    let mut line = keys::footer(keys_now, width.saturating_sub(place.chars().count() + 2));
+    let mut line = keys::footer(
+        keys_now.iter().copied(),
+        width.saturating_sub(place.chars().count() + 2),
+    );
     let blank = width.saturating_sub(line.width() + place.chars().count());
     line.push(Piece::plain(" ".repeat(blank)));
     line.push(Piece::dim(place));
     line.cut(width)
 }
 
-fn help(mood: Mood, first: usize, width: usize, height: usize) -> Help {
+fn help((mood, is_replay): (Mood, bool), first: usize, width: usize, height: usize) -> Help {
     // The border takes two lines and four cells.
     let (room, most) = (width.saturating_sub(4), height.saturating_sub(2).max(1));
     let row = |name: &str, text: &str| -> Line {
@@ -267,7 +275,7 @@ fn help(mood: Mood, first: usize, width: usize, height: usize) -> Help {
         [name, Piece::plain(text)].into_iter().collect::<Line>().cut(room)
     };
     let title = |text: &str| Line::from(Piece::dim(text)).cut(room);
-    let keys = |bindings: &[Binding]| -> Vec<Line> {
+    let keys = |bindings: &[&Binding]| -> Vec<Line> {
         bindings
             .iter()
             .map(|binding| row(binding.label, binding.help))
@@ -277,12 +285,12 @@ fn help(mood: Mood, first: usize, width: usize, height: usize) -> Help {
     let mut lines = vec![title(match mood {
         Mood::Blocks => "Keys in the list of blocks",
         Mood::Session => "Keys with one session alone",
-        Mood::Table | Mood::Text => "Keys",
+        Mood::Table | Mood::Text | Mood::Name => "Keys",
     })];
-    lines.extend(keys(keys::bindings(mood)));
+    lines.extend(keys(&keys::bindings_now(mood, is_replay)));
     if mood == Mood::Table {
         lines.push(title("While a text is typed"));
-        lines.extend(keys(keys::bindings(Mood::Text)));
+        lines.extend(keys(&keys::bindings_now(Mood::Text, false)));
         lines.push(title("Columns"));
         lines.extend(COLUMNS.iter().map(|column| row(column.heading, column.help)));
         lines.push(row("hidden", "the sum of the sessions that the filters hide"));

@@ -1,7 +1,7 @@
 //! What the user has chosen, and how an action changes it. `update` is a function of the state, the action and the
 //! report; what has to happen outside of it comes back as an `Effect`. Knows nothing of keys, screens and clocks.
 
-use super::action::{Action, Mood, Step};
+use super::action::{Action, Mood, Steer, Step};
 use super::columns::{COLUMNS, Column};
 use super::filter::Filter;
 use super::pages::{Page, Pages};
@@ -43,6 +43,9 @@ pub enum Effect {
     Refresh,
     /// This text belongs on the clipboard. It is printable.
     Copy(String),
+    /// The last minutes belong into a file of this name.
+    Write(String),
+    Steer(Steer),
 }
 
 /// The picture that Space froze.
@@ -61,6 +64,10 @@ pub struct ViewState {
     frozen: Option<Frozen>,
     message: Option<String>,
     is_typing: bool,
+    /// The name of a file that is typed.
+    name: Option<String>,
+    /// Where a replay is; None: this is none.
+    replay: Option<String>,
     pages: Pages,
     /// First line of the help that is shown; None: no help.
     help: Option<usize>,
@@ -88,7 +95,29 @@ impl ViewState {
 
     /// What a key means now.
     pub fn mood(&self) -> Mood {
-        if self.is_typing { Mood::Text } else { self.pages.mood() }
+        match (self.is_typing, &self.name) {
+            (true, _) => Mood::Text,
+            (false, Some(_)) => Mood::Name,
+            (false, None) => self.pages.mood(),
+        }
+    }
+
+    /// Says where a replay is.
+    pub fn set_replay(&mut self, place: Option<String>) {
+        self.replay = place;
+    }
+
+    pub fn is_replay(&self) -> bool {
+        self.replay.is_some()
+    }
+
+    /// What is typed: a name of a file, or else a text to find.
+    pub(super) fn typed(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.options.filter.text)
+    }
+
+    fn typed_mut(&mut self) -> &mut String {
+        self.name.as_mut().unwrap_or(&mut self.options.filter.text)
     }
 
     pub fn message(&self) -> Option<&str> {
@@ -117,9 +146,11 @@ impl ViewState {
         self.frozen.as_ref().map_or(report, |frozen| &frozen.report)
     }
 
-    /// Seconds since the picture was frozen.
-    pub fn frozen_s(&self, now: Nanos) -> Option<f64> {
-        self.frozen.as_ref().map(|frozen| (now - frozen.at).as_secs_f64())
+    /// What the picture is, if it is not of this instant: how long ago it was frozen, or where in a recording it is.
+    pub fn stand(&self, now: Nanos) -> Option<String> {
+        let age = self.frozen.as_ref().map(|frozen| (now - frozen.at).as_secs_f64());
+        age.map(|age| format!("FROZEN {:.0} s", age.max(0.0).floor()))
+            .or_else(|| self.replay.clone())
     }
 
     pub fn rows<'a>(&'a self, report: &'a Report) -> Rows<'a> {
@@ -177,15 +208,19 @@ impl ViewState {
                 self.help = None;
             }
             Action::Type(c) => {
-                if self.options.filter.text.chars().count() < LONGEST_TEXT {
-                    self.options.filter.text.push(c);
+                if self.typed().chars().count() < LONGEST_TEXT {
+                    self.typed_mut().push(c);
                 }
             }
             Action::Erase => {
-                self.options.filter.text.pop();
+                self.typed_mut().pop();
             }
-            Action::EraseAll => self.options.filter.text.clear(),
+            Action::EraseAll => self.typed_mut().clear(),
+            Action::KeepText if self.name.is_some() => {
+                return self.name.take().map_or(Effect::Nothing, Effect::Write);
+            }
             Action::KeepText => self.is_typing = false,
+            Action::ClearText if self.name.is_some() => self.name = None,
             Action::ClearText => {
                 self.is_typing = false;
                 self.options.filter.text.clear();
@@ -199,6 +234,14 @@ impl ViewState {
                     }),
                 };
             }
+            Action::AskName if report.quality.kept_bytes.is_none() => {
+                self.say("the last minutes are kept while a worker is read live, and only then");
+            }
+            Action::AskName => {
+                self.name = Some(format!("otop-{}.otop", report.worker.pid));
+                self.help = None;
+            }
+            Action::Steer(steer) => return Effect::Steer(steer),
             Action::Pin => self.pin(report),
             Action::Yank => return self.yank(report),
             Action::Blocks => self.pages.show_blocks(),

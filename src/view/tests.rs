@@ -375,7 +375,7 @@ proptest! {
         let report = six();
         let mut view = ViewState::default();
         for key in keys {
-            if let Some(action) = action_for(Key::Char(key), view.mood()) {
+            if let Some(action) = action_for(Key::Char(key), view.mood(), view.is_replay()) {
                 let _ = view.update(action, &report, NOW);
             }
             look(&mut view, &report, 80, 24);

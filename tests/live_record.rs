@@ -1,0 +1,200 @@
+//! `otop record` against programs that know what they did: totals, stacks and marks in what is written; and what is left
+//! when it is ended early, or killed.
+
+mod support;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use support::{FROM, Target, any_python, run};
+
+/// Only a hang takes as long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("record-{name}"));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).expect("created");
+    folder
+}
+
+/// A recording that is under way.
+struct Recording(Child);
+
+impl Recording {
+    fn start(pid: i32, path: &Path, arguments: &[&str]) -> Recording {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_otop"));
+        command
+            .args(["record", "--for", "10m", "--pid"])
+            .arg(pid.to_string())
+            .arg("-o")
+            .arg(path);
+        command.args(FROM).args(arguments);
+        let child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("otop starts");
+        Recording(child)
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.0.id()).expect("a PID")), signal).expect("it runs");
+    }
+
+    /// Exit code and what it said.
+    fn ended(self) -> (Option<i32>, String) {
+        let output = self.0.wait_with_output().expect("it ends");
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    }
+}
+
+fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < end, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A recording that grows beside, to know that otop has begun: its file is there at once.
+fn begun(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|file| file.len() > 1_000)
+}
+
+#[test]
+fn blocks_are_whole_in_a_recording_that_was_ended_early_and_in_one_that_was_killed() {
+    let Some(python) = any_python() else { return };
+    let folder = folder("blocks");
+    let mut target = Target::sessions(&python, "asyncio", &["--sessions", "3"]);
+    let (killed, folded) = (folder.join("killed.otop"), folder.join("blocks.folded"));
+    let whole = Recording::start(target.pid, &killed, &[]);
+    let early = Recording::start(target.pid, &folded, &["--mode", "blocked"]);
+    wait_for("the recording grows", || begun(&killed));
+    // The second one is attached when its hidden file is there; its first samples come with the next of the first's.
+    let size = || std::fs::metadata(&killed).map_or(0, |file| file.len());
+    let before = size();
+    wait_for("a second has been recorded", || size() > before + 2_000);
+    let blocks: Vec<f64> = (0..3)
+        .map(|_| {
+            target.block("call-0001", 250, "sleep", "child")["ms"]
+                .as_f64()
+                .expect("the target measures")
+        })
+        .collect();
+    let before = size();
+    wait_for("what was last is in the file", || size() > before + 4_000);
+    early.signal(Signal::SIGINT);
+    whole.signal(Signal::SIGKILL);
+    let (code, said) = early.ended();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("are in ") && said.contains("blocks.folded"), "{said}");
+    whole.ended();
+
+    let truth: f64 = blocks.iter().sum();
+    let text = std::fs::read_to_string(&folded).expect("written");
+    let micros = |line: &str| line.rsplit_once(' ').and_then(|(_, count)| count.parse::<f64>().ok());
+    let of_session: Vec<&str> = text.lines().filter(|line| line.starts_with("call-0001;")).collect();
+    let total: f64 = of_session.iter().filter_map(|line| micros(line)).sum::<f64>() / 1e3;
+    support::near("milliseconds blocked", total, truth, 0.05, 30.0);
+    let asleep: f64 = of_session
+        .iter()
+        .filter(|line| line.contains("block_sleep (") && line.contains("[syscall "))
+        .filter_map(|line| micros(line))
+        .sum::<f64>()
+        / 1e3;
+    assert!(asleep > 0.8 * total, "{asleep} of {total} ms: {text}");
+
+    let replayed = run(&["replay", killed.to_str().expect("UTF-8"), "blocks"]);
+    let of_session = replayed
+        .stdout
+        .lines()
+        .filter(|line| line.contains("session_id=call-0001 blocked event loop"));
+    assert_eq!(of_session.count(), 3, "{} {}", replayed.stdout, replayed.stderr);
+    assert!(replayed.stderr.contains("was cut off"), "{}", replayed.stderr);
+    target.quit();
+}
+
+#[test]
+fn what_cannot_be_written_fails_before_anything_is_sampled() {
+    let Some(python) = any_python() else { return };
+    let folder = folder("refused");
+    let mut target = Target::sessions(&python, "asyncio", &["--sessions", "1"]);
+    let there = folder.join("there.svg");
+    std::fs::write(&there, "mine").expect("written");
+    let (code, said) = Recording::start(target.pid, &there, &[]).ended();
+    assert_eq!(code, Some(1));
+    assert!(said.contains("is there already; try: --force"), "{said}");
+    assert_eq!(std::fs::read(&there).expect("there"), b"mine");
+    target.quit();
+}
+
+#[test]
+fn a_full_disk_ends_a_recording_and_what_was_written_is_kept() {
+    let Some(python) = any_python() else { return };
+    let folder = folder("full");
+    let mut target = Target::sessions(&python, "asyncio", &["--sessions", "3", "--busy", "1:20"]);
+    let path = folder.join("full.otop");
+    // A file may have 16 kB and no more, and the signal that says so is ignored: the write fails, as on a full disk.
+    let script = "trap '' XFSZ; ulimit -f 16; exec \"$@\"";
+    let mut command = Command::new("bash");
+    command.args([
+        "-c",
+        script,
+        "bash",
+        env!("CARGO_BIN_EXE_otop"),
+        "record",
+        "--for",
+        "10m",
+        "--pid",
+    ]);
+    command.arg(target.pid.to_string()).arg("-o").arg(&path).args(FROM);
+    let output = command.output().expect("it ends by itself");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("the recording ends there, and its first") && said.contains("are kept"),
+        "{said}"
+    );
+    let replayed = run(&[
+        "replay",
+        path.to_str().expect("UTF-8"),
+        "--once",
+        "--json",
+        "--at",
+        "500ms",
+    ]);
+    assert!(
+        replayed.stdout.contains("call-0001"),
+        "{} {}",
+        replayed.stdout,
+        replayed.stderr
+    );
+    target.quit();
+}
+
+#[test]
+fn a_worker_that_ends_leaves_what_there_was() {
+    let Some(python) = any_python() else { return };
+    let folder = folder("ended");
+    let mut target = Target::sessions(&python, "asyncio", &["--sessions", "2"]);
+    let path = folder.join("ended.otop");
+    let recording = Recording::start(target.pid, &path, &[]);
+    wait_for("the recording grows", || begun(&path));
+    target.quit();
+    let (code, said) = recording.ended();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("has ended (exited)"), "{said}");
+    let replayed = run(&["replay", path.to_str().expect("UTF-8"), "--once"]);
+    assert!(
+        replayed.stderr.is_empty() && replayed.stdout.contains("call-0000"),
+        "{} {}",
+        replayed.stdout,
+        replayed.stderr
+    );
+}

@@ -1,0 +1,268 @@
+//! Everything that is made of a recording, by the program itself: every output as it is printed, every wrong input with
+//! its words and its exit code. No worker is needed.
+
+use assert_cmd::Command;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+struct Answer {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn otop(arguments: &[&str]) -> Answer {
+    let output = Command::cargo_bin("otop")
+        .expect("built")
+        .args(arguments)
+        .output()
+        .expect("run");
+    Answer {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8(output.stderr).expect("UTF-8"),
+    }
+}
+
+/// A second of a made-up worker: session a is asleep in recvfrom for 300 ms, and runs for 40; a thread works for job-b
+/// for 200 ms.
+fn recording() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings/v1.otop");
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+/// A folder of this test, empty.
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("recordings-{name}"));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).expect("created");
+    folder
+}
+
+fn name(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+#[test]
+fn the_table_and_the_documents() {
+    let (file, json) = (recording(), |text: &str| {
+        serde_json::from_str::<Value>(text).expect("JSON")
+    });
+    let once = otop(&["replay", &file, "--once"]);
+    assert_eq!((once.code, once.stderr.as_str()), (Some(0), ""));
+    for text in ["worker-1 · PID 1234", "job-b", "SLOW", "unattributed"] {
+        assert!(once.stdout.contains(text), "{text}: {}", once.stdout);
+    }
+    let document = json(&otop(&["replay", &file, "--once", "--json"]).stdout);
+    assert_eq!(document["sessions"].as_array().map(Vec::len), Some(2));
+    assert_eq!(document["blocks"][0]["syscall"], "recvfrom");
+
+    let documents = otop(&["replay", &file, "--json", "--window", "250ms"]);
+    let windows: Vec<Value> = documents.stdout.lines().map(json).collect();
+    assert!((4..=5).contains(&windows.len()), "{}", documents.stdout);
+    let cpu_s = |document: &Value| document["sessions"][1]["cpu_s"].as_f64().expect("a number");
+    assert!(cpu_s(&windows[1]) < 0.01 && (0.15..0.25).contains(&cpu_s(windows.last().expect("one"))));
+
+    let early = json(&otop(&["replay", &file, "--once", "--json", "--at", "300ms"]).stdout);
+    assert_eq!(early["blocks"][0]["ongoing"], true, "{early}");
+    assert_eq!(early["blocks"][0]["waiting"], 1);
+}
+
+#[test]
+fn blocks_are_told_as_they_were() {
+    let told = otop(&["replay", &recording(), "blocks"]);
+    assert_eq!(told.code, Some(0));
+    let lines: Vec<&str> = told.stdout.lines().collect();
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("so far (syscall: recvfrom) at agents/booking.py:10 in send")),
+        "{lines:?}"
+    );
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("blocked event loop for 300ms (syscall: recvfrom)")),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn every_format_is_made_of_it() {
+    let folder = folder("formats");
+    for (file, begins) in [
+        ("x.svg", &b"<?xml"[..]),
+        ("x.folded", b"# otop: \""),
+        ("x.speedscope.json", b"{"),
+        ("x.firefox.json", b"{"),
+        ("x.pb.gz", b"\x1f\x8b"),
+    ] {
+        let path = folder.join(file);
+        let made = otop(&[
+            "replay",
+            &recording(),
+            "-o",
+            name(&path),
+            "--mode",
+            "wall",
+            "--by",
+            "agent",
+        ]);
+        assert_eq!((made.code, made.stderr.as_str()), (Some(0), ""), "{file}");
+        assert!(std::fs::read(&path).expect("there").starts_with(begins), "{file}");
+    }
+    let printed = otop(&[
+        "replay",
+        &recording(),
+        "-o",
+        "-",
+        "--format",
+        "folded",
+        "--mode",
+        "cpu",
+        "--session",
+        "job-b",
+    ]);
+    let stacks: Vec<&str> = printed.stdout.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(
+        stacks,
+        [
+            "job-b (threads);work (agents/booking.py:10) 180000",
+            "job-b (threads);<unresolved> 20000"
+        ]
+    );
+}
+
+#[test]
+fn two_sessions_of_it_are_compared() {
+    let folder = folder("diff");
+    let picture = folder.join("x.svg");
+    let compared = otop(&[
+        "diff",
+        &recording(),
+        "--session",
+        "job-b",
+        "--against-rest",
+        "-o",
+        name(&picture),
+    ]);
+    assert_eq!(compared.code, Some(0), "{}", compared.stderr);
+    assert!(compared.stdout.contains("+90.0"), "{}", compared.stdout);
+    assert!(compared.stdout.contains("work (agents/booking.py)"));
+    assert!(
+        std::fs::read_to_string(&picture)
+            .expect("there")
+            .contains("work (agents/booking.py)")
+    );
+    let same = otop(&["diff", &recording(), &recording()]);
+    assert!(same.stdout.contains("no function has changed"), "{}", same.stdout);
+}
+
+#[test]
+fn what_is_not_whole_is_read_up_to_there_and_what_is_foreign_is_refused() {
+    let folder = folder("damaged");
+    let whole = std::fs::read(recording()).expect("there");
+    let cut = folder.join("cut.otop");
+    // Without its end and a piece of its last part.
+    std::fs::write(&cut, &whole[..whole.len() - 60]).expect("written");
+    let answer = otop(&["replay", name(&cut), "--once", "--json"]);
+    assert_eq!(answer.code, Some(0));
+    assert!(
+        answer
+            .stderr
+            .contains("was cut off, and was read up to its last whole part"),
+        "{}",
+        answer.stderr
+    );
+    assert!(answer.stdout.contains("job-b"));
+
+    for (bytes, words) in [
+        (&b""[..], "it is no recording of otop's"),
+        (b"# a folded file\nmain 7\n", "it is no recording of otop's"),
+        (&whole[..20], "cut off before anything was recorded"),
+        (
+            b"\x89otop\r\n\x1a\x07\x00",
+            "a newer otop recorded it (format 7; this one reads up to 1)",
+        ),
+    ] {
+        let path = folder.join("foreign.otop");
+        std::fs::write(&path, bytes).expect("written");
+        let answer = otop(&["replay", name(&path), "--once"]);
+        assert_eq!(answer.code, Some(1), "{}", answer.stderr);
+        assert!(answer.stderr.contains(words), "{}", answer.stderr);
+        assert_eq!(answer.stderr.lines().count(), 1);
+    }
+    let nothing = otop(&["replay", name(&folder.join("none.otop")), "--once"]);
+    assert_eq!(nothing.code, Some(1));
+    assert!(nothing.stderr.contains("No such file"), "{}", nothing.stderr);
+}
+
+#[test]
+fn nothing_is_overwritten_or_written_through_a_link() {
+    let folder = folder("output");
+    let (there, link, made) = (
+        folder.join("there.svg"),
+        folder.join("link.svg"),
+        folder.join("made.svg"),
+    );
+    std::fs::write(&there, "mine").expect("written");
+    std::os::unix::fs::symlink(&there, &link).expect("a link");
+    let file = recording();
+    for (arguments, words) in [
+        (vec!["-o", name(&there)], "is there already; try: --force"),
+        (vec!["-o", name(&link), "--force"], "is a symbolic link"),
+        (
+            vec!["-o", name(&folder), "--format", "folded", "--force"],
+            "is a folder",
+        ),
+        (vec!["-o", "/dev/null", "--format", "folded", "--force"], "is a device"),
+        (vec!["-o", "/no/such/folder/x.svg"], "cannot be written: No such file"),
+    ] {
+        let answer = otop(&[vec!["replay", &file], arguments].concat());
+        assert_eq!(answer.code, Some(1), "{}", answer.stderr);
+        assert!(answer.stderr.contains(words), "{}", answer.stderr);
+    }
+    assert_eq!(std::fs::read(&there).expect("there"), b"mine");
+    assert_eq!(otop(&["replay", &file, "-o", name(&there), "--force"]).code, Some(0));
+    assert!(std::fs::read(&there).expect("there").starts_with(b"<?xml"));
+    assert_eq!(otop(&["replay", &file, "-o", name(&made)]).code, Some(0));
+    let names = std::fs::read_dir(&folder).expect("readable").count();
+    assert_eq!(names, 3, "nothing is left over");
+}
+
+#[test]
+fn usage_errors_say_what_would_be_right() {
+    let file = recording();
+    for (arguments, words) in [
+        (
+            vec!["record", "--pid", "1", "-o", "x.json"],
+            "the ending of x.json does not tell the format: end it in one of .svg",
+        ),
+        (vec!["record", "--pid", "1"], "--output <FILE>"),
+        (
+            vec!["record", "--pid", "1", "-o", "x.otop", "--mode", "cpu"],
+            "a .otop recording holds everything",
+        ),
+        (
+            vec!["record", "--pid", "1", "-o", "x.svg", "--mode", "real"],
+            "wall, cpu, blocked",
+        ),
+        (
+            vec!["record", "--pid", "1", "-o", "x.svg", "--for", "1ms"],
+            "100ms to 168h",
+        ),
+        (vec!["replay", &file, "-o", "x.otop"], "it is a .otop recording already"),
+        (vec!["replay", &file, "--mode", "cpu"], "--output <FILE>"),
+        (vec!["replay", &file, "--rate", "10"], "cannot be used with"),
+        (vec!["diff", &file], "<B>"),
+        (vec!["diff", &file, "--session", "a"], "--against"),
+        (
+            vec!["diff", &file, &file, "-o", "x.pb.gz"],
+            "a difference is written as .svg or .folded",
+        ),
+    ] {
+        let answer = otop(&arguments);
+        assert_eq!(answer.code, Some(2), "{arguments:?}: {}", answer.stderr);
+        assert!(answer.stderr.contains(words), "{arguments:?}: {}", answer.stderr);
+    }
+}
