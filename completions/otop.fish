@@ -62,6 +62,7 @@ complete -c otop -n "__fish_otop_needs_command" -l json -d 'One JSON document pe
 complete -c otop -n "__fish_otop_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c otop -n "__fish_otop_needs_command" -s V -l version -d 'Print version'
 complete -c otop -n "__fish_otop_needs_command" -f -a "blocks" -d 'Follow the blocks of the event loop, a line each, as they happen'
+complete -c otop -n "__fish_otop_needs_command" -f -a "vars" -d 'List the contextvars in live tasks, and which would name sessions as a ready --session-from'
 complete -c otop -n "__fish_otop_needs_command" -f -a "demo" -d 'Start the bundled sample worker and watch it; without a terminal, print one snapshot'
 complete -c otop -n "__fish_otop_using_subcommand blocks" -l pid -d 'Process to watch [default: the only asyncio worker here, or a choice]' -r
 complete -c otop -n "__fish_otop_using_subcommand blocks" -l session-from -d 'Where the session\'s id stands; several: the first that fits wins [default: as the packages in use keep it]' -r
@@ -75,6 +76,10 @@ complete -c otop -n "__fish_otop_using_subcommand blocks" -l own -d 'Files that 
 complete -c otop -n "__fish_otop_using_subcommand blocks" -l slow-threshold -d 'From which length on a standing loop counts as blocked, 1ms to 1m' -r
 complete -c otop -n "__fish_otop_using_subcommand blocks" -l json -d 'One JSON object per event, a line each'
 complete -c otop -n "__fish_otop_using_subcommand blocks" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c otop -n "__fish_otop_using_subcommand vars" -l pid -d 'Process to look at [default: the only asyncio worker here, or a choice]' -r
+complete -c otop -n "__fish_otop_using_subcommand vars" -l values -d 'Show some of the values too; what may be a credential never is'
+complete -c otop -n "__fish_otop_using_subcommand vars" -l json -d 'As one JSON document'
+complete -c otop -n "__fish_otop_using_subcommand vars" -s h -l help -d 'Print help'
 complete -c otop -n "__fish_otop_using_subcommand demo" -l refresh-rate -d 'Pictures a second of the live table, 0.5 to 10' -r
 complete -c otop -n "__fish_otop_using_subcommand demo" -l sort -d 'Column to sort by; in the live table key s goes on' -r -f -a "mem_mb\t''
 cpu_pct\t''

@@ -64,6 +64,15 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help (see more with '\''--help'\'')]' \
 && ret=0
 ;;
+(vars)
+_arguments "${_arguments_options[@]}" : \
+'--pid=[Process to look at \[default\: the only asyncio worker here, or a choice\]]:PID:_default' \
+'--values[Show some of the values too; what may be a credential never is]' \
+'--json[As one JSON document]' \
+'-h[Print help]' \
+'--help[Print help]' \
+&& ret=0
+;;
 (demo)
 _arguments "${_arguments_options[@]}" : \
 '--refresh-rate=[Pictures a second of the live table, 0.5 to 10]:HZ:_default' \
@@ -93,6 +102,7 @@ esac
 _otop_commands() {
     local commands; commands=(
 'blocks:Follow the blocks of the event loop, a line each, as they happen' \
+'vars:List the contextvars in live tasks, and which would name sessions as a ready --session-from' \
 'demo:Start the bundled sample worker and watch it; without a terminal, print one snapshot' \
     )
     _describe -t commands 'otop commands' commands "$@"
@@ -106,6 +116,11 @@ _otop__subcmd__blocks_commands() {
 _otop__subcmd__demo_commands() {
     local commands; commands=()
     _describe -t commands 'otop demo commands' commands "$@"
+}
+(( $+functions[_otop__subcmd__vars_commands] )) ||
+_otop__subcmd__vars_commands() {
+    local commands; commands=()
+    _describe -t commands 'otop vars commands' commands "$@"
 }
 
 if [ "$funcstack[1]" = "_otop" ]; then

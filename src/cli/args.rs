@@ -136,8 +136,27 @@ impl Arguments {
 pub enum Command {
     #[command(about = ABOUT_BLOCKS, long_about = LONG_ABOUT_BLOCKS, after_help = AFTER_BLOCKS)]
     Blocks(BlocksArguments),
+    /// List the contextvars in live tasks, and which would name sessions as a ready --session-from
+    Vars(VarsArguments),
     /// Start the bundled sample worker and watch it; without a terminal, print one snapshot
     Demo(LookArguments),
+}
+
+/// Which worker, and what of its contextvars is shown.
+#[derive(Debug, Default, Args)]
+pub struct VarsArguments {
+    /// Process to look at [default: the only asyncio worker here, or a choice]
+    #[arg(long, value_name = "PID", allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(i32).range(1..))]
+    pub pid: Option<i32>,
+
+    /// Show some of the values too; what may be a credential never is
+    #[arg(long)]
+    pub values: bool,
+
+    /// As one JSON document
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Which worker, and what names the sessions in it.

@@ -26,6 +26,7 @@ mod signals;
 mod snapshot;
 mod socket;
 mod values;
+mod vars;
 pub mod wire;
 mod worker;
 

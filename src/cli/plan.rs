@@ -1,7 +1,9 @@
 //! Typed arguments → meant arguments: what to watch, how to show it, and what to say about it beforehand. Decides, and
 //! does nothing.
 
-use super::args::{Arguments, BlocksArguments, Command, LookArguments, MeasuringArguments, ProcessArguments};
+use super::args::{
+    Arguments, BlocksArguments, Command, LookArguments, MeasuringArguments, ProcessArguments, VarsArguments,
+};
 use super::values::refresh_word;
 use crate::identity::Spec;
 use crate::model::Pid;
@@ -34,6 +36,8 @@ pub enum Work {
     Table(Look),
     /// A line for each block.
     Blocks(Following),
+    /// Its contextvars.
+    Vars(Listing),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,11 +104,21 @@ pub struct Following {
     pub measuring: Measuring,
 }
 
+/// `otop vars`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// Values are shown too.
+    pub values: bool,
+    pub json: bool,
+}
+
 impl Work {
-    pub fn measuring(&self) -> &Measuring {
+    /// None: nothing is measured.
+    pub fn measuring(&self) -> Option<&Measuring> {
         match self {
-            Work::Table(look) => &look.measuring,
-            Work::Blocks(following) => &following.measuring,
+            Work::Table(look) => Some(&look.measuring),
+            Work::Blocks(following) => Some(&following.measuring),
+            Work::Vars(_) => None,
         }
     }
 }
@@ -116,6 +130,11 @@ pub fn plan(arguments: Arguments, has_terminal: bool) -> Plan {
             target: Target::Demo,
             naming: Naming::default(),
             work: Work::Table(self::look(look, has_terminal, COLUMNS)),
+        },
+        Some(Command::Vars(VarsArguments { pid, values, json })) => Plan {
+            target: pid.map_or(Target::Any, |pid| Target::Worker(Pid(pid))),
+            naming: Naming::default(),
+            work: Work::Vars(Listing { values, json }),
         },
         Some(Command::Blocks(BlocksArguments {
             process,
@@ -303,7 +322,7 @@ mod tests {
         let Plan { target, naming, work } = plan(arguments, true);
         match work {
             Work::Blocks(following) => Ok((target, naming, following)),
-            Work::Table(_) => panic!("a table"),
+            _ => panic!("no blocks"),
         }
     }
 

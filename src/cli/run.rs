@@ -7,7 +7,7 @@ use super::socket::Socket;
 use super::values::written;
 use super::wire::{self, AttachOptions, Attached, Reading};
 use super::worker::Worker;
-use super::{blocks, find, json, live, once, output};
+use super::{blocks, find, json, live, once, output, vars};
 use crate::demo::Demo;
 use crate::model::{Block, Pid, Report};
 use crate::process;
@@ -29,13 +29,14 @@ pub fn run(plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
         Target::Worker(pid) => worker(*pid, plan, reading)?,
         Target::Socket(path) => match &plan.work {
             Work::Table(look) => socket(path, look)?,
-            // clap lets no socket pass beside this command.
-            Work::Blocks(_) => {}
+            // clap lets no socket pass beside these commands.
+            Work::Blocks(_) | Work::Vars(_) => {}
         },
         Target::Any => {
             let list_on_stdout = match &plan.work {
                 Work::Table(look) => !matches!(look.shape, Shape::Json | Shape::OnceJson),
                 Work::Blocks(_) => false,
+                Work::Vars(listing) => !listing.json,
             };
             if let Some(pid) = find::worker(reading, output::has_terminal(), list_on_stdout)? {
                 worker(pid, plan, reading)?;
@@ -58,7 +59,11 @@ fn worker(pid: Pid, plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
         agent_from,
         tenant_from,
     } = plan.naming.clone();
-    let measuring = plan.work.measuring();
+    let measuring = match (&plan.work, plan.work.measuring()) {
+        (Work::Vars(listing), _) => return Ok(vars::list(pid, listing, reading)?),
+        (_, Some(measuring)) => measuring,
+        (_, None) => return Ok(()),
+    };
     let options = AttachOptions {
         rate_hz: measuring.rate_hz,
         stack_rate_hz: Some(measuring.stack_rate_hz),
@@ -72,6 +77,7 @@ fn worker(pid: Pid, plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
     match &plan.work {
         Work::Table(look) => table(&mut worker, look),
         Work::Blocks(following) => follow_blocks(&mut worker, following),
+        Work::Vars(_) => Ok(()),
     }
 }
 

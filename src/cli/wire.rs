@@ -10,7 +10,7 @@ use std::any::Any;
 use std::sync::mpsc::Receiver;
 
 pub use crate::analysis::{Engine, Settings};
-pub use crate::sampler::{AttachOptions, Probe};
+pub use crate::sampler::{AttachOptions, Probe, Variables};
 
 /// A worker that is being read.
 pub struct Attached {
@@ -24,6 +24,7 @@ pub struct Attached {
 pub trait Reading {
     fn attach(&self, pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError>;
     fn probe(&self, pid: Pid) -> Result<Probe, AttachError>;
+    fn variables(&self, pid: Pid) -> Result<Variables, AttachError>;
 }
 
 /// Processes of this machine.
@@ -45,6 +46,10 @@ impl Reading for Machine {
 
     fn probe(&self, pid: Pid) -> Result<Probe, AttachError> {
         sampler::probe(pid)
+    }
+
+    fn variables(&self, pid: Pid) -> Result<Variables, AttachError> {
+        sampler::variables(pid)
     }
 }
 

@@ -22,7 +22,7 @@ pub fn render(report: &Report, options: &Options) -> String {
 }
 
 /// Anything else of the contract in one line, without the line feed.
-pub(super) fn line(document: &impl Serialize) -> String {
+pub fn line(document: &impl Serialize) -> String {
     harmless(serde_json::to_string(document))
 }
 

@@ -16,7 +16,7 @@ mod waiting;
 mod walk;
 mod whose;
 
-pub use attach::{Attachment, Plan, Proved, attach};
+pub use attach::{Attachment, Plan, Proved, attach, of_fault};
 pub use stacks::StackReader;
 pub use still::Seat;
 pub use ticks::TickReader;
