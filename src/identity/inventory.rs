@@ -28,6 +28,8 @@ const MOST_NAMES: usize = 40;
 /// Examples of a value, and how many characters of each.
 const MOST_EXAMPLES: usize = 3;
 const LONGEST_EXAMPLE: usize = 60;
+/// Longer texts are not read to their end (`cpython`, str).
+const LONGEST_READ: usize = 4096;
 /// Specs that are suggested.
 const MOST_SUGGESTED: usize = 8;
 
@@ -160,7 +162,10 @@ pub fn inventory(heap: &Heap, tasks: &[Task]) -> Inventory {
             steps: step.clone().into_iter().collect(),
             filters: Vec::<Filter>::new(),
         };
-        if let Some(rank) = place.rank(&spec) {
+        // A name that nobody can type is no suggestion.
+        if !name.contains(char::is_control)
+            && let Some(rank) = place.rank(&spec)
+        {
             let suggestion = Suggestion {
                 spec,
                 distinct: place.distinct.len(),
@@ -243,6 +248,8 @@ impl Place {
         }
         self.is_credential |= is_name_of_one(name) || text.is_some_and(is_perhaps_one);
         self.texts += usize::from(text.is_some());
+        // Only the beginning of a very long text is read.
+        self.is_lower_bound |= text.is_some_and(|text| text.chars().count() > LONGEST_READ);
         if self.distinct.len() >= MOST_DISTINCT {
             self.is_lower_bound |= !self.distinct.contains(&hash);
             return;
