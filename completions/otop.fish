@@ -63,7 +63,9 @@ complete -c otop -n "__fish_otop_needs_command" -s h -l help -d 'Print help (see
 complete -c otop -n "__fish_otop_needs_command" -s V -l version -d 'Print version'
 complete -c otop -n "__fish_otop_needs_command" -f -a "blocks" -d 'Follow the blocks of the event loop, a line each, as they happen'
 complete -c otop -n "__fish_otop_needs_command" -f -a "vars" -d 'List the contextvars in live tasks, and which would name sessions as a ready --session-from'
+complete -c otop -n "__fish_otop_needs_command" -f -a "record" -d 'Record for a time into a file: a flame graph, a profile, or everything'
 complete -c otop -n "__fish_otop_needs_command" -f -a "demo" -d 'Start the bundled sample worker and watch it; without a terminal, print one snapshot'
+complete -c otop -n "__fish_otop_needs_command" -f -a "doctor" -d 'Say everything that decides whether attaching works, and what mends it'
 complete -c otop -n "__fish_otop_using_subcommand blocks" -l pid -d 'Process to watch [default: the only asyncio worker here, or a choice]' -r
 complete -c otop -n "__fish_otop_using_subcommand blocks" -l session-from -d 'Where the session\'s id stands; several: the first that fits wins [default: as the packages in use keep it]' -r
 complete -c otop -n "__fish_otop_using_subcommand blocks" -l agent-from -d 'Where the agent\'s name stands' -r
@@ -80,6 +82,34 @@ complete -c otop -n "__fish_otop_using_subcommand vars" -l pid -d 'Process to lo
 complete -c otop -n "__fish_otop_using_subcommand vars" -l values -d 'Show some of the values too; what may be a credential never is'
 complete -c otop -n "__fish_otop_using_subcommand vars" -l json -d 'As one JSON document'
 complete -c otop -n "__fish_otop_using_subcommand vars" -s h -l help -d 'Print help'
+complete -c otop -n "__fish_otop_using_subcommand record" -l pid -d 'Process to watch [default: the only asyncio worker here, or a choice]' -r
+complete -c otop -n "__fish_otop_using_subcommand record" -l session-from -d 'Where the session\'s id stands; several: the first that fits wins [default: as the packages in use keep it]' -r
+complete -c otop -n "__fish_otop_using_subcommand record" -l agent-from -d 'Where the agent\'s name stands' -r
+complete -c otop -n "__fish_otop_using_subcommand record" -l tenant-from -d 'Where the tenant\'s name stands' -r
+complete -c otop -n "__fish_otop_using_subcommand record" -s o -l output -d 'File to write; - is standard output' -r -F
+complete -c otop -n "__fish_otop_using_subcommand record" -l format -d 'What to write [default: what the ending of FILE says]' -r -f -a "flamegraph\t'Interactive flame graph, an SVG for any browser'
+folded\t'Folded stacks, a line each'
+speedscope\t'For <https://www.speedscope.app>'
+firefox\t'For <https://profiler.firefox.com>'
+pprof\t'For pprof: gzipped protobuf'
+otop\t'otop\'s own recording, which holds everything'"
+complete -c otop -n "__fish_otop_using_subcommand record" -l for -d 'Record for this time, 100ms to 168h; Ctrl-C ends it early, and writes' -r
+complete -c otop -n "__fish_otop_using_subcommand record" -l mode -d 'What counts [default: wall]' -r -f -a "wall\t'Loop time: a session asleep in a system call on the loop is there, an idle loop is not'
+cpu\t'Time on a CPU'
+blocked\t'Only what kept the loop for longer than --slow-threshold'"
+complete -c otop -n "__fish_otop_using_subcommand record" -l by -d 'What the roots are [default: session]' -r -f -a "session\t''
+agent\t''
+tenant\t''
+none\t''"
+complete -c otop -n "__fish_otop_using_subcommand record" -l session -d 'Only this session' -r
+complete -c otop -n "__fish_otop_using_subcommand record" -l agent -d 'Only sessions of this agent' -r
+complete -c otop -n "__fish_otop_using_subcommand record" -l tenant -d 'Only sessions of this tenant' -r
+complete -c otop -n "__fish_otop_using_subcommand record" -l rate -d 'Samples a second of session and step, 1 to 10000' -r
+complete -c otop -n "__fish_otop_using_subcommand record" -l stack-rate -d 'Full stacks a second, 1 to 10000' -r
+complete -c otop -n "__fish_otop_using_subcommand record" -l own -d 'Files that begin with this are own code, wherever they are installed; may be given more than once' -r
+complete -c otop -n "__fish_otop_using_subcommand record" -l slow-threshold -d 'From which length on a standing loop counts as blocked, 1ms to 1m' -r
+complete -c otop -n "__fish_otop_using_subcommand record" -l force -d 'Replace FILE if it is there'
+complete -c otop -n "__fish_otop_using_subcommand record" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c otop -n "__fish_otop_using_subcommand demo" -l refresh-rate -d 'Pictures a second of the live table, 0.5 to 10' -r
 complete -c otop -n "__fish_otop_using_subcommand demo" -l sort -d 'Column to sort by; in the live table key s goes on' -r -f -a "mem_mb\t''
 cpu_pct\t''
@@ -111,3 +141,6 @@ complete -c otop -n "__fish_otop_using_subcommand demo" -l slow-threshold -d 'Fr
 complete -c otop -n "__fish_otop_using_subcommand demo" -l once -d 'Watch for one window, print the table, exit'
 complete -c otop -n "__fish_otop_using_subcommand demo" -l json -d 'One JSON document per window, a line each; with --once a single one'
 complete -c otop -n "__fish_otop_using_subcommand demo" -s h -l help -d 'Print help'
+complete -c otop -n "__fish_otop_using_subcommand doctor" -l pid -d 'Process to examine [default: this machine, and how many workers are on it]' -r
+complete -c otop -n "__fish_otop_using_subcommand doctor" -l json -d 'One JSON document, on one line'
+complete -c otop -n "__fish_otop_using_subcommand doctor" -s h -l help -d 'Print help'

@@ -73,6 +73,37 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help]' \
 && ret=0
 ;;
+(record)
+_arguments "${_arguments_options[@]}" : \
+'--pid=[Process to watch \[default\: the only asyncio worker here, or a choice\]]:PID:_default' \
+'*--session-from=[Where the session'\''s id stands; several\: the first that fits wins \[default\: as the packages in use keep it\]]:SPEC:_default' \
+'*--agent-from=[Where the agent'\''s name stands]:SPEC:_default' \
+'*--tenant-from=[Where the tenant'\''s name stands]:SPEC:_default' \
+'-o+[File to write; - is standard output]:FILE:_files' \
+'--output=[File to write; - is standard output]:FILE:_files' \
+'--format=[What to write \[default\: what the ending of FILE says\]]:FORMAT:((flamegraph\:"Interactive flame graph, an SVG for any browser"
+folded\:"Folded stacks, a line each"
+speedscope\:"For <https\://www.speedscope.app>"
+firefox\:"For <https\://profiler.firefox.com>"
+pprof\:"For pprof\: gzipped protobuf"
+otop\:"otop'\''s own recording, which holds everything"))' \
+'--for=[Record for this time, 100ms to 168h; Ctrl-C ends it early, and writes]:TIME:_default' \
+'--mode=[What counts \[default\: wall\]]:MODE:((wall\:"Loop time\: a session asleep in a system call on the loop is there, an idle loop is not"
+cpu\:"Time on a CPU"
+blocked\:"Only what kept the loop for longer than --slow-threshold"))' \
+'--by=[What the roots are \[default\: session\]]:WHAT:(session agent tenant none)' \
+'--session=[Only this session]:ID:_default' \
+'--agent=[Only sessions of this agent]:NAME:_default' \
+'--tenant=[Only sessions of this tenant]:NAME:_default' \
+'--rate=[Samples a second of session and step, 1 to 10000]:HZ:_default' \
+'--stack-rate=[Full stacks a second, 1 to 10000]:HZ:_default' \
+'*--own=[Files that begin with this are own code, wherever they are installed; may be given more than once]:PREFIX:_default' \
+'--slow-threshold=[From which length on a standing loop counts as blocked, 1ms to 1m]:TIME:_default' \
+'--force[Replace FILE if it is there]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
 (demo)
 _arguments "${_arguments_options[@]}" : \
 '--refresh-rate=[Pictures a second of the live table, 0.5 to 10]:HZ:_default' \
@@ -93,6 +124,14 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help]' \
 && ret=0
 ;;
+(doctor)
+_arguments "${_arguments_options[@]}" : \
+'--pid=[Process to examine \[default\: this machine, and how many workers are on it\]]:PID:_default' \
+'--json[One JSON document, on one line]' \
+'-h[Print help]' \
+'--help[Print help]' \
+&& ret=0
+;;
         esac
     ;;
 esac
@@ -103,7 +142,9 @@ _otop_commands() {
     local commands; commands=(
 'blocks:Follow the blocks of the event loop, a line each, as they happen' \
 'vars:List the contextvars in live tasks, and which would name sessions as a ready --session-from' \
+'record:Record for a time into a file\: a flame graph, a profile, or everything' \
 'demo:Start the bundled sample worker and watch it; without a terminal, print one snapshot' \
+'doctor:Say everything that decides whether attaching works, and what mends it' \
     )
     _describe -t commands 'otop commands' commands "$@"
 }
@@ -116,6 +157,16 @@ _otop__subcmd__blocks_commands() {
 _otop__subcmd__demo_commands() {
     local commands; commands=()
     _describe -t commands 'otop demo commands' commands "$@"
+}
+(( $+functions[_otop__subcmd__doctor_commands] )) ||
+_otop__subcmd__doctor_commands() {
+    local commands; commands=()
+    _describe -t commands 'otop doctor commands' commands "$@"
+}
+(( $+functions[_otop__subcmd__record_commands] )) ||
+_otop__subcmd__record_commands() {
+    local commands; commands=()
+    _describe -t commands 'otop record commands' commands "$@"
 }
 (( $+functions[_otop__subcmd__vars_commands] )) ||
 _otop__subcmd__vars_commands() {

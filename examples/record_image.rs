@@ -2,9 +2,10 @@
 //! every Python: `record_image PID SESSION_VARIABLE OUT` writes OUT.mem (the bytes that were read, and no others) and
 //! OUT.json (where to begin, and what is to be found).
 
-use otop::asyncio::{TaskLists, asyncio_tasks_module, verify};
+use otop::asyncio::{TaskLists, asyncio_tasks_module, running_loops, verify};
 use otop::cpython::{
-    FIELDS, Heap, Offsets, locate, take_asyncio_debug, take_debug_offsets, verify_core, verify_library,
+    FIELDS, FrameWalk, Heap, Offsets, RawStack, Stacks, locate, take_asyncio_debug, take_debug_offsets, verify_core,
+    verify_library,
 };
 use otop::identity::{Resolver, Rules, Spec};
 use otop::memory::{LiveMemory, Recorder};
@@ -60,6 +61,15 @@ fn main() -> Result<(), Box<dyn Error>> {
             entry.1 += 1;
         }
     }
+    // The stack of each thread that runs a loop, as names and lines.
+    let mut stacks = Vec::new();
+    for found in running_loops(&heap, &states) {
+        let mut raw = RawStack::default();
+        FrameWalk::new(&heap.offsets, heap.version).walk(heap.memory(), found.thread_state, &mut raw)?;
+        let stack = Stacks::new().resolve_at_once(&heap, &raw, heap.code_generation(&runtime)?)?;
+        let frames = stack.frames.iter().map(|f| (f.function.to_string(), f.line));
+        stacks.push(frames.collect::<Vec<_>>());
+    }
     let offsets: BTreeMap<&str, u64> = FIELDS
         .iter()
         .map(|(name, field)| (*name, *field(&mut offsets)))
@@ -72,6 +82,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "offsets": offsets,
         "tasks": tasks.pending.len(),
         "sessions": sessions,
+        "stacks": stacks,
     });
     serde_json::to_writer_pretty(File::create(format!("{out}.json"))?, &about)?;
     let mut image = image.lock().map_err(|_| "the recorder panicked")?;

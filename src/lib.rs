@@ -11,6 +11,7 @@ pub mod identity;
 pub mod memory;
 pub mod model;
 pub mod process;
+pub mod recording;
 pub mod sampler;
 pub mod source;
 pub mod tui;

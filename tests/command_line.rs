@@ -101,9 +101,15 @@ fn help_and_version_are_no_errors() {
         assert!(help.stdout.contains(word), "{word}");
     }
     assert!(!help.stdout.contains("generate"), "that is for those who build otop");
+    let version = otop(&["--version"]).stdout;
+    let expected = format!("otop {}", env!("CARGO_PKG_VERSION"));
+    assert!(
+        version.starts_with(&expected) && version.contains("3.8 to 3.15"),
+        "{version}"
+    );
     assert_eq!(
-        otop(&["--version"]).stdout,
-        format!("otop {}\n", env!("CARGO_PKG_VERSION"))
+        otop(&["-V"]).stdout.trim_end(),
+        version.lines().next().unwrap_or_default()
     );
     assert_eq!(otop(&["demo", "--help"]).code, Some(0));
     let blocks = otop(&["blocks", "--help"]);

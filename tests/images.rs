@@ -2,8 +2,10 @@
 //! was read live; an offset that is moved by a word anywhere is refused by its name; damage of any kind costs what it
 //! touches, and never a panic, a hang or unbounded memory. Knows nothing of live processes.
 
-use otop::asyncio::{TaskLists, asyncio_tasks_module, verify};
-use otop::cpython::{ABSENT, FIELDS, Heap, Offsets, Refused, Version, verify_core, verify_library};
+use otop::asyncio::{TaskLists, asyncio_tasks_module, running_loops, verify};
+use otop::cpython::{
+    ABSENT, FIELDS, FrameWalk, Heap, ONE_WALK, Offsets, RawStack, Refused, Stacks, Version, verify_core, verify_library,
+};
 use otop::identity::{Resolved, Resolver, Rules, Spec};
 use otop::memory::{Fault, Image, Scatter};
 use otop::model::Addr;
@@ -108,6 +110,26 @@ impl Recording {
         }
         Ok((sessions, tasks.pending.len() as u64, unreadable))
     }
+
+    /// The stacks of the threads that run loops: functions and lines, innermost first.
+    fn stacks(&self, heap: &Heap) -> Result<Vec<Vec<(String, u32)>>, Fault> {
+        heap.grant(ONE_WALK);
+        let runtime = heap.runtime(self.runtime())?;
+        let walk = FrameWalk::new(&heap.offsets, self.version);
+        let mut found = Vec::new();
+        for running in running_loops(heap, &heap.thread_states(&runtime)?) {
+            let mut raw = RawStack::default();
+            walk.walk(heap.memory(), running.thread_state, &mut raw)?;
+            let mut stacks = Stacks::new();
+            let stack = stacks.resolve(heap, &runtime, &raw, heap.code_generation(&runtime)?)?;
+            if let Some(innermost) = raw.frames.first() {
+                let _ = stacks.calls_collect(heap, innermost);
+            }
+            let frames = stack.frames.iter().map(|f| (f.function.to_string(), f.line));
+            found.push(frames.collect());
+        }
+        Ok(found)
+    }
 }
 
 #[test]
@@ -121,6 +143,16 @@ fn what_is_read_is_what_was_there() {
             (tasks, unreadable),
             (recording.about["tasks"].as_u64().unwrap(), 0),
             "{}",
+            recording.name
+        );
+        let stacks = recording.stacks(&heap).unwrap();
+        let expected: Vec<Vec<(String, u32)>> = serde_json::from_value(recording.about["stacks"].clone()).unwrap();
+        assert_eq!(stacks, expected, "{}", recording.name);
+        // It waits in the selector, below the module that asyncio.run was called from.
+        let ends = [stacks[0].first(), stacks[0].last()].map(|frame| frame.unwrap().0.as_str());
+        assert!(
+            ends[0].ends_with("select") && ends[1] == "<module>",
+            "{}: {ends:?}",
             recording.name
         );
         // Not only what the recorder wrote down: what tests/targets/for_images.py sets.
@@ -227,6 +259,7 @@ fn damage_costs_what_it_touches() {
             let heap = Heap::new(Box::new(image.clone()), recording.offsets.clone(), recording.version);
             // Every way to come back is fine; not to come back is not. The budget sees to that.
             let _ = recording.walk(&heap, &lists);
+            let _ = recording.stacks(&heap);
             if round % 10 == 0 {
                 let _ = recording.attach(&image, &recording.offsets);
             }

@@ -13,16 +13,21 @@ const READING: [&str; 7] = [
 /// From observations to what is shown. A room knows those before it, but `tui` and `export` do not know each other.
 const EXPLAINING: [&str; 4] = ["analysis", "view", "tui", "export"];
 
+/// Stand alone beside both: they know `model` and nothing else.
+const BESIDE: [&str; 1] = ["recording"];
+
 /// What every room knows.
 const SHARED: &str = "model";
 
 /// Outside packages and the rooms that may name them.
 const PACKAGES: &[(&str, &[&str])] = &[
     ("anyhow", &["cli"]),
+    ("caps", &["process"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),
     ("crossterm", &["tui", "cli"]),
+    ("flate2", &["recording", "export"]),
     ("inferno", &["export"]),
     (
         "nix",
@@ -41,7 +46,17 @@ const PACKAGES: &[(&str, &[&str])] = &[
     (
         "thiserror",
         &[
-            "process", "memory", "cpython", "asyncio", "identity", "source", "sampler", "view", "cli", "demo",
+            "process",
+            "memory",
+            "cpython",
+            "asyncio",
+            "identity",
+            "source",
+            "sampler",
+            "recording",
+            "view",
+            "cli",
+            "demo",
         ],
     ),
     ("unicode_segmentation", &["view"]),
@@ -64,10 +79,20 @@ fn may_know(room: &str) -> Option<Vec<&'static str>> {
             .filter(|known| !(room == "export" && *known == "tui"));
         return Some(before.chain([SHARED]).collect());
     }
+    if BESIDE.contains(&room) {
+        return Some(vec![SHARED]);
+    }
     match room {
         // The sample worker is a process that otop starts; its tests look at it with `process`.
         "demo" => Some(vec![SHARED, "process"]),
-        "cli" => Some(READING.into_iter().chain(EXPLAINING).chain(["demo", SHARED]).collect()),
+        "cli" => Some(
+            READING
+                .into_iter()
+                .chain(EXPLAINING)
+                .chain(BESIDE)
+                .chain(["demo", SHARED])
+                .collect(),
+        ),
         _ => None,
     }
 }

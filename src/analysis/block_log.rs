@@ -19,6 +19,8 @@ pub(super) struct Entry {
     pub culprit: Option<SessionKey>,
     step_session: Option<SessionKey>,
     holder_session: Option<SessionKey>,
+    /// The loop's thread, or the one that held the GIL, if that is why.
+    pub held_by: ThreadIndex,
     pub began: Nanos,
     pub until: Nanos,
     /// The number of the slice in which something was last told of it.
@@ -32,6 +34,7 @@ pub(super) struct Charge {
     pub culprit: Option<SessionKey>,
     pub until: Nanos,
     pub duration_ms: f64,
+    pub is_lower_bound: bool,
 }
 
 impl Charge {
@@ -40,6 +43,7 @@ impl Charge {
             culprit: entry.culprit,
             until: entry.until,
             duration_ms: entry.block.duration_ms,
+            is_lower_bound: entry.block.duration_is_lower_bound,
         }
     }
 }
@@ -106,6 +110,11 @@ impl BlockLog {
         self.ongoing.values().chain(&self.ended)
     }
 
+    /// Those that go on, with the loop's thread.
+    pub fn ongoing(&self) -> impl Iterator<Item = (ThreadIndex, &Entry)> {
+        self.ongoing.iter().map(|((thread, _), entry)| (*thread, entry))
+    }
+
     pub fn going_on(&self) -> impl Iterator<Item = &Entry> {
         self.ongoing.values()
     }
@@ -170,14 +179,14 @@ fn entry(thread: ThreadIndex, stretch: &Stretch, ongoing: bool, asked: &Asked<'_
         culprit: verdict.culprit,
         step_session: stretch.owner,
         holder_session: verdict.holder_session,
+        held_by: verdict.holder.unwrap_or(thread),
         began: stretch.began,
         until: stretch.until,
         told_in: asked.slice,
         block: block(stretch, ongoing, &verdict, asked),
     };
     // While the loop waits for the GIL, it is the holder's line that says why.
-    let held_by = verdict.holder.unwrap_or(thread);
-    if let Some(stack) = asked.stacks.place(held_by, when, asked.own).stack {
+    if let Some(stack) = asked.stacks.place(entry.held_by, when, asked.own).stack {
         entry.place(&stack, asked.own);
     }
     entry.block.waiting = asked.stacks.waited(thread, when, verdict.culprit.or(stretch.owner));

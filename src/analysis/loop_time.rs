@@ -2,7 +2,7 @@
 
 use super::moment::{Moment, session_of};
 use super::tally::ThreadTally;
-use crate::model::{Sample, State};
+use crate::model::{Sample, StackSample, State};
 
 /// Whether a loop thread does or waits for something else than events. A loop that is in no step and asleep, in
 /// select or anywhere else, is idle; but one that waits for the GIL has events and may not look at them.
@@ -13,6 +13,11 @@ pub(super) fn is_busy(sample: &Sample, clock_moved: bool) -> bool {
             State::Syscall(_) => false,
             State::Unknown => clock_moved,
         }
+}
+
+/// The same of a stack. Without a state nothing is known of a loop between steps.
+pub(super) fn is_stack_busy(stack: &StackSample) -> bool {
+    stack.in_step || matches!(stack.state, State::Runnable | State::GilWait | State::Stopped)
 }
 
 /// Books one sample of a loop thread; `clock_moved` since the sample before.

@@ -10,10 +10,14 @@
 mod accounting;
 mod block_log;
 mod blocks;
+mod call_tree;
 mod clock_watch;
 mod culprit;
+mod division;
 mod gil;
+mod history;
 mod lateness;
+mod ledger;
 mod loop_time;
 mod moment;
 mod reporting;
@@ -32,8 +36,12 @@ mod tests;
 use crate::model::{
     Batch, Block, CausesMs, Census, Ending, Hello, Nanos, Observation, OwnCode, Owner, Report, State, ThreadIndex,
 };
+pub use call_tree::{By, CallTree, Called, FrameId, Mark, Mode, Narrow, Node, NodeId, Profile, Taken, Wanted};
+
 use block_log::{Asked, BlockLog, Charge};
 use blocks::Stretch;
+use history::History;
+use ledger::Ledger;
 use moment::{Before, Moment};
 use sessions::Sessions;
 use stacks::Stacks;
@@ -78,6 +86,7 @@ pub struct Engine {
     threads: Threads,
     sessions: Sessions,
     windows: Windows,
+    history: History,
     log: BlockLog,
     stacks: Stacks,
     own: OwnCode,
@@ -99,6 +108,8 @@ pub struct Engine {
     dropped_batches: u64,
     batches: u64,
     ticks: u64,
+    /// What a profile of all the time since the attach is made of; None: nobody wants one.
+    ledger: Option<Box<Ledger>>,
 }
 
 impl Engine {
@@ -112,6 +123,7 @@ impl Engine {
             settings,
             threads: Threads::default(),
             sessions: Sessions::default(),
+            history: History::default(),
             log: BlockLog::default(),
             stacks: Stacks::default(),
             unsettled: Vec::new(),
@@ -126,13 +138,30 @@ impl Engine {
             dropped_batches: 0,
             batches: 0,
             ticks: 0,
+            ledger: None,
         }
+    }
+
+    /// An engine that keeps what [`Engine::profile`] needs, which grows with the time.
+    pub fn profiling(hello: Hello, settings: Settings) -> Engine {
+        Engine {
+            ledger: Some(Box::default()),
+            ..Engine::new(hello, settings)
+        }
+    }
+
+    /// The call tree of all that was observed; empty where [`Engine::profiling`] was not asked for.
+    pub fn profile(&self, wanted: &Wanted) -> Profile {
+        call_tree::profile(self, wanted)
     }
 
     /// Takes one observation, in the order in which they were made.
     pub fn observe(&mut self, observation: Observation) {
         if self.ending.is_some() {
             return;
+        }
+        if let Some(ledger) = &mut self.ledger {
+            ledger.observe(&observation);
         }
         match observation {
             Observation::Batch(batch) => self.batch(&batch),
@@ -247,6 +276,9 @@ impl Engine {
                 loop_time::observe(&moment, clock_moved, &mut thread.tally);
                 ended.extend(thread.blocks.observe(&moment).map(|stretch| (sample.thread, stretch)));
             }
+            if let Some(ledger) = &mut self.ledger {
+                ledger.sample(&moment, thread.is_loop());
+            }
             thread.before = Some(Before::of(&moment));
         }
     }
@@ -273,6 +305,9 @@ impl Engine {
         }
         if let Some(before) = self.otop_cpu.replace(batch.otop_cpu) {
             self.booked.otop_cpu = Some((batch.otop_cpu - before).0 as f64);
+        }
+        if let Some(ledger) = &mut self.ledger {
+            ledger.book(&self.booked);
         }
         self.windows.add(std::mem::take(&mut self.booked), batch.process_cpu);
         for index in self.to_divide.drain(..) {
@@ -351,7 +386,12 @@ impl Engine {
         };
         let mut charges = Vec::new();
         for (thread, stretch) in &settled {
-            charges.extend(self.log.ended(*thread, stretch, &asked).map(Charge::of));
+            if let Some(entry) = self.log.ended(*thread, stretch, &asked) {
+                charges.push(Charge::of(entry));
+                if let Some(ledger) = &mut self.ledger {
+                    ledger.block(*thread, entry);
+                }
+            }
         }
         let loops = self.threads.iter().filter(|(_, thread)| thread.is_loop());
         let stuck = loops.filter_map(|(index, thread)| Some((index, thread.blocks.ongoing()?)));
@@ -366,6 +406,7 @@ impl Engine {
     fn close_epoch(&mut self, for_report: bool) {
         if let Some(epoch) = self.windows.close_epoch(for_report) {
             self.sessions.add_cpu(&epoch.cpu());
+            self.history.add(&epoch);
         }
     }
 

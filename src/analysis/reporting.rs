@@ -1,6 +1,7 @@
 //! Puts a report together from what the other files know. Knows nothing of how they came to know it.
 
-use super::sessions::Session;
+use super::block_log::Charge;
+use super::sessions::{Session, Worst};
 use super::stacks::Typical;
 use super::tally::{Shares, Tally};
 use super::{Engine, percent, wall_clock, worker};
@@ -18,7 +19,8 @@ const RUNS: f64 = 0.03;
 struct Ongoing {
     blocks: u64,
     blocked_ms: f64,
-    worst_ms: f64,
+    worst: Worst,
+    is_lower_bound: bool,
 }
 
 /// What all rows need.
@@ -91,6 +93,9 @@ pub(super) fn assemble(engine: &Engine, now: Nanos, window: &Tally) -> Report {
             .log
             .since(window.first_slice.unwrap_or(engine.windows.next_slice())),
         quality: quality(engine, window),
+        unix_now: Some(wall_clock(&engine.hello, now, engine.suspended)),
+        recent: Vec::new(),
+        history: engine.history.stretches(),
     }
 }
 
@@ -101,7 +106,7 @@ impl Context<'_> {
         let ongoing = self.ongoing.get(&key).copied().unwrap_or_default();
         let status = session.status(self.now, ongoing.blocks > 0, self.draining)?;
         let (duration, duration_is_lower_bound) = self.duration(facts, session);
-        let worst = session.worst_block_ms.max(ongoing.worst_ms);
+        let worst = session.worst.max(ongoing.worst);
         Some(SessionReport {
             key,
             session_id: facts.labels.session_id.clone(),
@@ -122,8 +127,11 @@ impl Context<'_> {
             tasks: Some(u64::from(facts.tasks)),
             blocks: session.blocks + ongoing.blocks,
             blocked_ms: session.blocked_ms + ongoing.blocked_ms,
-            worst_block_ms: (worst > 0.0).then_some(worst),
+            worst_block_ms: (worst.ms > 0.0).then_some(worst.ms),
+            blocked_is_lower_bound: session.blocked_is_lower_bound || ongoing.is_lower_bound,
+            worst_is_lower_bound: worst.is_lower_bound,
             place: self.place(key, facts),
+            stack: None,
         })
     }
 
@@ -191,13 +199,16 @@ fn ongoing(engine: &Engine) -> BTreeMap<SessionKey, Ongoing> {
             let ongoing = by_culprit.entry(key).or_default();
             ongoing.blocks += 1;
             ongoing.blocked_ms += entry.block.duration_ms;
-            ongoing.worst_ms = ongoing.worst_ms.max(entry.block.duration_ms);
+            let worst = Worst::of(&Charge::of(entry));
+            ongoing.worst = ongoing.worst.max(worst);
+            ongoing.is_lower_bound |= worst.is_lower_bound;
         }
     }
     by_culprit
 }
 
-fn quality(engine: &Engine, window: &Tally) -> Quality {
+/// How good the figures of a window are.
+pub(super) fn quality(engine: &Engine, window: &Tally) -> Quality {
     let length = window.length();
     Quality {
         window_s: length / 1e9,

@@ -24,8 +24,32 @@ pub(super) struct Session {
     pub cpu: f64,
     pub blocks: u64,
     pub blocked_ms: f64,
-    pub worst_block_ms: f64,
+    /// One of them began before otop looked.
+    pub blocked_is_lower_bound: bool,
+    pub worst: Worst,
     slow_until: Nanos,
+}
+
+/// The longest block of a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Worst {
+    /// 0: there was none.
+    pub ms: f64,
+    /// It began before otop looked.
+    pub is_lower_bound: bool,
+}
+
+impl Worst {
+    pub fn of(charge: &Charge) -> Worst {
+        Worst {
+            ms: charge.duration_ms,
+            is_lower_bound: charge.is_lower_bound,
+        }
+    }
+
+    pub fn max(self, other: Worst) -> Worst {
+        if other.ms > self.ms { other } else { self }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -46,7 +70,8 @@ impl Session {
             cpu: 0.0,
             blocks: 0,
             blocked_ms: 0.0,
-            worst_block_ms: 0.0,
+            blocked_is_lower_bound: false,
+            worst: Worst::default(),
             slow_until: Nanos::ZERO,
         }
     }
@@ -151,7 +176,8 @@ impl Sessions {
         if let Some(session) = charge.culprit.and_then(|key| self.by_key.get_mut(&key)) {
             session.blocks += 1;
             session.blocked_ms += charge.duration_ms;
-            session.worst_block_ms = session.worst_block_ms.max(charge.duration_ms);
+            session.blocked_is_lower_bound |= charge.is_lower_bound;
+            session.worst = session.worst.max(Worst::of(charge));
             session.slow_until = session.slow_until.max(charge.until + slow_window);
         }
     }

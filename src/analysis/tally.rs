@@ -77,7 +77,7 @@ impl ThreadTally {
     }
 
     /// The clock's growth, divided by the samples. Without a sample on a CPU it is no session's.
-    fn cpu_shares(&self) -> Shares {
+    pub fn cpu_shares(&self) -> Shares {
         let mut shares = Shares::default();
         let weights = self.on_cpu.total();
         if weights > 0.0 {
@@ -88,7 +88,7 @@ impl ThreadTally {
 
     /// True time by holder of the loop: the weights are periods, which jitter makes a little too many or too few.
     /// Never more than `length`, though a thread may first be seen again after a gap longer than that.
-    fn held_shares(&self, length: f64) -> Shares {
+    pub fn held_shares(&self, length: f64) -> Shares {
         let mut shares = Shares::default();
         if self.observed > 0.0 {
             shares.add_scaled(&self.held, self.elapsed.min(length) / self.observed);

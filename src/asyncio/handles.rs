@@ -86,6 +86,16 @@ impl HandleSlots {
         slots.into_iter().max().unwrap_or(0) as usize + 8
     }
 
+    /// When one timer is due, seconds of `CLOCK_MONOTONIC`; None: it is none of these timers.
+    pub fn when(&self, heap: &Heap, timer: Addr) -> Result<Option<f64>, Fault> {
+        if !is_subclass(heap, heap.type_of(timer)?, self.class) {
+            return Ok(None);
+        }
+        let when = heap.object(timer, self.when)?;
+        let when = heap.float(when).or_else(|_| heap.int(when).map(|when| when as f64))?;
+        Ok(Some(when).filter(|when| when.is_finite()))
+    }
+
     /// The handles in a `_ready` queue, in the order in which they will run.
     pub fn ready(&self, heap: &Heap, queue: Addr, most: usize) -> Result<Handles, Fault> {
         let (items, is_cut) = heap.deque_items(queue, most.min(MOST_HANDLES))?;

@@ -1,5 +1,6 @@
 //! Event loops: which thread runs which, and their `_ready` queues. Knows nothing of tasks and sessions.
 
+use super::libuv::Libuv;
 use crate::cpython::{ABSENT, Heap, ThreadState, word_at};
 use crate::memory::Fault;
 use crate::model::{Addr, LoopKind};
@@ -21,6 +22,8 @@ pub struct EventLoop {
     pub selector: Option<u64>,
     /// uvloop: address of libuv's `loop_count`, which moves with every turn of the loop.
     pub turns: Option<Addr>,
+    /// uvloop: where libuv's callbacks can be told apart.
+    pub libuv: Option<Libuv>,
 }
 
 /// The words of a `_ready` deque.
@@ -102,6 +105,7 @@ pub fn describe(heap: &Heap, address: Addr, thread_state: Addr) -> Result<EventL
         idle_context: None,
         selector: None,
         turns: None,
+        libuv: None,
     };
     if kind == LoopKind::Uvloop {
         let front = heap.bytes(address, UVLOOP_FRONT)?;
@@ -114,7 +118,9 @@ pub fn describe(heap: &Heap, address: Addr, thread_state: Addr) -> Result<EventL
         // and `loop_metrics_t.metrics.loop_count` there at +8 (libuv 1.48; uvloop 0.23).
         let uv_loop = Addr(word_at(&front, 24));
         if heap.word(uv_loop, 0) == Ok(address.0) {
-            found.turns = heap.object(uv_loop, 40).ok().map(|fields| fields.offset(8));
+            let fields = heap.object(uv_loop, 40).ok();
+            found.turns = fields.map(|fields| fields.offset(8));
+            found.libuv = fields.map(|fields| Libuv { uv_loop, fields });
             // `backend_fd` follows `internal_fields`, `stop_flag` and `flags`.
             found.selector = heap.half(uv_loop, 64).ok().map(u64::from);
         }

@@ -5,23 +5,27 @@ mod await_chain;
 mod awaiters;
 mod coroutines;
 mod handles;
+mod libuv;
 mod locals;
 mod loops;
 mod names;
 mod steps;
 mod tasks;
 mod verify;
+mod waits;
 
 pub use await_chain::{Chain, ChainReader, End, Link};
 pub use awaiters::waiting_chain;
 pub use coroutines::{codes, local, qualified_name};
 pub use handles::{Handle, HandleSlots, Handles, MOST_HANDLES, scheduled};
+pub use libuv::{CallbackSlots, Libuv};
 pub use locals::{coroutine_local, given_name, is_of_context, root_name, running_tasks};
 pub use loops::{DEQUE_HEAD, EventLoop, ReadyWords, describe, running_loop_address, running_loops};
 pub use names::{task_name, task_numbers};
 pub use steps::{StepTracker, StepWords};
 pub use tasks::{Task, TaskLists, Tasks, task_at};
 pub use verify::verify;
+pub use waits::{Wait, WaitReader};
 
 use crate::cpython::{Heap, Runtime};
 use crate::memory::Fault;

@@ -8,7 +8,7 @@
 //! - stock asyncio: every callback is taken from `_ready` first, timers and sockets too. Same number of handles taken:
 //!   same step.
 //! - uvloop: a ready handle likewise, entered from within the idle handler's own context. Timers and sockets bypass
-//!   `_ready`: there a step is told by its outermost context and `context_ver`, and by libuv's turn counter.
+//!   `_ready`: there a step is told by libuv's turn counter, and by the callback that libuv runs (`libuv.rs`).
 //! - other threads: by context and `context_ver`.
 
 use crate::model::{Addr, LoopKind};
@@ -27,6 +27,8 @@ pub struct StepWords {
     pub taken: Option<u64>,
     /// libuv's turn counter.
     pub turn: Option<u64>,
+    /// The callback that libuv runs; None: not asked, or not known.
+    pub callback: Option<u64>,
 }
 
 /// Follows one thread.
@@ -86,7 +88,15 @@ impl StepTracker {
             words.taken
         };
         self.bridged = bridges;
-        self.last = Some(StepWords { taken, ..words });
+        let same_words = |last: &StepWords| last.version == words.version && last.context == words.context;
+        let callback = words
+            .callback
+            .or(self.last.filter(same_words).and_then(|last| last.callback));
+        self.last = Some(StepWords {
+            taken,
+            callback,
+            ..words
+        });
         (now.then_some(self.serial), self.progress)
     }
 }
@@ -123,9 +133,13 @@ fn same_step(
                 return false;
             }
             // Inside the idle handler the number of handles taken decides, as on stock asyncio. Elsewhere the same
-            // context may have been left and entered again by the next callback of the same socket: only a look
-            // into a nested context is surely the same step.
-            Some(now.outermost) == idle_context || !now.is_outermost
+            // context may have been left and entered again by the next callback, of the same socket or another one.
+            // Where that cannot be told, a look into a nested context is taken to be of the same step.
+            Some(now.outermost) == idle_context
+                || match (last.callback, now.callback) {
+                    (Some(then), Some(now)) => then == now,
+                    _ => !now.is_outermost,
+                }
         }
         // Nothing but the contexts to go by: nested ones belong to the step that entered the outermost.
         Some(LoopKind::Other) | None => last.outermost == now.outermost && !now.is_outermost,
@@ -144,6 +158,7 @@ mod tests {
             is_outermost: context == outermost,
             taken: Some(taken),
             turn: Some(1),
+            callback: None,
         }
     }
 
@@ -204,6 +219,26 @@ mod tests {
         assert_eq!(run(UVLOOP, &looks), [Some(1), Some(2), Some(3)]);
         let nested = [words(1, 1, 1, 4), words(2, 2, 1, 4)];
         assert_eq!(run(UVLOOP, &nested), [Some(1), Some(1)]);
+    }
+
+    #[test]
+    fn uvloop_callbacks_that_libuv_tells_apart_are_steps_whatever_contexts_they_enter() {
+        let in_callback = |words: StepWords, callback| StepWords {
+            callback: Some(callback),
+            ..words
+        };
+        // One step that enters other contexts, and leaves them again: its words are asked for where they changed.
+        let one = [
+            in_callback(words(1, 1, 1, 4), 70),
+            words(1, 1, 1, 4),
+            in_callback(words(1, 9, 1, 4), 70),
+            in_callback(words(2, 10, 1, 4), 70),
+            in_callback(words(1, 15, 1, 4), 70),
+        ];
+        assert_eq!(run(UVLOOP, &one), [Some(1); 5]);
+        // Two steps of one context in one turn, both caught while they are in another.
+        let two = [in_callback(words(2, 2, 1, 4), 70), in_callback(words(2, 6, 1, 4), 71)];
+        assert_eq!(run(UVLOOP, &two), [Some(1), Some(2)]);
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! The command line as clap reads it. From this definition come `--help`, the man page and the completions. Knows what
 //! each flag may hold, nothing of what is done with it; `plan` makes of these arguments what is meant.
 
+use super::formats::Format;
 use super::values::{self, FAIL_ON, FOR, RATE, SLOW_THRESHOLD, SLOW_WINDOW, WINDOW};
+use super::version;
+use super::wire;
 use crate::identity::Spec;
 use crate::view::{COLUMNS, Column, Sort, choose_columns};
 use clap::builder::PossibleValuesParser;
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,7 +34,9 @@ Examples:
   sudo otop --pid 1234 --session-from 'log_context[\"call_id\"]' --session-from task:name
   sudo otop blocks --pid 1234            a line for every block of the loop, as it happens
   sudo otop blocks --pid 1234 --for 60s --fail-on 100ms
+  sudo otop record --pid 1234 -o w.svg   a flame graph of 30 s, by session
   otop demo                              start a sample worker and watch it
+  otop doctor --pid 1234                 what decides whether this worker can be watched
 
 Exit status:
   0  done
@@ -88,8 +93,29 @@ and goes on with any of
 A contextvar's name may have dots: a.b is the contextvar a.b, if there is one, and else the attribute b of a. Text, ints \
 and UUIDs are ids; what else a path leads to is refused.";
 
+const ABOUT_RECORD: &str = "Record for a time into a file: a flame graph, a profile, or everything";
+
+const LONG_ABOUT_RECORD: &str = "\
+Record for a time into a file: a flame graph, a profile for speedscope, Firefox Profiler or pprof, or otop's own \
+recording, which holds everything and which otop replay shows again.
+
+The roots are the sessions. Threads that work for a session have a root of their own, outside the loop's time. What a \
+frame waited for stands below it: [syscall recvfrom], [gil wait], [gc]. Time of which no stack could be proved is \
+<unresolved>.
+
+Ctrl-C and q end it early, and write; the second Ctrl-C ends otop.";
+
+const AFTER_RECORD: &str = "\
+Examples:
+  sudo otop record --pid 1234 -o worker.svg                      a flame graph of 30 s, by session
+  sudo otop record --pid 1234 -o worker.otop --for 5m            everything, for otop replay
+  sudo otop record --pid 1234 -o blocks.svg --mode blocked       only what blocked the loop
+  sudo otop record --pid 1234 -o one.speedscope.json --session job-c1d550
+
+Exit status: as of otop.";
+
 #[derive(Debug, Parser)]
-#[command(name = "otop", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER)]
+#[command(name = "otop", version = version::short(), long_version = version::long(), about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER)]
 #[command(
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
@@ -114,9 +140,21 @@ impl Arguments {
 
     /// What no value alone can be wrong in.
     pub fn check(&self) -> Result<(), clap::Error> {
-        let Some(Command::Blocks(blocks)) = &self.command else {
-            return Ok(());
-        };
+        match &self.command {
+            Some(Command::Blocks(blocks)) => blocks.check(),
+            Some(Command::Record(record)) => record.check(),
+            Some(Command::Doctor(_) | Command::Demo(_) | Command::Vars(_)) | None => Ok(()),
+        }
+    }
+}
+
+fn conflict(text: String) -> clap::Error {
+    Arguments::command().error(ErrorKind::ArgumentConflict, text)
+}
+
+impl BlocksArguments {
+    fn check(&self) -> Result<(), clap::Error> {
+        let blocks = self;
         let threshold = blocks.measuring.slow_threshold;
         match blocks.fail_on.filter(|limit| *limit < threshold) {
             None => Ok(()),
@@ -126,7 +164,7 @@ impl Arguments {
                     "--fail-on {limit} is below --slow-threshold {threshold}, and shorter ones are no blocks: \
                      add --slow-threshold {limit}"
                 );
-                Err(Arguments::command().error(ErrorKind::ArgumentConflict, text))
+                Err(conflict(text))
             }
         }
     }
@@ -138,8 +176,25 @@ pub enum Command {
     Blocks(BlocksArguments),
     /// List the contextvars in live tasks, and which would name sessions as a ready --session-from
     Vars(VarsArguments),
+    #[command(about = ABOUT_RECORD, long_about = LONG_ABOUT_RECORD, after_help = AFTER_RECORD)]
+    Record(RecordArguments),
     /// Start the bundled sample worker and watch it; without a terminal, print one snapshot
     Demo(LookArguments),
+    /// Say everything that decides whether attaching works, and what mends it
+    Doctor(DoctorArguments),
+}
+
+/// Whom to examine.
+#[derive(Debug, Args)]
+pub struct DoctorArguments {
+    /// Process to examine [default: this machine, and how many workers are on it]
+    #[arg(long, value_name = "PID", allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(i32).range(1..))]
+    pub pid: Option<i32>,
+
+    /// One JSON document, on one line
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Which worker, and what of its contextvars is shown.
@@ -239,6 +294,135 @@ pub struct BlocksArguments {
 
     #[command(flatten)]
     pub measuring: MeasuringArguments,
+}
+
+/// `otop record`.
+#[derive(Debug, Args)]
+pub struct RecordArguments {
+    #[command(flatten)]
+    pub process: ProcessArguments,
+
+    #[command(flatten)]
+    pub file: FileArguments,
+
+    /// Record for this time, 100ms to 168h; Ctrl-C ends it early, and writes
+    #[arg(long = "for", value_name = "TIME", default_value = "30s", help_heading = "Output")]
+    #[arg(value_parser = |text: &str| FOR.parse(text))]
+    pub time: Duration,
+
+    #[command(flatten)]
+    pub profile: ProfileArguments,
+
+    #[command(flatten)]
+    pub measuring: MeasuringArguments,
+}
+
+impl RecordArguments {
+    fn check(&self) -> Result<(), clap::Error> {
+        match self.file.format() {
+            None => Err(conflict(Format::unknown(&self.file.output))),
+            Some(Format::Otop) if self.profile.is_given() => Err(conflict(
+                "a .otop recording holds everything: --mode, --by, --session, --agent and --tenant are for \
+                 otop replay, which makes the other formats of it"
+                    .to_owned(),
+            )),
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+/// A file that is written.
+#[derive(Debug, Args)]
+pub struct FileArguments {
+    /// File to write; - is standard output
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    pub output: PathBuf,
+
+    /// What to write [default: what the ending of FILE says]
+    #[arg(long, value_name = "FORMAT", help_heading = "Output", value_enum)]
+    pub format: Option<Format>,
+
+    /// Replace FILE if it is there
+    #[arg(long, help_heading = "Output")]
+    pub force: bool,
+}
+
+impl FileArguments {
+    pub fn format(&self) -> Option<Format> {
+        self.format.or_else(|| Format::of(&self.output))
+    }
+}
+
+/// What a profile counts, and whose.
+#[derive(Debug, Args)]
+pub struct ProfileArguments {
+    /// What counts [default: wall]
+    #[arg(long, value_name = "MODE", help_heading = "Profile", value_enum)]
+    pub mode: Option<ModeArgument>,
+
+    /// What the roots are [default: session]
+    #[arg(long, value_name = "WHAT", help_heading = "Profile", value_enum)]
+    pub by: Option<ByArgument>,
+
+    /// Only this session
+    #[arg(long, value_name = "ID", help_heading = "Profile")]
+    pub session: Option<String>,
+
+    /// Only sessions of this agent
+    #[arg(long, value_name = "NAME", help_heading = "Profile")]
+    pub agent: Option<String>,
+
+    /// Only sessions of this tenant
+    #[arg(long, value_name = "NAME", help_heading = "Profile")]
+    pub tenant: Option<String>,
+}
+
+impl ProfileArguments {
+    fn is_given(&self) -> bool {
+        let names = [&self.session, &self.agent, &self.tenant];
+        self.mode.is_some() || self.by.is_some() || names.iter().any(|name| name.is_some())
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum ModeArgument {
+    /// Loop time: a session asleep in a system call on the loop is there, an idle loop is not
+    #[default]
+    Wall,
+    /// Time on a CPU
+    Cpu,
+    /// Only what kept the loop for longer than --slow-threshold
+    Blocked,
+}
+
+impl From<ModeArgument> for wire::Mode {
+    fn from(mode: ModeArgument) -> wire::Mode {
+        match mode {
+            ModeArgument::Wall => wire::Mode::Wall,
+            ModeArgument::Cpu => wire::Mode::Cpu,
+            ModeArgument::Blocked => wire::Mode::Blocked,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum ByArgument {
+    #[default]
+    Session,
+    Agent,
+    Tenant,
+    None,
+}
+
+impl From<ByArgument> for wire::By {
+    fn from(by: ByArgument) -> wire::By {
+        match by {
+            ByArgument::Session => wire::By::Session,
+            ByArgument::Agent => wire::By::Agent,
+            ByArgument::Tenant => wire::By::Tenant,
+            ByArgument::None => wire::By::None,
+        }
+    }
 }
 
 /// What to measure and how to show it.

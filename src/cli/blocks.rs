@@ -6,7 +6,7 @@ use super::events::{Events, Look};
 use super::output;
 use super::plan::Following;
 use super::signals::Signals;
-use super::worker::{Worker, now};
+use super::worker::Worker;
 use crate::export::block_line::BlockEvent;
 use crate::model::{Block, Nanos};
 use crate::view::block_words::own_ms;
@@ -77,7 +77,7 @@ fn follow_on(
             has_said_why_nothing_comes = true;
             output::say("asyncio is not imported yet, so there is no loop to block; waiting for it");
         }
-        let now = now();
+        let now = worker.now();
         if let Some(end) = end.filter(|end| now >= *end) {
             let is_complete = worker.has_reached(end) || now >= end + LATE_SAMPLES.into();
             if is_complete && worker.has_figure() {
@@ -113,7 +113,7 @@ impl Told {
     fn look(&mut self, worker: &Worker, is_last: bool, tell: Tell<'_>) -> Result<(), CliError> {
         let (seen_until, attached) = worker.wall_clocks();
         let look = Look {
-            now: now(),
+            now: worker.now(),
             seen_until,
             attached,
             gap_s: (3.0 / worker.rate_hz).max(0.02),

@@ -1,6 +1,7 @@
 //! Every way in which otop ends without having done what it was asked: what is wrong with the fact that shows it, the one
 //! command that mends it, and the exit code. This is the only place that knows exit codes.
 
+use super::files::FileError;
 use super::values::written;
 use crate::demo::DemoError;
 use crate::identity::Spec;
@@ -13,6 +14,7 @@ use std::time::Duration;
 /// The exit codes of the contract; usage errors (2) are clap's, but for a choice that nobody is there to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
+    Done = 0,
     Other = 1,
     Usage = 2,
     NoWorker = 3,
@@ -57,11 +59,18 @@ pub enum CliError {
     SocketStrange { path: PathBuf, reason: String },
     #[error(transparent)]
     Demo(#[from] DemoError),
+    /// What is wrong was the answer, and has been printed.
+    #[error("the doctor has said it")]
+    Diagnosed(Exit),
     /// Drawing fails only where there is nobody left who could look.
     #[error("the terminal is gone: {0}")]
     TerminalGone(std::io::Error),
     #[error("{what}: {error}")]
     Output { what: String, error: std::io::Error },
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("{error}; the recording ends there, and its first {kept_s:.1} s are kept")]
+    RecordingCut { error: FileError, kept_s: f64 },
 }
 
 impl CliError {
@@ -71,12 +80,18 @@ impl CliError {
         match self {
             CliError::TerminalGone(_) => true,
             CliError::Output { error, .. } => matches!(error.raw_os_error(), Some(EPIPE | EIO)),
+            CliError::File(FileError::Io { error, .. })
+            | CliError::RecordingCut {
+                error: FileError::Io { error, .. },
+                ..
+            } => error.raw_os_error() == Some(EPIPE),
             _ => false,
         }
     }
 
     pub fn exit(&self) -> Exit {
         match self {
+            CliError::Diagnosed(exit) => *exit,
             CliError::Attach(error) => attach_exit(error),
             CliError::NoAsyncio(_) => Exit::NotReadable,
             CliError::EndedEarly { .. } => Exit::EndedEarly,
@@ -89,7 +104,22 @@ impl CliError {
             | CliError::SocketStrange { .. }
             | CliError::Demo(_)
             | CliError::TerminalGone(_)
-            | CliError::Output { .. } => Exit::Other,
+            | CliError::Output { .. }
+            | CliError::File(_)
+            | CliError::RecordingCut { .. } => Exit::Other,
+        }
+    }
+
+    /// There is nothing to add on standard error.
+    pub fn is_said(&self) -> bool {
+        matches!(self, CliError::Diagnosed(_))
+    }
+
+    /// All that mends it, the one to try first in front.
+    pub fn remedies(&self) -> Vec<String> {
+        match self {
+            CliError::Attach(AttachError::NotPermitted { refusal, .. }) => refusal.remedies(),
+            other => other.remedy().into_iter().collect(),
         }
     }
 
@@ -109,7 +139,14 @@ impl CliError {
             CliError::SocketSilent { .. } => "sudo otop --pid PID, with the worker's PID".to_owned(),
             CliError::SocketStrange { .. } => "sudo otop (needs no socket)".to_owned(),
             CliError::Demo(_) => "sudo apt install python3".to_owned(),
-            CliError::FailOnMet { .. } | CliError::TerminalGone(_) | CliError::Output { .. } => return None,
+            CliError::File(FileError::Exists { .. }) => "--force (replaces it)".to_owned(),
+            CliError::File(FileError::Terminal) => "-o FILE".to_owned(),
+            CliError::Diagnosed(_)
+            | CliError::FailOnMet { .. }
+            | CliError::TerminalGone(_)
+            | CliError::Output { .. }
+            | CliError::File(_)
+            | CliError::RecordingCut { .. } => return None,
         })
     }
 }

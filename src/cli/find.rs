@@ -17,15 +17,34 @@ struct Found {
     command: String,
 }
 
-/// The only worker, or the one that is picked; None: the user would rather not.
-pub fn worker(reading: &dyn Reading, may_ask: bool, list_on_stdout: bool) -> Result<Option<Pid>, CliError> {
+/// How many there are, for who wants no more than that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Census {
+    pub workers: usize,
+    /// Python processes that this user may not read.
+    pub unreadable: usize,
+}
+
+pub fn census(reading: &dyn Reading) -> Census {
+    let (found, unreadable) = look(reading);
+    Census {
+        workers: found.len(),
+        unreadable,
+    }
+}
+
+/// The workers, and how many Python processes may not be read.
+fn look(reading: &dyn Reading) -> (Vec<Found>, usize) {
     let candidates = candidates();
     let unreadable = candidates.iter().filter(|candidate| !candidate.readable).count();
-    let found: Vec<Found> = candidates
-        .into_iter()
-        .filter(|candidate| candidate.readable)
-        .filter_map(|candidate| found(reading, candidate))
-        .collect();
+    let readable = candidates.into_iter().filter(|candidate| candidate.readable);
+    let found = readable.filter_map(|candidate| found(reading, candidate));
+    (found.collect(), unreadable)
+}
+
+/// The only worker, or the one that is picked; None: the user would rather not.
+pub fn worker(reading: &dyn Reading, may_ask: bool, list_on_stdout: bool) -> Result<Option<Pid>, CliError> {
+    let (found, unreadable) = look(reading);
     match found.as_slice() {
         [] => Err(CliError::NoWorker { unreadable }),
         [only] => Ok(Some(only.pid)),

@@ -30,7 +30,11 @@ enum Generated {
 /// Writes the files into the directory, which must exist.
 pub fn generate(arguments: &GenerateArguments) -> io::Result<()> {
     match arguments.what {
-        Generated::Man => clap_mangen::generate_to(Arguments::command(), &arguments.directory),
+        // The commit is the build's, and a page is the source's.
+        Generated::Man => {
+            let pages = Arguments::command().version(env!("CARGO_PKG_VERSION"));
+            clap_mangen::generate_to(pages.long_version(env!("CARGO_PKG_VERSION")), &arguments.directory)
+        }
         Generated::Completions => completions(&arguments.directory),
     }
 }

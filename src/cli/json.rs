@@ -4,7 +4,7 @@ use super::error::CliError;
 use super::output;
 use super::plan::Look;
 use super::signals::Signals;
-use super::worker::{Worker, now};
+use super::worker::Worker;
 use crate::model::{Nanos, Report};
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub fn stream(
     let window = Nanos::from(look.measuring.window);
     let mut end = worker.attached_at + window;
     loop {
-        let now = now();
+        let now = worker.now();
         worker.take_in(STEP.min(Duration::from(end - now).max(Duration::from_millis(1))));
         output::check_open()?;
         if signals.raised() {

@@ -29,7 +29,7 @@ impl Figures for Worker {
     }
 
     fn report(&mut self) -> Report {
-        Worker::report(self)
+        self.report_with_blocks()
     }
 }
 
@@ -100,7 +100,7 @@ fn take_keys(
             }
             Input::Gone => return Ok(Answer::Quit),
         };
-        let Some(action) = action_for(key, view.is_typing()) else {
+        let Some(action) = action_for(key, view.mood()) else {
             continue;
         };
         let effect = view.update(action, report, now());

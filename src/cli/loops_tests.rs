@@ -149,7 +149,7 @@ fn once_gives_the_report_of_one_window() {
         let _ = send.send(census(true));
         tick_on(send, None, LONG);
     });
-    let report = once::watch(&mut worker, &look).expect("a report");
+    let report = once::watch(&mut worker, &look.measuring).expect("a report");
     assert!(now() >= worker.attached_at + look.measuring.window.into());
     assert_eq!(report.sessions.len(), 1);
     assert!(
@@ -166,7 +166,7 @@ fn a_block_that_began_before_is_told_long_before_the_window_ends() {
         let _ = send.send(census(true));
         tick_on(send, Some(1), LONG);
     });
-    let report = once::watch(&mut worker, &look).expect("a report");
+    let report = once::watch(&mut worker, &look.measuring).expect("a report");
     let [block] = report.blocks.as_slice() else {
         panic!("one block: {:?}", report.blocks)
     };
@@ -183,21 +183,21 @@ fn a_worker_that_ends_gives_what_there_was() {
         let _ = send.send(batch(None));
         let _ = send.send(Observation::Ended(Ending::Exited));
     });
-    let report = once::watch(&mut with_figure, &look).expect("there was a figure");
+    let report = once::watch(&mut with_figure, &look.measuring).expect("there was a figure");
     assert_eq!(report.worker.condition.as_deref(), Some("exited"));
 
     let mut without = worker(&look, |send| {
         let _ = send.send(batch(None));
         let _ = send.send(Observation::Ended(Ending::Exited));
     });
-    let error = once::watch(&mut without, &look).expect_err("there was none");
+    let error = once::watch(&mut without, &look.measuring).expect_err("there was none");
     assert!(matches!(error, CliError::EndedEarly { pid: Pid(7), .. }), "{error}");
 }
 
 #[test]
 fn a_reading_side_that_falls_over_is_no_hang() {
     let look = look(LONG);
-    let error = once::watch(&mut worker(&look, |_| {}), &look).expect_err("nothing came");
+    let error = once::watch(&mut worker(&look, |_| {}), &look.measuring).expect_err("nothing came");
     assert!(error.to_string().contains("otop stopped reading"), "{error}");
 }
 
@@ -208,7 +208,7 @@ fn without_asyncio_once_says_so_before_a_long_window_ends() {
         let _ = send.send(census(false));
         tick_on(send, None, LONG);
     });
-    let error = once::watch(&mut worker, &look).expect_err("no asyncio");
+    let error = once::watch(&mut worker, &look.measuring).expect_err("no asyncio");
     assert!(matches!(error, CliError::NoAsyncio(Pid(7))), "{error}");
 }
 

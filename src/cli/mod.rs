@@ -10,9 +10,12 @@ mod blocks;
 #[cfg(test)]
 mod blocks_tests;
 mod crash;
+mod doctor;
 mod error;
 mod events;
+mod files;
 mod find;
+mod formats;
 mod generate;
 mod json;
 mod live;
@@ -21,12 +24,16 @@ mod loops_tests;
 mod once;
 mod output;
 mod plan;
+mod player;
+mod progress;
+mod record;
 mod run;
 mod signals;
 mod snapshot;
 mod socket;
 mod values;
 mod vars;
+mod version;
 pub mod wire;
 mod worker;
 
@@ -59,6 +66,8 @@ fn finish(result: anyhow::Result<()>) -> ExitCode {
     if cause.is_some_and(CliError::is_closed_output) {
         return ExitCode::SUCCESS;
     }
-    output::say_line(&error::line(&error));
+    if !cause.is_some_and(CliError::is_said) {
+        output::say_line(&error::line(&error));
+    }
     ExitCode::from(cause.map_or(Exit::Other, CliError::exit) as u8)
 }

@@ -3,8 +3,8 @@
 
 use super::error::CliError;
 use super::output;
-use super::plan::Look;
-use super::worker::{Worker, now};
+use super::plan::Measuring;
+use super::worker::Worker;
 use crate::model::{Nanos, Report};
 use std::time::Duration;
 
@@ -21,13 +21,13 @@ const FIRST_FIGURE: Duration = Duration::from_secs(5);
 const STEP: Duration = Duration::from_millis(10);
 
 /// A window's report. Signals end the process as they do by themselves: nothing was printed, so nothing was done.
-pub fn watch(worker: &mut Worker, look: &Look) -> Result<Report, CliError> {
+pub fn watch(worker: &mut Worker, measuring: &Measuring) -> Result<Report, CliError> {
     let start = worker.attached_at;
     let after = |patience: Duration| start + Nanos::from(patience);
-    let end = after(look.measuring.window);
+    let end = after(measuring.window);
     loop {
         worker.take_in(STEP);
-        let now = now();
+        let now = worker.now();
         output::check_open()?;
         if let Some(how) = worker.ending() {
             if worker.has_figure() {
@@ -35,13 +35,13 @@ pub fn watch(worker: &mut Worker, look: &Look) -> Result<Report, CliError> {
             }
             return Err(CliError::EndedEarly { pid: worker.pid, how });
         }
-        if worker.lacks_asyncio() && now >= after(look.measuring.window.min(ASYNCIO_PATIENCE)) {
+        if worker.lacks_asyncio() && now >= after(measuring.window.min(ASYNCIO_PATIENCE)) {
             return Err(CliError::NoAsyncio(worker.pid));
         }
         // The name of the one who blocks comes with the walk; it is not waited for in vain.
-        let names_are_due = after(look.measuring.slow_threshold + Duration::from_millis(60));
+        let names_are_due = after(measuring.slow_threshold + Duration::from_millis(60));
         // A block that ends while it is looked at is no reason to cut the window short.
-        let goes_on = now >= after(look.measuring.slow_threshold + Duration::from_millis(45));
+        let goes_on = now >= after(measuring.slow_threshold + Duration::from_millis(45));
         if goes_on && worker.emergency() && (worker.has_sessions() || now >= names_are_due) {
             break;
         }
@@ -50,7 +50,7 @@ pub fn watch(worker: &mut Worker, look: &Look) -> Result<Report, CliError> {
             break;
         }
         if now >= end + FIRST_FIGURE.into() {
-            let seconds = (look.measuring.window + FIRST_FIGURE).as_secs();
+            let seconds = (measuring.window + FIRST_FIGURE).as_secs();
             return Err(CliError::NoFigure {
                 pid: worker.pid,
                 seconds,

@@ -2,9 +2,12 @@
 //! does nothing.
 
 use super::args::{
-    Arguments, BlocksArguments, Command, LookArguments, MeasuringArguments, ProcessArguments, VarsArguments,
+    Arguments, BlocksArguments, Command, DoctorArguments, LookArguments, MeasuringArguments, ProcessArguments,
+    ProfileArguments, RecordArguments, VarsArguments,
 };
+use super::formats::Format;
 use super::values::refresh_word;
+use super::wire::{Narrow, Wanted};
 use crate::identity::Spec;
 use crate::model::Pid;
 use crate::view::{COLUMNS, Column, Filter, Options, Sort, parse_status};
@@ -36,8 +39,8 @@ pub enum Work {
     Table(Look),
     /// A line for each block.
     Blocks(Following),
-    /// Its contextvars.
-    Vars(Listing),
+    /// A file.
+    Record(Recording),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +50,16 @@ pub enum Target {
     Any,
     Socket(PathBuf),
     Demo,
+    /// The contextvars of this process, or of the only worker.
+    Vars {
+        pid: Option<Pid>,
+        listing: Listing,
+    },
+    /// What decides whether attaching works, to this process or to any.
+    Doctor {
+        pid: Option<Pid>,
+        as_json: bool,
+    },
 }
 
 /// What names sessions, agents and tenants; empty: what is known.
@@ -112,13 +125,24 @@ pub struct Listing {
     pub json: bool,
 }
 
+/// `otop record`.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    pub path: PathBuf,
+    pub may_replace: bool,
+    pub format: Format,
+    pub time: Duration,
+    /// What a format counts that does not hold everything.
+    pub profile: Wanted,
+    pub measuring: Measuring,
+}
+
 impl Work {
-    /// None: nothing is measured.
-    pub fn measuring(&self) -> Option<&Measuring> {
+    pub fn measuring(&self) -> &Measuring {
         match self {
-            Work::Table(look) => Some(&look.measuring),
-            Work::Blocks(following) => Some(&following.measuring),
-            Work::Vars(_) => None,
+            Work::Table(look) => &look.measuring,
+            Work::Blocks(following) => &following.measuring,
+            Work::Record(recording) => &recording.measuring,
         }
     }
 }
@@ -126,15 +150,26 @@ impl Work {
 /// `has_terminal`: somebody can look at a live table and press keys.
 pub fn plan(arguments: Arguments, has_terminal: bool) -> Plan {
     match arguments.command {
+        Some(Command::Doctor(DoctorArguments { pid, json: as_json })) => Plan {
+            target: Target::Doctor {
+                pid: pid.map(Pid),
+                as_json,
+            },
+            naming: Naming::default(),
+            work: Work::Table(brief_look()),
+        },
+        Some(Command::Vars(VarsArguments { pid, values, json })) => Plan {
+            target: Target::Vars {
+                pid: pid.map(Pid),
+                listing: Listing { values, json },
+            },
+            naming: Naming::default(),
+            work: Work::Table(brief_look()),
+        },
         Some(Command::Demo(look)) => Plan {
             target: Target::Demo,
             naming: Naming::default(),
             work: Work::Table(self::look(look, has_terminal, COLUMNS)),
-        },
-        Some(Command::Vars(VarsArguments { pid, values, json })) => Plan {
-            target: pid.map_or(Target::Any, |pid| Target::Worker(Pid(pid))),
-            naming: Naming::default(),
-            work: Work::Vars(Listing { values, json }),
         },
         Some(Command::Blocks(BlocksArguments {
             process,
@@ -156,6 +191,7 @@ pub fn plan(arguments: Arguments, has_terminal: bool) -> Plan {
                 work: Work::Blocks(following),
             }
         }
+        Some(Command::Record(arguments)) => record(arguments),
         None => {
             let (target, naming) = process(arguments.worker.process);
             let (target, columns) = match arguments.worker.socket {
@@ -168,6 +204,38 @@ pub fn plan(arguments: Arguments, has_terminal: bool) -> Plan {
                 work: Work::Table(look(arguments.look, has_terminal, columns)),
             }
         }
+    }
+}
+
+fn record(arguments: RecordArguments) -> Plan {
+    let (target, naming) = process(arguments.process);
+    let format = arguments.file.format();
+    let recording = Recording {
+        // Without a format clap has ended it.
+        format: format.unwrap_or(Format::Otop),
+        path: arguments.file.output,
+        may_replace: arguments.file.force,
+        time: arguments.time,
+        profile: wanted(arguments.profile),
+        measuring: measuring(arguments.measuring, WINDOW, SLOW_WINDOW),
+    };
+    Plan {
+        target,
+        naming,
+        work: Work::Record(recording),
+    }
+}
+
+fn wanted(arguments: ProfileArguments) -> Wanted {
+    Wanted {
+        mode: arguments.mode.unwrap_or_default().into(),
+        by: arguments.by.unwrap_or_default().into(),
+        narrow: Narrow {
+            session: arguments.session,
+            agent: arguments.agent,
+            tenant: arguments.tenant,
+            but: false,
+        },
     }
 }
 
@@ -231,6 +299,27 @@ fn look(arguments: LookArguments, has_terminal: bool, columns: &'static [Column]
     }
 }
 
+/// How long the doctor looks at a worker: long enough for a rate, short enough for a person who waits.
+const DOCTORS_LOOK: Duration = Duration::from_millis(500);
+
+/// A look with all defaults, for what shows no table.
+fn brief_look() -> Look {
+    Look {
+        shape: Shape::Once,
+        options: Options::default(),
+        refresh: Duration::from_secs(1),
+        measuring: Measuring {
+            rate_hz: 1000.0,
+            stack_rate_hz: 100.0,
+            own: Vec::new(),
+            window: DOCTORS_LOOK,
+            slow_threshold: Duration::from_millis(50),
+            slow_window: SLOW_WINDOW,
+        },
+        words: Vec::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -255,6 +344,12 @@ mod tests {
         assert_eq!(target(&["--pid", "12"]), Target::Worker(Pid(12)));
         assert_eq!(target(&["--socket", "top.sock"]), Target::Socket("top.sock".into()));
         assert_eq!(target(&["demo", "--once"]), Target::Demo);
+        let doctor = |pid, as_json| Target::Doctor { pid, as_json };
+        assert_eq!(target(&["doctor"]), doctor(None, false));
+        assert_eq!(
+            target(&["doctor", "--pid", "12", "--json"]),
+            doctor(Some(Pid(12)), true)
+        );
     }
 
     #[test]
@@ -322,7 +417,7 @@ mod tests {
         let Plan { target, naming, work } = plan(arguments, true);
         match work {
             Work::Blocks(following) => Ok((target, naming, following)),
-            _ => panic!("no blocks"),
+            Work::Table(_) | Work::Record(_) => panic!("no blocks"),
         }
     }
 

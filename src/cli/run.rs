@@ -1,16 +1,17 @@
 //! Carries out a plan: finds or starts the worker, attaches to it, and hands it to the loop that was asked for.
 
 use super::error::CliError;
-use super::plan::{Following, Look, Naming, Plan, Shape, Target, Work};
+use super::files::OutputFile;
+use super::plan::{Following, Look, Measuring, Naming, Plan, Recording, Shape, Target, Work};
 use super::signals::Signals;
 use super::socket::Socket;
 use super::values::written;
 use super::wire::{self, AttachOptions, Attached, Reading};
 use super::worker::Worker;
-use super::{blocks, find, json, live, once, output, vars};
+use super::{blocks, doctor, find, json, live, once, output, record, vars};
 use crate::demo::Demo;
-use crate::model::{Block, Pid, Report};
-use crate::process;
+use crate::model::{Block, Origin, Pid, Report};
+use crate::process::{self, privilege};
 use crate::source::error::AttachError;
 use crate::tui::QuitKey;
 use std::path::Path;
@@ -20,6 +21,12 @@ use std::time::Duration;
 const SETTING_UP: Duration = Duration::from_secs(1);
 
 pub fn run(plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
+    // A worker's socket is opened by the rights of whoever called.
+    if !matches!(plan.target, Target::Socket(_))
+        && let Err(error) = privilege::settle()
+    {
+        output::say(&error.to_string());
+    }
     if let Work::Table(look) = &plan.work {
         for word in look.words.iter().filter(|_| look.shape != Shape::Live) {
             output::say(word);
@@ -29,19 +36,31 @@ pub fn run(plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
         Target::Worker(pid) => worker(*pid, plan, reading)?,
         Target::Socket(path) => match &plan.work {
             Work::Table(look) => socket(path, look)?,
-            // clap lets no socket pass beside these commands.
-            Work::Blocks(_) | Work::Vars(_) => {}
+            // clap lets no socket pass beside this command.
+            Work::Blocks(_) | Work::Record(_) => {}
         },
         Target::Any => {
             let list_on_stdout = match &plan.work {
                 Work::Table(look) => !matches!(look.shape, Shape::Json | Shape::OnceJson),
-                Work::Blocks(_) => false,
-                Work::Vars(listing) => !listing.json,
+                Work::Blocks(_) | Work::Record(_) => false,
             };
             if let Some(pid) = find::worker(reading, output::has_terminal(), list_on_stdout)? {
                 worker(pid, plan, reading)?;
             }
         }
+        Target::Vars { pid, listing } => {
+            let found = match pid {
+                Some(pid) => Some(*pid),
+                None => find::worker(reading, output::has_terminal(), !listing.json)?,
+            };
+            if let Some(pid) = found {
+                process::whole_process(pid)
+                    .map_err(AttachError::from)
+                    .map_err(CliError::from)?;
+                vars::list(pid, listing, reading)?;
+            }
+        }
+        Target::Doctor { pid, as_json } => doctor::run(*pid, plan.work.measuring(), *as_json, reading)?,
         Target::Demo => {
             let demo = Demo::start().map_err(CliError::from)?;
             worker(demo.pid(), plan, reading)?;
@@ -54,30 +73,46 @@ fn worker(pid: Pid, plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
     process::whole_process(pid)
         .map_err(AttachError::from)
         .map_err(CliError::from)?;
-    let Naming {
-        session_from,
-        agent_from,
-        tenant_from,
-    } = plan.naming.clone();
-    let measuring = match (&plan.work, plan.work.measuring()) {
-        (Work::Vars(listing), _) => return Ok(vars::list(pid, listing, reading)?),
-        (_, Some(measuring)) => measuring,
-        (_, None) => return Ok(()),
+    // Before anything is sampled: what cannot be written need not be.
+    let file = match &plan.work {
+        Work::Record(wanted) => Some(OutputFile::open(&wanted.path, wanted.may_replace).map_err(CliError::from)?),
+        Work::Table(_) | Work::Blocks(_) => None,
     };
-    let options = AttachOptions {
-        rate_hz: measuring.rate_hz,
-        stack_rate_hz: Some(measuring.stack_rate_hz),
-        session_from,
-        agent_from,
-        tenant_from,
-        own: measuring.own.clone(),
-    };
+    let measuring = plan.work.measuring();
+    let options = attach_options(&plan.naming, measuring);
     let attached = attach(pid, &options, reading).map_err(CliError::from)?;
+    // The reading threads have begun with what they need to set themselves up.
+    privilege::only_read();
     let mut worker = Worker::new(attached, measuring);
-    match &plan.work {
-        Work::Table(look) => table(&mut worker, look),
-        Work::Blocks(following) => follow_blocks(&mut worker, following),
-        Work::Vars(_) => Ok(()),
+    match (&plan.work, file) {
+        (Work::Table(look), _) => table(&mut worker, look),
+        (Work::Blocks(following), _) => follow_blocks(&mut worker, following),
+        (Work::Record(wanted), Some(file)) => record_into(file, &mut worker, wanted),
+        (Work::Record(_), None) => Ok(()),
+    }
+}
+
+fn record_into(file: OutputFile, worker: &mut Worker, wanted: &Recording) -> anyhow::Result<()> {
+    let signals = Signals::listen()?;
+    // In a pipeline the keys may be another program's.
+    let key = output::has_terminal().then(QuitKey::listen).flatten();
+    let mut wants_to_quit = || key.as_ref().is_some_and(QuitKey::was_pressed);
+    let origin = origin(worker.pid);
+    Ok(record::record(
+        worker,
+        wanted,
+        &origin,
+        file,
+        &signals,
+        &mut wants_to_quit,
+    )?)
+}
+
+/// What a file says of where it comes from.
+fn origin(pid: Pid) -> Origin {
+    Origin {
+        otop: env!("CARGO_PKG_VERSION").to_owned(),
+        command: process::command_line(pid).ok().map(|line| process::masked(&line)),
     }
 }
 
@@ -89,7 +124,7 @@ fn table(worker: &mut Worker, look: &Look) -> anyhow::Result<()> {
             json::stream(worker, look, &Signals::listen()?, &mut tell)?;
         }
         Shape::Once | Shape::OnceJson => {
-            let report = once::watch(worker, look)?;
+            let report = once::watch(worker, &look.measuring)?;
             output::write(&shown(&report, look))?;
         }
     }
@@ -118,9 +153,26 @@ fn follow_blocks(worker: &mut Worker, following: &Following) -> anyhow::Result<(
     )?)
 }
 
+/// What an attach is told of the command line.
+pub fn attach_options(naming: &Naming, measuring: &Measuring) -> AttachOptions {
+    let Naming {
+        session_from,
+        agent_from,
+        tenant_from,
+    } = naming.clone();
+    AttachOptions {
+        rate_hz: measuring.rate_hz,
+        stack_rate_hz: Some(measuring.stack_rate_hz),
+        session_from,
+        agent_from,
+        tenant_from,
+        own: measuring.own.clone(),
+    }
+}
+
 /// Attaches. A process that has only just been started may still be the shell that starts it, or an interpreter that is
 /// not set up yet; neither is held against it.
-fn attach(pid: Pid, options: &AttachOptions, reading: &dyn Reading) -> Result<Attached, AttachError> {
+pub fn attach(pid: Pid, options: &AttachOptions, reading: &dyn Reading) -> Result<Attached, AttachError> {
     loop {
         let error = match reading.attach(pid, options) {
             Ok(attached) => return Ok(attached),

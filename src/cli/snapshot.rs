@@ -68,6 +68,9 @@ pub fn nothing() -> Report {
         unattributed: Unattributed::default(),
         blocks: Vec::new(),
         quality: Quality::default(),
+        unix_now: None,
+        recent: Vec::new(),
+        history: Vec::new(),
     }
 }
 
@@ -132,7 +135,10 @@ fn session(served: Session) -> SessionReport {
         blocks: 0,
         blocked_ms: 0.0,
         worst_block_ms: None,
+        blocked_is_lower_bound: false,
+        worst_is_lower_bound: false,
         place: None,
+        stack: None,
     }
 }
 

@@ -1,16 +1,19 @@
 //! Where the two towers meet: what `cli` asks of the reading side and of the explaining side, in one file. Everything else
 //! here is written against these names.
 
+use super::formats::Format;
 use crate::export::block_line::{self, BlockEvent};
-use crate::model::{Block, Hello, Observation, Pid, Report};
+use crate::model::{Block, Hello, Observation, Origin, Pid, Report};
 use crate::sampler;
+use crate::source;
 use crate::source::error::AttachError;
 use crate::view::Options;
 use std::any::Any;
 use std::sync::mpsc::Receiver;
 
-pub use crate::analysis::{Engine, Settings};
-pub use crate::sampler::{AttachOptions, Probe, Variables};
+pub use crate::analysis::{By, Engine, Mode, Narrow, Profile, Settings, Wanted};
+pub use crate::sampler::{AttachOptions, Probe, Reach, Variables, reach};
+pub use crate::source::{Examination, Proved};
 
 /// A worker that is being read.
 pub struct Attached {
@@ -25,6 +28,8 @@ pub trait Reading {
     fn attach(&self, pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError>;
     fn probe(&self, pid: Pid) -> Result<Probe, AttachError>;
     fn variables(&self, pid: Pid) -> Result<Variables, AttachError>;
+    /// What an attach finds in it, for the doctor.
+    fn examine(&self, pid: Pid) -> Result<Examination, AttachError>;
 }
 
 /// Processes of this machine.
@@ -51,6 +56,10 @@ impl Reading for Machine {
     fn variables(&self, pid: Pid) -> Result<Variables, AttachError> {
         sampler::variables(pid)
     }
+
+    fn examine(&self, pid: Pid) -> Result<Examination, AttachError> {
+        source::examine(pid)
+    }
 }
 
 /// The table of one report as text.
@@ -73,4 +82,17 @@ pub fn block_line(event: BlockEvent, block: &Block, as_json: bool) -> String {
     };
     line.push('\n');
     line
+}
+
+/// A profile as a file's bytes.
+pub fn profile(profile: &Profile, origin: &Origin, format: Format) -> std::io::Result<Vec<u8>> {
+    use crate::export::{firefox, flamegraph, folded, pprof, speedscope};
+    Ok(match format {
+        Format::Flamegraph => flamegraph::render(profile, origin)?,
+        Format::Folded => folded::render(profile, origin),
+        Format::Speedscope => speedscope::render(profile, origin),
+        Format::Firefox => firefox::render(profile, origin),
+        Format::Pprof => pprof::render(profile, origin)?,
+        Format::Otop => return Err(std::io::Error::other("a recording is not made of a profile")),
+    })
 }

@@ -2,12 +2,19 @@
 //! know besides the report. Knows nothing of terminals and formats.
 
 use super::plan::Measuring;
-use super::wire::{Attached, Engine, Settings};
-use crate::model::{Block, Ending, Nanos, Observation, Pid, Report};
+use super::player::Player;
+use super::wire::{Attached, Engine, Profile, Settings, Wanted};
+use crate::model::{Block, Ending, Hello, Nanos, Observation, Pid, Report};
+use crate::recording::{Part, Recorder, Ring};
 use nix::time::{ClockId, clock_gettime};
 use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
+
+/// So many blocks can be looked at again.
+const MOST_RECENT: usize = 200;
 
 pub struct Worker {
     pub pid: Pid,
@@ -18,10 +25,35 @@ pub struct Worker {
     pub stacks_come: bool,
     /// `CLOCK_REALTIME` minus `CLOCK_MONOTONIC` at the attach, nanoseconds.
     realtime_offset: i128,
+    hello: Hello,
+    settings: Settings,
     engine: Engine,
-    observations: Receiver<Observation>,
+    feed: Feed,
+    keeps: Keeps,
+    /// Blocks as they were shown last, by their number: one that is over stays as it is.
+    shown: BTreeMap<u64, Arc<Block>>,
     seen: Seen,
-    _stop: Box<dyn Any>,
+}
+
+/// Where the observations come from.
+enum Feed {
+    Live {
+        observations: Receiver<Observation>,
+        _stop: Box<dyn Any>,
+    },
+    Recorded(Player),
+}
+
+/// What is kept of them, beside what the engine makes of them.
+enum Keeps {
+    Nothing,
+    /// The last minutes.
+    Ring(Ring),
+    /// All of them, until they are taken.
+    All {
+        recorder: Recorder,
+        parts: Vec<Part>,
+    },
 }
 
 /// What has come so far.
@@ -33,10 +65,41 @@ struct Seen {
     /// What the last walk said of asyncio; None: there was no walk yet.
     asyncio_imported: Option<bool>,
     ending: Option<Ending>,
+    counts: Counts,
 }
+
+/// How much has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    pub ticks: u64,
+    pub stacks: u64,
+    /// Live ones, in the last walk.
+    pub sessions: u64,
+}
+
+/// What is said of a recording that is over.
+const RECORDING_ENDS: &str = "the recording ends here";
 
 impl Worker {
     pub fn new(attached: Attached, measuring: &Measuring) -> Worker {
+        let Attached {
+            hello,
+            observations,
+            stop,
+        } = attached;
+        let live = Feed::Live {
+            observations,
+            _stop: stop,
+        };
+        Worker::fed(hello, live, measuring)
+    }
+
+    /// A worker of the past.
+    pub fn recorded(hello: Hello, player: Player, measuring: &Measuring) -> Worker {
+        Worker::fed(hello, Feed::Recorded(player), measuring)
+    }
+
+    fn fed(hello: Hello, feed: Feed, measuring: &Measuring) -> Worker {
         let settings = Settings {
             window: measuring.window.into(),
             slow_threshold: measuring.slow_threshold.into(),
@@ -44,46 +107,169 @@ impl Worker {
             own: measuring.own.clone(),
         };
         Worker {
-            pid: attached.hello.pid,
-            attached_at: attached.hello.attached_at,
-            rate_hz: attached.hello.rate_hz,
-            stacks_come: attached.hello.stack_rate_hz.is_some(),
-            realtime_offset: attached.hello.realtime_offset,
-            engine: Engine::new(attached.hello, settings),
-            observations: attached.observations,
+            pid: hello.pid,
+            attached_at: hello.attached_at,
+            rate_hz: hello.rate_hz,
+            stacks_come: hello.stack_rate_hz.is_some(),
+            realtime_offset: hello.realtime_offset,
+            engine: Engine::new(hello.clone(), settings.clone()),
+            hello,
+            settings,
+            feed,
+            keeps: Keeps::Nothing,
+            shown: BTreeMap::new(),
             seen: Seen::default(),
-            _stop: attached.stop,
+        }
+    }
+
+    /// Keeps what [`Worker::profile`] needs. Said before anything is taken in.
+    pub fn keep_profile(&mut self) {
+        self.engine = Engine::profiling(self.hello.clone(), self.settings.clone());
+    }
+
+    /// Keeps the last minutes.
+    pub fn keep_last(&mut self, ring: Ring) {
+        self.keeps = Keeps::Ring(ring);
+    }
+
+    /// Keeps all that comes, until [`Worker::take_parts`] takes it.
+    pub fn keep_all(&mut self) {
+        self.keeps = Keeps::All {
+            recorder: Recorder::default(),
+            parts: Vec::new(),
+        };
+    }
+
+    pub fn hello(&self) -> &Hello {
+        &self.hello
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.seen.counts
+    }
+
+    /// What time it is where the worker is: `CLOCK_MONOTONIC`, of this machine or of the one that recorded.
+    pub fn now(&self) -> Nanos {
+        match &self.feed {
+            Feed::Live { .. } => now(),
+            Feed::Recorded(player) => player.now(),
+        }
+    }
+
+    /// The recording, if it is one.
+    pub fn player(&self) -> Option<&Player> {
+        match &self.feed {
+            Feed::Live { .. } => None,
+            Feed::Recorded(player) => Some(player),
+        }
+    }
+
+    /// Parts of a recording that have become whole; the last one too, if it `is_last`.
+    pub fn take_parts(&mut self, is_last: bool) -> Vec<Part> {
+        let Keeps::All { recorder, parts } = &mut self.keeps else {
+            return Vec::new();
+        };
+        if is_last {
+            parts.extend(recorder.close());
+        }
+        std::mem::take(parts)
+    }
+
+    pub fn ring(&mut self) -> Option<&mut Ring> {
+        match &mut self.keeps {
+            Keeps::Ring(ring) => Some(ring),
+            Keeps::Nothing | Keeps::All { .. } => None,
+        }
+    }
+
+    /// The call tree of all that came.
+    pub fn profile(&self, wanted: &Wanted) -> Profile {
+        self.engine.profile(wanted)
+    }
+
+    /// Lets a recording pass up to then, and takes in all that came meanwhile. Going back begins it anew.
+    pub fn pass(&mut self, until: Nanos) {
+        let Feed::Recorded(player) = &mut self.feed else {
+            return;
+        };
+        if until < player.now() {
+            player.rewind();
+            self.engine = Engine::new(self.hello.clone(), self.settings.clone());
+            self.seen = Seen::default();
+        }
+        while let Feed::Recorded(player) = &mut self.feed
+            && let Some(observation) = player.next_until(until)
+        {
+            self.take(observation);
+        }
+        if let Feed::Recorded(player) = &mut self.feed {
+            player.pass(until);
+        }
+    }
+
+    /// The same, with what comes next, but not further than this.
+    fn pass_a_step(&mut self, patience: Duration) {
+        let Feed::Recorded(player) = &mut self.feed else {
+            return;
+        };
+        let limit = player.now() + patience.into();
+        match player.next_until(limit) {
+            Some(observation) => {
+                self.take(observation);
+                let now = self.now();
+                self.pass(now);
+            }
+            None if player.is_over() => {
+                self.seen.ending = Some(Ending::Lost(RECORDING_ENDS.to_owned()));
+            }
+            None => player.pass(limit),
         }
     }
 
     /// Waits for the next observation, but not longer than this, and takes in all that have come.
     pub fn take_in(&mut self, patience: Duration) {
+        let Feed::Live { observations, .. } = &self.feed else {
+            return self.pass_a_step(patience);
+        };
         if self.seen.ending.is_some() {
             std::thread::sleep(patience);
             return;
         }
-        let first = match self.observations.recv_timeout(patience) {
+        let first = match observations.recv_timeout(patience) {
             Ok(observation) => observation,
             Err(RecvTimeoutError::Timeout) => return,
             // The reading side always says why it ends, unless it fell over.
             Err(RecvTimeoutError::Disconnected) => Observation::Ended(Ending::Lost("otop stopped reading".to_owned())),
         };
         self.take(first);
-        while let Ok(observation) = self.observations.try_recv() {
+        while let Feed::Live { observations, .. } = &self.feed
+            && let Ok(observation) = observations.try_recv()
+        {
             self.take(observation);
         }
     }
 
     fn take(&mut self, observation: Observation) {
+        let came = self.now();
+        match &mut self.keeps {
+            Keeps::Nothing => {}
+            Keeps::Ring(ring) => ring.take(came, &observation),
+            Keeps::All { recorder, parts } => parts.extend(recorder.take(came, &observation)),
+        }
         match &observation {
             Observation::Batch(batch) => {
+                self.seen.counts.ticks += batch.ticks.len() as u64;
                 self.seen.last_tick = batch.ticks.last().map(|tick| tick.at).or(self.seen.last_tick);
                 for tick in &batch.ticks {
                     self.seen.suspended += tick.suspended;
                 }
             }
-            Observation::Census(census) => self.seen.asyncio_imported = Some(census.asyncio_imported),
-            Observation::Labels(..) | Observation::Stacks(_) | Observation::Waiting(_) => {}
+            Observation::Census(census) => {
+                self.seen.asyncio_imported = Some(census.asyncio_imported);
+                self.seen.counts.sessions = census.sessions.iter().filter(|facts| facts.live).count() as u64;
+            }
+            Observation::Stacks(batch) => self.seen.counts.stacks += batch.samples.len() as u64,
+            Observation::Labels(..) | Observation::Waiting(_) => {}
             Observation::Ended(ending) => self.seen.ending = Some(ending.clone()),
         }
         self.engine.observe(observation);
@@ -114,7 +300,21 @@ impl Worker {
 
     /// The sliding window up to now.
     pub fn report(&mut self) -> Report {
-        self.engine.report(now())
+        self.engine.report(self.now())
+    }
+
+    /// The same, with the recent blocks for whoever looks at them.
+    pub fn report_with_blocks(&mut self) -> Report {
+        let mut report = self.report();
+        let known = std::mem::take(&mut self.shown);
+        for block in self.engine.blocks().take(MOST_RECENT) {
+            let is_same = |shown: &&Arc<Block>| !shown.ongoing && shown.session_id == block.session_id;
+            let shown = known.get(&block.id).filter(is_same);
+            let shown = shown.map_or_else(|| Arc::new(block.clone()), Arc::clone);
+            self.shown.insert(block.id, Arc::clone(&shown));
+            report.recent.push(shown);
+        }
+        report
     }
 
     /// The window since the last call of this.

@@ -266,3 +266,7 @@ fn read_word<M: Memory + ?Sized>(memory: &M, at: Addr, into: &mut RawStack) -> R
     memory.read(at, &mut word)?;
     Ok(u64::from_le_bytes(word))
 }
+
+#[cfg(test)]
+#[path = "frames_tests.rs"]
+mod tests;

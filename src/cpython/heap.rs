@@ -168,7 +168,7 @@ impl Heap {
     }
 
     /// A NUL-terminated string of C, at most 200 bytes, printable ASCII: names of types and modules.
-    fn c_string(&self, at: Addr) -> Result<String, Fault> {
+    pub fn c_string(&self, at: Addr) -> Result<String, Fault> {
         let mut text = Vec::new();
         // A short read first, and never across a page: the string may be the last thing that is mapped.
         while text.len() < 200 {

@@ -73,7 +73,7 @@ fn without_inventions(mut document: Value) -> Value {
 
 /// Writes DEL, C1, bidirectional and invisible characters as `\u….`, as JSON itself does with C0. They occur only
 /// inside of strings, so the value stays the same.
-fn escape(line: &str) -> String {
+pub(super) fn escape(line: &str) -> String {
     if !line.chars().any(is_unprintable) {
         return line.to_owned();
     }

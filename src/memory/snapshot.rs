@@ -133,7 +133,7 @@ impl Snapshot {
     }
 
     /// Answers from the copy.
-    fn copied(&self, at: u64, into: &mut [u8]) -> Option<()> {
+    fn in_copy(&self, at: u64, into: &mut [u8]) -> Option<()> {
         let end = at.checked_add(into.len() as u64)?;
         let fits = |covered: &Covered| covered.start <= at && end <= covered.end;
         let place = Some(self.last.get()).filter(|&place| self.covered.get(place).is_some_and(fits));
@@ -152,7 +152,7 @@ impl Snapshot {
     }
 
     /// Answers from a page that was read live before, or is now.
-    fn paged(&self, at: u64, into: &mut [u8]) -> Option<()> {
+    fn in_page(&self, at: u64, into: &mut [u8]) -> Option<()> {
         let (start, from) = (at & !(PAGE - 1), (at & (PAGE - 1)) as usize);
         let part = from..from + into.len();
         let used = self.pages_used.get();
@@ -181,7 +181,7 @@ impl Snapshot {
 
 impl Memory for Snapshot {
     fn read(&self, at: Addr, into: &mut [u8]) -> Result<(), Fault> {
-        if self.copied(at.0, into).is_some() {
+        if self.in_copy(at.0, into).is_some() {
             return Ok(());
         }
         let mut missed = self.missed.borrow_mut();
@@ -192,7 +192,7 @@ impl Memory for Snapshot {
         if self.serve != Serve::FirstAndLive {
             return Err(Fault::Unmapped);
         }
-        match self.paged(at.0, into) {
+        match self.in_page(at.0, into) {
             Some(()) => Ok(()),
             None => self.live.read(at, into),
         }

@@ -2,20 +2,27 @@
 //! concluded (`report`), and the one rule that both go by (`own_code`). Knows nothing of processes, of CPython, of terminals,
 //! or of how anything is read or drawn.
 
+mod dump;
 mod ids;
 mod observation;
+mod origin;
 mod own_code;
 mod report;
 mod stacks;
 
+pub use dump::{
+    Dump, DumpCallback, DumpFrame, DumpLoop, DumpSession, DumpTask, DumpThread, DumpWork, DumpWorker, TaskState,
+    WaitKind, WaitsFor,
+};
 pub use ids::{Addr, Nanos, Pid, SessionKey, Tid};
 pub use observation::{
     Batch, Census, Ending, Gil, Hello, HostFacts, Labels, LoopFacts, LoopKind, Observation, Owner, PoolFacts, Reading,
     Sample, SessionFacts, State, ThreadFacts, ThreadIndex, Tick,
 };
+pub use origin::Origin;
 pub use own_code::OwnCode;
 pub use report::{
-    Block, Cause, CausesMs, LoopReport, Quality, Report, SCHEMA, SessionReport, Status, SystemReport, TASKS,
-    Unattributed, Where, WorkerReport,
+    Block, Cause, CausesMs, HistoryStretch, LoopReport, Quality, Report, SCHEMA, SessionReport, SessionUse, Status,
+    SystemReport, TASKS, Unattributed, Where, WorkerReport,
 };
 pub use stacks::{Frame, Stack, StackBatch, StackMode, StackSample, Waiting};

@@ -1,8 +1,9 @@
 //! What was concluded: the JSON contract of `product.md`, version 1, as types. What is not known is `None`, which
 //! serde writes as `null`; never 0 and never "". Knows nothing of how it was concluded, nor of how it is drawn.
 
-use super::{Frame, SessionKey};
+use super::{Frame, Nanos, SessionKey};
 use serde::Serialize;
+use std::sync::Arc;
 
 /// The version of the JSON contract.
 pub const SCHEMA: u32 = 1;
@@ -16,6 +17,45 @@ pub struct Report {
     pub unattributed: Unattributed,
     pub blocks: Vec<Block>,
     pub quality: Quality,
+    /// When this is so, `CLOCK_REALTIME` seconds; None: a worker says it of itself.
+    #[serde(skip)]
+    pub unix_now: Option<f64>,
+    /// Blocks since the attach, newest first, as far back as somebody may look; empty where nobody does.
+    #[serde(skip)]
+    pub recent: Vec<Arc<Block>>,
+    /// The last minutes, a stretch of about a second each, oldest first.
+    #[serde(skip)]
+    pub history: Vec<Arc<HistoryStretch>>,
+}
+
+/// Who used something in a stretch of time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HistoryStretch {
+    pub from: Nanos,
+    pub to: Nanos,
+    /// By key. Sessions that used next to nothing are not among them.
+    pub used: Vec<SessionUse>,
+}
+
+/// What one session used in a stretch of time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SessionUse {
+    pub key: SessionKey,
+    /// Percent of one core.
+    pub cpu_pct: f32,
+    /// Percent of the stretch.
+    pub loop_pct: f32,
+}
+
+impl SessionUse {
+    /// Nothing so far.
+    pub fn of(key: SessionKey) -> SessionUse {
+        SessionUse {
+            key,
+            cpu_pct: 0.0,
+            loop_pct: 0.0,
+        }
+    }
 }
 
 /// `worker.session_from` where nothing names sessions and tasks stand for them, each with those that it waits for.
@@ -117,8 +157,16 @@ pub struct SessionReport {
     pub blocks: u64,
     pub blocked_ms: f64,
     pub worst_block_ms: Option<f64>,
+    /// One of its blocks began before otop looked, so that `blocked_ms` was longer; and it is the longest of them.
+    #[serde(skip)]
+    pub blocked_is_lower_bound: bool,
+    #[serde(skip)]
+    pub worst_is_lower_bound: bool,
     #[serde(rename = "where")]
     pub place: Option<Where>,
+    /// Where it runs, innermost first; None: it does not run, or nobody could tell.
+    #[serde(skip)]
+    pub stack: Option<Vec<Where>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

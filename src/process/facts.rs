@@ -153,6 +153,16 @@ pub fn credentials(pid: Pid) -> Result<Credentials, ProcessError> {
     })
 }
 
+/// CPUs that it may run on, as the kernel writes them (`0-3,8`): its affinity, within its cpuset. None: not told.
+pub fn cpus_allowed(pid: Pid) -> Option<String> {
+    let ranges = read::status(pid).ok()?.cpus_allowed_list?;
+    let range = |(first, last): (u32, u32)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    };
+    Some(ranges.into_iter().map(range).collect::<Vec<_>>().join(","))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,6 +186,11 @@ mod tests {
             nix::unistd::geteuid().as_raw()
         );
         assert!(process_cpu(own()).expect("cpu") <= otop_cpu());
+        let cpus = cpus_allowed(own()).expect("every process may run somewhere");
+        assert!(
+            cpus.starts_with(|c: char| c.is_ascii_digit()) && !cpus.contains(' '),
+            "{cpus}"
+        );
     }
 
     #[test]

@@ -3,26 +3,33 @@
 //! Knows nothing of CPython, of sessions, or of what the figures are for.
 
 pub mod candidates;
+pub mod container;
 mod error;
 mod facts;
 mod fingerprint;
+pub mod gates;
 mod host;
 mod hostname;
 mod maps;
 pub mod namespaces;
+mod pause;
 pub mod permission;
+pub mod privilege;
 mod read;
+mod secrets;
 mod socket_owner;
 mod thread_clock;
 
 pub use error::ProcessError;
 pub use facts::{
-    Credentials, State, comm, command_line, credentials, otop_cpu, process_cpu, rss_bytes, started_unix, state,
-    threads, uptime, whole_process,
+    Credentials, State, comm, command_line, cpus_allowed, credentials, otop_cpu, process_cpu, rss_bytes, started_unix,
+    state, threads, uptime, whole_process,
 };
 pub use fingerprint::{Fingerprint, Sameness, start_time};
 pub use host::Host;
 pub use hostname::uts_hostname;
 pub use maps::{Mapping, maps};
+pub use pause::{PauseError, while_paused};
+pub use secrets::masked;
 pub use socket_owner::socket_owner;
 pub use thread_clock::{Doing, ThreadClock};

@@ -1,15 +1,13 @@
-//! May this process's memory be read, and if not, which of the kernel's checks said no. The kernel answers all of them
-//! with the same "operation not permitted", so each is asked again here, in the kernel's own order
-//! (`__ptrace_may_access`), until one is found that cannot have passed.
+//! May this process's memory be read, and if not, why, and what mends it. Tries the real thing; where the kernel says no,
+//! `gates` finds which of its checks it was.
 
-use super::namespaces;
-use super::{Credentials, ProcessError, credentials, maps};
+use super::container::Container;
+use super::gates::{self, Circumstances};
+use super::{ProcessError, maps};
 use crate::model::Pid;
 use nix::errno::Errno;
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use std::io::IoSliceMut;
-
-const CAP_SYS_PTRACE: u32 = 19;
 
 /// How the memory can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +33,7 @@ pub enum Refusal {
     MissingCapability {
         pid: Pid,
         effective: u64,
-        in_container: bool,
+        container: Option<Container>,
     },
     #[error(
         "process {pid} has forbidden core dumps and with them reading (PR_SET_DUMPABLE; the files of /proc/{pid} are root's)"
@@ -54,7 +52,11 @@ pub enum Refusal {
     )]
     UserNamespace { pid: Pid, theirs: String, ours: String },
     #[error("a seccomp filter forbids otop to read other processes (Seccomp: {mode} in /proc/self/status)")]
-    Seccomp { pid: Pid, mode: u32, in_container: bool },
+    Seccomp {
+        pid: Pid,
+        mode: u32,
+        container: Option<Container>,
+    },
     #[error("the kernel is locked down (/sys/kernel/security/lockdown: {mode})")]
     Lockdown { pid: Pid, mode: String },
     #[error("a security module says no, for every other check passes (active: {modules})")]
@@ -96,28 +98,52 @@ impl Refusal {
 
     /// The one command that mends it, as one would type it.
     pub fn remedy(&self) -> String {
+        self.remedies().into_iter().next().unwrap_or_default()
+    }
+
+    /// All the ways to mend it, the first one the one to try first.
+    pub fn remedies(&self) -> Vec<String> {
+        let sudo = |pid: &Pid| format!("sudo otop --pid {pid}");
         match self {
-            Refusal::MissingCapability { in_container: true, .. } | Refusal::Seccomp { in_container: true, .. } => {
-                "docker run --cap-add SYS_PTRACE …".to_owned()
+            Refusal::MissingCapability {
+                pid,
+                container: Some(container),
+                ..
             }
-            Refusal::MissingCapability { pid, .. } => format!("sudo capsh -- -c 'otop --pid {pid}'"),
-            Refusal::YamaChildren { .. } => "sudo sysctl kernel.yama.ptrace_scope=0".to_owned(),
-            Refusal::YamaNobody { .. } => "sudo reboot, with kernel.yama.ptrace_scope=1 in /etc/sysctl.d".to_owned(),
+            | Refusal::Seccomp {
+                pid,
+                container: Some(container),
+                ..
+            } => container.ways_to_ptrace(*pid),
+            Refusal::MissingCapability { pid, .. } => vec![format!("sudo capsh -- -c 'otop --pid {pid}'")],
+            Refusal::YamaChildren { pid } => vec![
+                "sudo sysctl kernel.yama.ptrace_scope=0".to_owned(),
+                sudo(pid),
+                SETCAP.to_owned(),
+            ],
+            Refusal::YamaAdmin { pid } => vec![sudo(pid), SETCAP.to_owned()],
+            Refusal::YamaNobody { .. } => {
+                vec!["sudo reboot, with kernel.yama.ptrace_scope=1 in /etc/sysctl.d".to_owned()]
+            }
             Refusal::UserNamespace { pid, .. } => {
-                format!("sudo otop --pid {pid} on the host, with the PID that it has there")
+                vec![format!(
+                    "sudo otop --pid {pid} on the host, with the PID that it has there"
+                )]
             }
-            Refusal::Seccomp { pid, .. } => format!("sudo otop --pid {pid} from a shell outside the filter"),
-            Refusal::Lockdown { .. } => "sudo reboot, with lockdown=none on the kernel's command line".to_owned(),
-            Refusal::SecurityModule { .. } => "sudo journalctl -k -g 'apparmor|avc|ptrace'".to_owned(),
+            Refusal::Seccomp { pid, .. } => vec![format!("sudo otop --pid {pid} from a shell outside the filter")],
+            Refusal::Lockdown { .. } => vec!["sudo reboot, with lockdown=none on the kernel's command line".to_owned()],
+            Refusal::SecurityModule { .. } => vec!["sudo journalctl -k -g 'apparmor|avc|ptrace'".to_owned()],
             Refusal::OtherUser { pid, .. }
             | Refusal::NotDumpable { pid }
             | Refusal::MoreCapable { pid, .. }
-            | Refusal::YamaAdmin { pid }
             | Refusal::Hidden { pid }
-            | Refusal::Unexplained { pid, .. } => format!("sudo otop --pid {pid}"),
+            | Refusal::Unexplained { pid, .. } => vec![sudo(pid)],
         }
     }
 }
+
+/// Lets whoever may run this file read the processes of every user: README says what that means.
+const SETCAP: &str = "sudo setcap cap_sys_ptrace+ep \"$(command -v otop)\"";
 
 /// Tries the real thing: one byte of its memory.
 pub fn check(pid: Pid) -> Result<Access, NoAccess> {
@@ -163,147 +189,13 @@ fn is_hidden(pid: Pid) -> bool {
         )
 }
 
-/// What is known of both sides when the kernel has refused.
-struct Circumstances {
-    ours: Credentials,
-    theirs: Credentials,
-    /// None: `/proc/sys/kernel/yama` is absent, so Yama is.
-    yama: Option<u32>,
-    /// Otop's capabilities count in the worker's user namespace; None: not known.
-    capabilities_count: Option<bool>,
-    user_namespaces: (String, String),
-    dumpable: bool,
-    lockdown: Option<String>,
-    modules: String,
-    in_container: bool,
-    errno: Errno,
-}
-
 fn refusal(pid: Pid, errno: Errno) -> Refusal {
-    let own = Pid(i32::try_from(std::process::id()).unwrap_or(0));
-    match (credentials(own), credentials(pid)) {
-        (Ok(ours), Ok(theirs)) => explain(pid, &Circumstances::look(pid, ours, theirs, errno)),
-        _ => Refusal::Unexplained {
+    match Circumstances::look(pid) {
+        Ok(seen) => gates::explain(pid, &seen, errno),
+        Err(_) => Refusal::Unexplained {
             pid,
             errno: errno.desc().to_owned(),
         },
-    }
-}
-
-impl Circumstances {
-    fn look(pid: Pid, ours: Credentials, theirs: Credentials, errno: Errno) -> Circumstances {
-        let read = |path: &str| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
-        let shown = |inode: Option<u64>| inode.map_or("unreadable".to_owned(), |inode| format!("user:[{inode}]"));
-        let lockdown = read("/sys/kernel/security/lockdown")
-            .and_then(|text| Some(text.split_once('[')?.1.split_once(']')?.0.to_owned()))
-            .filter(|mode| mode != "none");
-        Circumstances {
-            ours,
-            theirs,
-            yama: read("/proc/sys/kernel/yama/ptrace_scope").and_then(|text| text.parse().ok()),
-            // All namespaces descend from the first one, and capabilities count in descendants.
-            capabilities_count: match namespaces::in_first_user_namespace() {
-                true => Some(true),
-                false => namespaces::shared_user(pid),
-            },
-            user_namespaces: (
-                shown(namespaces::inode(pid, namespaces::Namespace::User)),
-                shown(namespaces::own_inode(namespaces::Namespace::User)),
-            ),
-            // The kernel gives the files of a process that may not be dumped to root.
-            dumpable: owner_of(&format!("/proc/{pid}/stat")).is_none_or(|owner| owner == theirs.uids[1]),
-            lockdown,
-            modules: read("/sys/kernel/security/lsm").unwrap_or_else(|| "not known".to_owned()),
-            in_container: in_container(),
-            errno,
-        }
-    }
-}
-
-fn owner_of(path: &str) -> Option<u32> {
-    use std::os::linux::fs::MetadataExt;
-    std::fs::metadata(path).ok().map(|metadata| metadata.st_uid())
-}
-
-fn in_container() -> bool {
-    let marked = ["/.dockerenv", "/run/.containerenv"]
-        .iter()
-        .any(|path| std::path::Path::new(path).exists());
-    marked || std::env::var_os("container").is_some() || std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
-}
-
-fn explain(pid: Pid, seen: &Circumstances) -> Refusal {
-    let (ours, theirs) = (&seen.ours, &seen.theirs);
-    let capable = ours.effective_capabilities & (1 << CAP_SYS_PTRACE) != 0;
-    let (user, group) = (ours.uids[0], ours.gids[0]);
-    let same_ids = theirs.uids.iter().all(|&uid| uid == user) && theirs.gids.iter().all(|&gid| gid == group);
-    let missing = Refusal::MissingCapability {
-        pid,
-        effective: ours.effective_capabilities,
-        in_container: seen.in_container,
-    };
-
-    if seen.yama == Some(3) {
-        return Refusal::YamaNobody { pid };
-    }
-    if !capable {
-        let is_root = ours.uids[1] == 0;
-        // Whatever root lacks here, the capability would give it.
-        if is_root && (!same_ids || !seen.dumpable || seen.yama.is_some_and(|scope| scope > 0)) {
-            return missing;
-        }
-        if !same_ids {
-            return Refusal::OtherUser {
-                pid,
-                owner: theirs.uids,
-                groups: theirs.gids,
-                user,
-                group,
-            };
-        }
-        if !seen.dumpable {
-            return Refusal::NotDumpable { pid };
-        }
-        if theirs.permitted_capabilities & !ours.permitted_capabilities != 0 {
-            let (theirs, ours) = (theirs.permitted_capabilities, ours.permitted_capabilities);
-            return if is_root {
-                missing
-            } else {
-                Refusal::MoreCapable { pid, theirs, ours }
-            };
-        }
-        match seen.yama {
-            Some(1) => return Refusal::YamaChildren { pid },
-            Some(2) => return Refusal::YamaAdmin { pid },
-            _ => {}
-        }
-    }
-    if seen.capabilities_count == Some(false) {
-        let (theirs, ours) = seen.user_namespaces.clone();
-        return Refusal::UserNamespace { pid, theirs, ours };
-    }
-    if ours.seccomp != 0 {
-        return Refusal::Seccomp {
-            pid,
-            mode: ours.seccomp,
-            in_container: seen.in_container,
-        };
-    }
-    if let Some(mode) = seen.lockdown.clone() {
-        return Refusal::Lockdown { pid, mode };
-    }
-    if ["selinux", "apparmor", "smack", "tomoyo", "landlock"]
-        .iter()
-        .any(|module| seen.modules.contains(module))
-    {
-        return Refusal::SecurityModule {
-            pid,
-            modules: seen.modules.clone(),
-        };
-    }
-    Refusal::Unexplained {
-        pid,
-        errno: seen.errno.desc().to_owned(),
     }
 }
 
@@ -316,5 +208,34 @@ fn ids(ids: &[u32; 3]) -> String {
 }
 
 #[cfg(test)]
-#[path = "permission_tests.rs"]
-mod tests;
+mod tests {
+    use super::*;
+
+    const PID: Pid = Pid(77);
+
+    #[test]
+    fn every_cause_has_a_command_of_its_own_kind() {
+        let pid = PID;
+        assert_eq!(Refusal::NotDumpable { pid }.remedy(), "sudo otop --pid 77");
+        assert_eq!(
+            Refusal::YamaChildren { pid }.remedy(),
+            "sudo sysctl kernel.yama.ptrace_scope=0"
+        );
+        let in_container = Refusal::MissingCapability {
+            pid,
+            effective: 0,
+            container: Some(Container::Docker),
+        };
+        assert!(in_container.remedy().starts_with("docker run --cap-add SYS_PTRACE"));
+    }
+
+    #[test]
+    fn own_memory_may_be_read_and_nobodys_is_gone() {
+        let own = Pid(i32::try_from(std::process::id()).expect("a pid fits"));
+        assert_eq!(check(own), Ok(Access::Scattered));
+        assert_eq!(
+            check(Pid(i32::MAX)),
+            Err(NoAccess::Process(ProcessError::Gone(Pid(i32::MAX))))
+        );
+    }
+}

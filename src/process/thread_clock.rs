@@ -19,8 +19,8 @@ pub struct ThreadClock {
 pub enum Doing {
     /// On a CPU, or waiting for one.
     Runnable,
-    /// Asleep in a system call, whose first argument comes along.
-    Syscall { number: i32, first: u64 },
+    /// Asleep in a system call, whose first argument comes along, and the thread's stack pointer.
+    Syscall { number: i32, first: u64, stack: u64 },
     /// Asleep outside of any system call (a page fault).
     Asleep,
 }
@@ -90,10 +90,11 @@ fn parse_syscall(text: &str) -> Option<Doing> {
         "running" => Some(Doing::Runnable),
         "-1" => Some(Doing::Asleep),
         number => {
-            let first = words.next()?.strip_prefix("0x")?;
+            let mut hex = |skip| u64::from_str_radix(words.nth(skip)?.strip_prefix("0x")?, 16).ok();
             Some(Doing::Syscall {
                 number: number.parse().ok()?,
-                first: u64::from_str_radix(first, 16).ok()?,
+                first: hex(0)?,
+                stack: hex(5)?,
             })
         }
     }
@@ -112,7 +113,8 @@ mod tests {
             parse_syscall(futex),
             Some(Doing::Syscall {
                 number: 202,
-                first: 0x7f55a8
+                first: 0x7f55a8,
+                stack: 0x7ffe
             })
         );
         assert_eq!(parse_syscall(""), None);

@@ -76,13 +76,16 @@ impl Seat for Affinity {
     }
 
     fn switches(&self) -> u64 {
+        if let Some(expected) = self.expected.take() {
+            return expected;
+        }
         // It exists since Linux 2.6.26. Where it fails nothing is proved: two readings always differ.
-        getrusage(UsageWho::RUSAGE_THREAD).map_or_else(
+        let switches = getrusage(UsageWho::RUSAGE_THREAD).map_or_else(
             |_| monotonic().0,
-            |usage| {
-                (usage.voluntary_context_switches() as u64).wrapping_add(usage.involuntary_context_switches() as u64)
-            },
-        )
+            |u| (u.voluntary_context_switches() as u64).wrapping_add(u.involuntary_context_switches() as u64),
+        );
+        self.last.set(Some(switches));
+        switches
     }
 }
 

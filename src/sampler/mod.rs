@@ -3,11 +3,14 @@
 
 mod affinity;
 mod naming;
+mod reach;
 mod schedule;
 mod scheduling;
 mod stacking;
 mod ticking;
 mod walking;
+
+pub use reach::{Reach, reach};
 
 use crate::cpython::ONE_WALK;
 use crate::identity::{Inventory, Naming, Spec, inventory};

@@ -5,6 +5,7 @@ use super::schedule::{Schedule, sleep_until};
 use super::{ended, monotonic, scheduling};
 use crate::memory::Fault;
 use crate::model::{Nanos, Observation, StackBatch};
+use crate::process::privilege;
 use crate::source::{Plan, StackReader};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
@@ -16,11 +17,13 @@ const SURVEY_EVERY: Nanos = Nanos(100_000_000);
 const SURVEY_AT_MOST: Nanos = Nanos(5_000_000);
 /// A sleep of this length gives up the CPU.
 const SURELY_SLEEPS: Nanos = Nanos(20_000);
+const LOOK_EVERY: Nanos = Nanos(1_000_000_000);
 const FORGET_EVERY: Nanos = Nanos(10_000_000_000);
 
 /// Takes stacks until told to stop, or the worker ends.
 pub fn run(mut reader: StackReader, plan: &Plan, rate_hz: f64, to: &SyncSender<Observation>, stop: &AtomicBool) {
     let real_time = scheduling::be_woken_in_time();
+    privilege::only_read();
     let mut seat = Affinity::new();
     let mut schedule = Schedule::new(rate_hz, monotonic());
     let mut planned = None;
@@ -28,7 +31,7 @@ pub fn run(mut reader: StackReader, plan: &Plan, rate_hz: f64, to: &SyncSender<O
     let mut quiet = false;
     let mut batch = StackBatch::default();
     let mut began = monotonic();
-    let (mut surveyed, mut forgot) = (Nanos::ZERO, began);
+    let (mut surveyed, mut looked, mut forgot) = (Nanos::ZERO, began, began);
     while !stop.load(Ordering::Relaxed) {
         let now = monotonic();
         let since = now - surveyed;
@@ -36,7 +39,6 @@ pub fn run(mut reader: StackReader, plan: &Plan, rate_hz: f64, to: &SyncSender<O
             if let Err(fault) = reader.survey() {
                 return ended(plan, &fault.to_string(), to);
             }
-            reader.look_again();
             surveyed = monotonic();
             quiet = false;
         }
@@ -49,19 +51,24 @@ pub fn run(mut reader: StackReader, plan: &Plan, rate_hz: f64, to: &SyncSender<O
         let until = at.min(began + BATCH);
         let sleeps = monotonic() + SURELY_SLEEPS < until;
         sleep_until(until);
-        if real_time && sleeps && quiet {
-            seat.slept_once();
-        }
-        quiet = true;
+        let slept_once = real_time && sleeps && quiet;
         let woke = monotonic();
         planned = Some(at).filter(|&at| woke < at);
+        quiet = planned.is_none();
         if planned.is_none() {
+            if slept_once {
+                seat.slept_once();
+            }
             match reader.tick(&mut seat, &monotonic, &mut batch) {
                 Ok(()) => {}
                 // More reading than any sane tick takes: nothing of it is known.
                 Err(Fault::Budget | Fault::Unmapped | Fault::Implausible(_)) => batch.missed += 1,
                 Err(fault) => return ended(plan, &fault.to_string(), to),
             }
+        }
+        if woke - looked >= LOOK_EVERY {
+            reader.look_again();
+            looked = woke;
         }
         if woke - forgot >= FORGET_EVERY {
             reader.forget();

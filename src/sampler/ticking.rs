@@ -4,7 +4,7 @@ use super::schedule::{Schedule, sleep_until};
 use super::{clock, ended, monotonic, scheduling};
 use crate::memory::Fault;
 use crate::model::{Batch, Gil, Nanos, Observation, Tick};
-use crate::process;
+use crate::process::{self, privilege};
 use crate::source::{Plan, TickReader};
 use nix::time::ClockId;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +22,7 @@ const LATE: Nanos = Nanos(1_000_000);
 /// Takes ticks until told to stop, or the worker ends.
 pub fn run(mut reader: TickReader, plan: &Plan, rate_hz: f64, to: &SyncSender<Observation>, stop: &AtomicBool) {
     scheduling::be_woken_in_time();
+    privilege::only_read();
     let mut schedule = Schedule::new(rate_hz, monotonic());
     let mut batch = Batch::default();
     let mut began = monotonic();

@@ -4,7 +4,7 @@
 use super::{clock, ended, monotonic};
 use crate::memory::Fault;
 use crate::model::{Ending, Nanos, Observation};
-use crate::process::Sameness;
+use crate::process::{Sameness, privilege};
 use crate::source::{Broken, Plan, Walker};
 use nix::time::ClockId;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +28,7 @@ fn own_cpu() -> Nanos {
 
 /// Walks, and between the walks watches the loops, until told to stop or the worker ends.
 pub fn run(mut walker: Walker, plan: &Plan, to: &SyncSender<Observation>, stop: &AtomicBool) {
+    privilege::only_read();
     let mut next_walk = monotonic();
     while !stop.load(Ordering::Relaxed) {
         let seen = match monotonic() >= next_walk {

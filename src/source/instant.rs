@@ -94,7 +94,7 @@ impl Reader {
         heap: &Heap,
         runtime: &Runtime,
         thread: &Thread,
-        followed: &Followed,
+        followed: &mut Followed,
         mut start: Start,
         seat: &mut dyn Seat,
         push_proof: impl Fn(Addr, &mut Scatter) -> Option<ProofSlots>,
@@ -154,6 +154,7 @@ impl Reader {
             true => self.walk_twice(&slots, words),
         };
         let missed = !self.snapshot.missed().is_empty();
+        let resolved = resolved && followed.root.is(&self.raw);
         if resolved {
             // What cannot be resolved leaves the owner as it is.
             let found = match mode {
@@ -187,6 +188,12 @@ impl Reader {
             self.learn_from_afar(heap, thread, followed, &slots, words, key)?;
         }
         Ok(instant)
+    }
+
+    /// Whether the innermost frame of the stack that was read last calls `gc.collect()`; None: that cannot be told.
+    pub fn calls_collect(&mut self, heap: &Heap) -> Option<bool> {
+        let innermost = self.raw.frames.first()?;
+        self.stacks.calls_collect(heap, innermost)
     }
 
     /// Goes to the CPU of the thread, with the words as they are there.

@@ -159,8 +159,10 @@ impl Watched {
         match self.clock.as_ref().and_then(ThreadClock::doing) {
             Some(Doing::Runnable) => false,
             // Finished with waiting, and waits for the GIL: it wants to go on.
-            Some(Doing::Syscall { number: FUTEX, first }) if gil_extent(&plan.runtime).contains(&first) => false,
-            Some(Doing::Syscall { number, first }) => match self.event_loop.selector {
+            Some(Doing::Syscall {
+                number: FUTEX, first, ..
+            }) if gil_extent(&plan.runtime).contains(&first) => false,
+            Some(Doing::Syscall { number, first, .. }) => match self.event_loop.selector {
                 Some(selector) => EPOLL_WAITS.contains(&number) && first == selector,
                 None => !in_step(),
             },

@@ -3,6 +3,7 @@
 
 mod attach;
 pub mod error;
+mod examine;
 mod fixed;
 mod instant;
 mod loop_watch;
@@ -17,6 +18,7 @@ mod walk;
 mod whose;
 
 pub use attach::{Attachment, Plan, Proved, attach, of_fault};
+pub use examine::{Examination, Interpreter, examine};
 pub use stacks::StackReader;
 pub use still::Seat;
 pub use ticks::TickReader;

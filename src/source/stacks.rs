@@ -27,6 +27,8 @@ const ONE_LOOK: u64 = 8 << 20;
 const MOST_THREADS: usize = 32;
 /// A thread that was nobody's is not looked at for this many ticks, unless it enters another context.
 const BELIEVED: u8 = 16;
+/// What happened no longer ago than this, happens.
+const LATELY: Nanos = Nanos(2_000_000);
 /// `futex` of x86-64, in which a thread waits for the GIL.
 const FUTEX: i32 = 202;
 /// `epoll_wait`, `epoll_pwait`, `epoll_pwait2`, in which a loop waits for something to do.
@@ -117,7 +119,7 @@ impl StackReader {
     }
 
     /// From now on code objects are looked at again before they are believed, where the worker does not count those that
-    /// it freed (up to 3.13); to be called some ten times a second.
+    /// it freed (up to 3.13); to be called about once a second.
     pub fn look_again(&mut self) {
         if !self.plan.version.at_least(3, 14) {
             self.reader.stacks.look_again();
@@ -146,10 +148,10 @@ impl StackReader {
             if seat.cpu() != before {
                 still_since = None;
             }
-            match done {
-                Err(fault @ (Fault::Gone | Fault::Denied)) => return Err(fault),
-                // It is not known what it was: a tick of its own is all that is lost.
-                Ok(()) | Err(_) => {}
+            // What else may have gone wrong with one thread is no loss to the others.
+            if let Err(fault @ (Fault::Gone | Fault::Denied)) = done {
+                self.chosen = chosen;
+                return Err(fault);
             }
         }
         self.chosen = chosen;
@@ -305,7 +307,20 @@ impl StackReader {
         }
 
         let gil = self.plan.runtime.gil_last_holder.0;
-        let mut said = ask_kernel(followed, thread, gil.saturating_sub(16)..gil + GIL_EXTENT);
+        let holds_gil = thread.state.address == around.holder;
+        // One that has the GIL, and went on less than two milliseconds ago, runs: nobody has to be asked.
+        let went_on = followed
+            .seen
+            .is_some_and(|(when, words)| at - when < LATELY && words != instant.words);
+        followed.seen = Some((at, instant.words));
+        let mut said = if went_on && holds_gil && instant.held && instant.mode == StackMode::OwnCpu {
+            Said {
+                state: State::Runnable,
+                selects: false,
+            }
+        } else {
+            ask_kernel(followed, thread, gil.saturating_sub(16)..gil + GIL_EXTENT)
+        };
         let is_asleep = matches!(said.state, State::Syscall(_) | State::GilWait);
         // It slept before the look, sleeps after it, and was given no CPU in between.
         let slept = runs.is_some() && is_asleep && followed.clock.runs() == runs;
@@ -348,7 +363,6 @@ impl StackReader {
             Place::Unreadable => Owner::Unreadable,
         };
         let idles = place != Place::Step && said.selects;
-        let holds_gil = thread.state.address == around.holder;
         let speaks = if thread.event_loop.is_some() {
             !idles
         } else {
@@ -358,6 +372,10 @@ impl StackReader {
         followed.nobody = is_nobodys.then_some((instant.words.context, instant.words.version));
         followed.believed = BELIEVED;
         let collecting = around.collecting && holds_gil;
+        let collects_explicitly = match &instant.stack {
+            Some(_) if collecting => self.reader.calls_collect(&self.heap),
+            _ => None,
+        };
         let sample = StackSample {
             at,
             thread: thread.index,
@@ -366,7 +384,7 @@ impl StackReader {
             in_step: place == Place::Step,
             state: said.state,
             collecting,
-            collects_explicitly: None,
+            collects_explicitly,
             stack: instant.stack,
         };
         followed.rest = match (runs, slept, is_asleep) {
@@ -404,13 +422,15 @@ fn ask_kernel(followed: &Followed, thread: &Thread, gil: std::ops::Range<u64>) -
     let doing = followed.clock.doing();
     let state = match doing {
         Some(Doing::Runnable) => State::Runnable,
-        Some(Doing::Syscall { number: FUTEX, first }) if gil.contains(&first) => State::GilWait,
+        Some(Doing::Syscall {
+            number: FUTEX, first, ..
+        }) if gil.contains(&first) => State::GilWait,
         Some(Doing::Syscall { number, .. }) => State::Syscall(number),
         Some(Doing::Asleep) => State::Syscall(-1),
         None => State::Unknown,
     };
     let selector = thread.event_loop.and_then(|l| l.selector);
-    let selects = matches!(doing, Some(Doing::Syscall { number, first })
+    let selects = matches!(doing, Some(Doing::Syscall { number, first, .. })
         if EPOLL_WAITS.contains(&number) && Some(first) == selector);
     Said { state, selects }
 }

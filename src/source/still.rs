@@ -7,9 +7,9 @@
 
 use super::attach::Plan;
 use super::threads::Thread;
-use crate::cpython::{Heap, Offsets, cpu_of, rseq_at, word_at};
+use crate::cpython::{Heap, Offsets, RawStack, cpu_of, rseq_at, word_at};
 use crate::memory::{Fault, Scatter};
-use crate::model::{Addr, StackSample};
+use crate::model::{Addr, Nanos, StackSample};
 use crate::process::ThreadClock;
 
 /// Where the reading thread itself runs.
@@ -137,6 +137,32 @@ pub(super) enum Rest {
     },
 }
 
+/// Where a thread's stacks begin.
+///
+/// A frame that is being left loses its `previous` a moment before, or after, another one is the current one (in 3.12 the
+/// compiler orders that as it likes: `Python/bytecodes.c`, YIELD_VALUE), and then looks like a whole stack of one frame.
+#[derive(Default)]
+pub(super) struct Root {
+    /// Where the outermost frame lies.
+    known: Option<Addr>,
+    /// Where it lay at the last walk that ended elsewhere.
+    other: Option<Addr>,
+}
+
+impl Root {
+    /// Whether a walk came to where they begin. A thread may begin anew elsewhere: then it does so twice.
+    pub fn is(&mut self, raw: &RawStack) -> bool {
+        let root = raw.places.last().copied();
+        if raw.frames.len() > 1 || self.known == root || self.other == root {
+            self.known = root;
+            self.other = None;
+            return true;
+        }
+        self.other = root;
+        false
+    }
+}
+
 /// One thread from look to look.
 pub(super) struct Followed {
     pub which: WhichCpu,
@@ -144,6 +170,9 @@ pub(super) struct Followed {
     /// Where the first read of a tick has its CPU.
     pub in_first: Option<usize>,
     pub rest: Rest,
+    /// When and with which words it was last seen.
+    pub seen: Option<(Nanos, Words)>,
+    pub root: Root,
     /// The context and version with which it was nobody's, and for how many looks that is believed.
     pub nobody: Option<(Addr, u64)>,
     pub believed: u8,
@@ -157,8 +186,41 @@ impl Followed {
             clock: ThreadClock::open(plan.pid, thread.tid?),
             in_first: None,
             rest: Rest::Awake,
+            seen: None,
+            root: Root::default(),
             nobody: None,
             believed: 0,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpython::RawFrame;
+
+    fn raw(places: &[u64]) -> RawStack {
+        let frame = RawFrame {
+            code: Addr(0x1000),
+            instruction: 0,
+        };
+        RawStack {
+            frames: vec![frame; places.len()],
+            places: places.iter().copied().map(Addr).collect(),
+            ..RawStack::default()
+        }
+    }
+
+    #[test]
+    fn a_frame_without_a_caller_is_a_stack_only_where_stacks_begin() {
+        let mut root = Root::default();
+        assert!(root.is(&raw(&[3, 2, 1])));
+        assert!(!root.is(&raw(&[3])));
+        assert!(root.is(&raw(&[1])) && root.is(&raw(&[2, 1])));
+        // It began anew: not believed the first time.
+        assert!(!root.is(&raw(&[7])) && root.is(&raw(&[7])) && root.is(&raw(&[7])));
+        assert!(!root.is(&raw(&[3])) && root.is(&raw(&[7])));
+        // Nor is the very first one.
+        assert!(!Root::default().is(&raw(&[1])));
     }
 }

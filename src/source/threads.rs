@@ -5,14 +5,18 @@ use super::attach::{Plan, own_number};
 use crate::asyncio::{EventLoop, StepTracker, describe, running_loop_address};
 use crate::cpython::{Heap, ONE_WALK, ThreadState};
 use crate::memory::Fault;
-use crate::model::{Addr, Batch, ThreadFacts, ThreadIndex, Tid};
+use crate::model::{Addr, Batch, Nanos, ThreadFacts, ThreadIndex, Tid};
 use crate::process::{self, ThreadClock};
+use std::collections::HashMap;
 
 /// A thread that has not run in a session for this many ticks is no longer asked what it does.
 pub(super) const QUIET_TICKS: u32 = 2_000;
 
 /// Contexts within contexts, before a chain is called damage.
 pub(super) const DEEPEST_CONTEXT: usize = 32;
+
+/// Surveys for which a thread that does not yet say who it is keeps the list stale.
+const NEW: u32 = 20;
 
 /// One thread.
 pub(super) struct Thread {
@@ -33,6 +37,12 @@ pub(super) struct Thread {
     pub quiet: u32,
     /// Ticks that it has slept in one step.
     pub asleep: u32,
+    /// Its time on a CPU at the last tick.
+    pub ran: Option<Nanos>,
+    /// Its stack pointer where it waits for something to do.
+    pub sleeps_at: Option<u64>,
+    /// Surveys that it was in.
+    surveys: u32,
 }
 
 /// All of them, newest first as CPython lists them.
@@ -72,15 +82,18 @@ impl Threads {
             }
             there
         });
-        for state in states {
-            match self.all.iter_mut().find(|t| same(&t.state, &state)) {
-                Some(thread) => thread.refresh(plan, heap, batch),
-                None => {
-                    let mut thread = Thread::new(state);
-                    thread.refresh(plan, heap, batch);
-                    self.all.push(thread);
-                }
+        for state in told_apart(states) {
+            let known = self.all.iter().position(|thread| same(&thread.state, &state));
+            let slot = known.unwrap_or(self.all.len());
+            if known.is_none() {
+                self.all.push(Thread::new(state));
             }
+            let Some(thread) = self.all.get_mut(slot) else { continue };
+            thread.state = state;
+            thread.refresh(plan, heap, batch);
+            // One that has only just been started says in a moment who it is.
+            thread.surveys = thread.surveys.saturating_add(1);
+            self.stale |= thread.tid.is_none() && thread.surveys < NEW;
         }
         Ok(())
     }
@@ -101,6 +114,9 @@ impl Thread {
             base_is_named: false,
             quiet: QUIET_TICKS,
             asleep: 0,
+            ran: None,
+            sleeps_at: None,
+            surveys: 0,
         }
     }
 
@@ -155,6 +171,23 @@ impl Thread {
     }
 }
 
+/// Takes from thread states what is not theirs yet. Whoever starts a thread makes its state, and up to 3.11 writes its own
+/// numbers there (Python/pystate.c, `new_threadstate`); the thread puts its own in their place when it runs for the first
+/// time, which may be late where others keep the GIL. Until then it would be asked for another thread's time.
+fn told_apart(mut states: Vec<ThreadState>) -> Vec<ThreadState> {
+    let mut oldest: HashMap<(Addr, u64), u64> = HashMap::new();
+    for state in &states {
+        let id = oldest.entry((state.pthread, state.native_id)).or_insert(state.id);
+        *id = state.id.min(*id);
+    }
+    for state in &mut states {
+        if oldest.get(&(state.pthread, state.native_id)) != Some(&state.id) {
+            (state.pthread, state.native_id) = (Addr::NULL, 0);
+        }
+    }
+    states
+}
+
 /// The number by which all observations call a thread: CPython's own, which it never gives twice in a process.
 pub fn thread_index(state: &ThreadState) -> ThreadIndex {
     ThreadIndex(state.id as u32)
@@ -170,6 +203,9 @@ pub fn find_tid(plan: &Plan, heap: &Heap, state: &ThreadState) -> Option<Tid> {
     };
     if state.native_id != 0 {
         return own(state.native_id);
+    }
+    if state.pthread.is_null() {
+        return None;
     }
     // glibc 2.31 to 2.41 keep it at 720 (struct pthread.tid); others are searched for the only word that is a thread.
     let near = heap.bytes(state.pthread, 1024).ok()?;
@@ -192,5 +228,36 @@ pub fn find_tid(plan: &Plan, heap: &Heap, state: &ThreadState) -> Option<Tid> {
     match places[..] {
         [place] => own(half(place)),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(id: u64, pthread: u64, native_id: u64) -> ThreadState {
+        ThreadState {
+            address: Addr(id * 4096),
+            id,
+            context: Addr::NULL,
+            context_version: 0,
+            pthread: Addr(pthread),
+            native_id,
+        }
+    }
+
+    #[test]
+    fn a_thread_that_was_only_just_made_has_no_number_yet() {
+        // Newest first, as CPython lists them: the third was made by the first, and has not run yet.
+        let numbers = |states| -> Vec<(u64, u64)> {
+            let all: Vec<ThreadState> = told_apart(states);
+            all.iter().map(|state| (state.pthread.0, state.native_id)).collect()
+        };
+        let of_3_8 = vec![state(3, 0x7000, 0), state(2, 0x8000, 0), state(1, 0x7000, 0)];
+        assert_eq!(numbers(of_3_8), [(0, 0), (0x8000, 0), (0x7000, 0)]);
+        let of_3_11 = vec![state(3, 0x7000, 70), state(2, 0x8000, 80), state(1, 0x7000, 70)];
+        assert_eq!(numbers(of_3_11), [(0, 0), (0x8000, 80), (0x7000, 70)]);
+        let of_3_12 = vec![state(3, 0, 0), state(2, 0x8000, 80), state(1, 0x7000, 70)];
+        assert_eq!(numbers(of_3_12), [(0, 0), (0x8000, 80), (0x7000, 70)]);
     }
 }

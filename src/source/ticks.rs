@@ -11,7 +11,7 @@ use super::attach::Plan;
 use super::fixed::FixedWords;
 use super::owners::{ContextWords, Owners};
 use super::threads::{DEEPEST_CONTEXT, QUIET_TICKS, Thread, Threads};
-use crate::asyncio::{DEQUE_HEAD, ReadyWords, StepWords};
+use crate::asyncio::{CallbackSlots, DEQUE_HEAD, ReadyWords, StepWords};
 use crate::cpython::{CONTEXT_HEAD, CONTEXT_WORDS, GIL_EXTENT, Heap, Runtime, word_at};
 use crate::identity::{Naming, ProofSlots};
 use crate::memory::{Fault, LiveMemory, Scatter};
@@ -67,6 +67,7 @@ struct Check {
     thread: usize,
     context: usize,
     proof: Option<ProofSlots>,
+    callback: Option<CallbackSlots>,
     words: usize,
 }
 
@@ -248,14 +249,19 @@ impl TickReader {
             let doing = clock.doing();
             let state = match doing {
                 Some(Doing::Runnable) => State::Runnable,
-                Some(Doing::Syscall { number: FUTEX, first }) if gil.contains(&first) => State::GilWait,
+                Some(Doing::Syscall {
+                    number: FUTEX, first, ..
+                }) if gil.contains(&first) => State::GilWait,
                 Some(Doing::Syscall { number, .. }) => State::Syscall(number),
                 Some(Doing::Asleep) => State::Syscall(-1),
                 None => State::Unknown,
             };
             let selector = thread.event_loop.and_then(|l| l.selector);
-            let selects = matches!(doing, Some(Doing::Syscall { number, first })
+            let selects = matches!(doing, Some(Doing::Syscall { number, first, .. })
                 if EPOLL_WAITS.contains(&number) && Some(first) == selector);
+            if let Some(Doing::Syscall { stack, .. }) = doing.filter(|_| selects) {
+                thread.sleeps_at = Some(stack);
+            }
             let times = clock.times();
             states.push(Said { state, times, selects });
         }
@@ -276,11 +282,20 @@ impl TickReader {
             }
             let head = self.second.push(context, CONTEXT_HEAD);
             let proof = self.owners.push_proof(context, &mut self.second);
+            // What libuv runs is asked for once in each context: as long as that is not left, it cannot change.
+            let libuv = thread
+                .event_loop
+                .and_then(|l| l.libuv)
+                .filter(|_| thread.last != (context, version));
+            let callback = libuv
+                .zip(thread.sleeps_at)
+                .map(|(libuv, at)| libuv.push(at, &mut self.second));
             let at = thread.state.address.offset(self.heap.offsets.tstate_context);
             checks.push(Check {
                 thread: slot,
                 context: head,
                 proof,
+                callback,
                 words: self.second.push(at, CONTEXT_WORDS),
             });
         }
@@ -347,6 +362,9 @@ impl TickReader {
             is_outermost,
             taken,
             turn,
+            callback: check
+                .filter(|_| stayed)
+                .and_then(|check| check.callback?.word(&self.second)),
         };
         let (kind, idle) = (
             thread.event_loop.map(|l| l.kind),
@@ -367,8 +385,14 @@ impl TickReader {
         thread.last_idle = outermost.is_null();
         let sleeps = matches!(state, State::Syscall(_) | State::GilWait);
         thread.asleep = if repeated && sleeps { thread.asleep + 1 } else { 0 };
+        // A signal wakes a thread before it stops it: one that has run and still sleeps where it slept may be stopped, and
+        // so may one that sleeps outside of any system call.
+        let ran = said.times.map(|(cpu, _)| cpu);
+        let woke = repeated && ran.is_some() && thread.ran.is_some() && ran != thread.ran;
+        thread.ran = ran;
+        let suspect = sleeps && (woke || state == State::Syscall(-1));
         let mut state = state;
-        if thread.asleep >= STOPPED_AFTER && thread.asleep.is_multiple_of(STOPPED_AFTER) {
+        if suspect || (thread.asleep >= STOPPED_AFTER && thread.asleep.is_multiple_of(STOPPED_AFTER)) {
             thread.asleep = STOPPED_AFTER;
             if thread.clock.as_ref().and_then(ThreadClock::is_stopped) == Some(true) {
                 state = State::Stopped;

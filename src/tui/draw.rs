@@ -1,7 +1,7 @@
 //! Puts a picture onto a frame: which part of the screen each line goes to. Knows nothing of what the lines say.
 
 use super::style::Palette;
-use crate::view::{self, Picture, Row};
+use crate::view::{self, Picture, Row, Sheet};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
@@ -25,7 +25,10 @@ pub fn draw(frame: &mut Frame, picture: &Picture, palette: Palette) {
     .areas(frame.area());
 
     draw_header(frame, picture, header, palette);
-    draw_table(frame, picture, table, palette);
+    match &picture.sheet {
+        Some(sheet) => draw_sheet(frame, sheet, table, palette),
+        None => draw_table(frame, picture, table, palette),
+    }
     for (line, area) in [(&picture.caption, caption), (&picture.detail, detail)] {
         if let Some(line) = line {
             frame.render_widget(Paragraph::new(palette.line(line)), area);
@@ -100,6 +103,19 @@ fn draw_table(frame: &mut Frame, picture: &Picture, area: Rect, palette: Palette
         };
         frame.render_widget(Paragraph::new(palette.line(line)), below_heading);
     }
+}
+
+fn draw_sheet(frame: &mut Frame, sheet: &Sheet, area: Rect, palette: Palette) {
+    let line = |(place, line)| {
+        let line: Line = palette.line(line);
+        match sheet.selected == Some(place) {
+            // The whole line, to the right edge.
+            true => line.style(palette.selected()),
+            false => line,
+        }
+    };
+    let lines: Vec<Line> = sheet.lines.iter().enumerate().map(line).collect();
+    frame.render_widget(Paragraph::new(lines), area);
 }
 
 fn draw_help(frame: &mut Frame, picture: &Picture, palette: Palette) {

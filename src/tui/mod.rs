@@ -7,7 +7,7 @@
 //! loop {
 //!     screen.draw(&mut view, &report, now)?;                // an error: the terminal is gone, so end
 //!     match receive() {
-//!         Input::Key(key) => match action_for(key, view.is_typing()) {
+//!         Input::Key(key) => match action_for(key, view.mood()) {
 //!             Some(action) => match view.update(action, &report, now) {
 //!                 Effect::Quit => break,
 //!                 Effect::Copy(text) => screen.copy(&text)?,
@@ -26,6 +26,8 @@
 
 mod draw;
 mod input;
+#[cfg(test)]
+mod page_tests;
 mod quit_key;
 mod style;
 mod terminal;

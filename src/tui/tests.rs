@@ -9,10 +9,10 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier};
 
-const NOW: Nanos = Nanos(1_000_000_000);
-const SIZES: [(u16, u16); 4] = [(40, 10), (80, 24), (120, 40), (200, 50)];
+pub(super) const NOW: Nanos = Nanos(1_000_000_000);
+pub(super) const SIZES: [(u16, u16); 4] = [(40, 10), (80, 24), (120, 40), (200, 50)];
 
-fn look(view: &mut ViewState, report: &Report, (width, height): (u16, u16), colour: bool) -> Buffer {
+pub(super) fn look(view: &mut ViewState, report: &Report, (width, height): (u16, u16), colour: bool) -> Buffer {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     let picture = picture(view, report, NOW, width.into(), height.into());
     terminal
@@ -23,7 +23,7 @@ fn look(view: &mut ViewState, report: &Report, (width, height): (u16, u16), colo
 }
 
 /// The screen as text, and no character in it that could act on a terminal.
-fn text(buffer: &Buffer) -> String {
+pub(super) fn text(buffer: &Buffer) -> String {
     let mut lines = Vec::new();
     for y in 0..buffer.area.height {
         let mut line = String::new();
@@ -43,7 +43,7 @@ fn text(buffer: &Buffer) -> String {
     lines.join("\n")
 }
 
-fn act(view: &mut ViewState, report: &Report, actions: &[Action]) {
+pub(super) fn act(view: &mut ViewState, report: &Report, actions: &[Action]) {
     for action in actions {
         let _ = view.update(*action, report, NOW);
     }
@@ -57,7 +57,7 @@ macro_rules! snapshot {
     };
 }
 
-fn snapshots(name: &str, report: &Report, actions: &[Action]) {
+pub(super) fn snapshots(name: &str, report: &Report, actions: &[Action]) {
     for size in SIZES {
         let mut view = ViewState::new(Options::default());
         look(&mut view, report, size, true);
@@ -231,7 +231,7 @@ fn keys_reach_the_screen() {
     let report = sample::report(sample::six());
     let mut view = ViewState::default();
     let mut press = |key: Key| {
-        let action = action_for(key, view.is_typing());
+        let action = action_for(key, view.mood());
         let effect = action.map(|action| view.update(action, &report, NOW));
         (effect, text(&look(&mut view, &report, (80, 24), true)))
     };

@@ -2,7 +2,7 @@
 //! the list of blocks and `otop blocks` speak with these. Knows nothing of where the words stand.
 
 use super::format;
-use crate::model::{Block, Cause, CausesMs};
+use crate::model::{Block, Cause, CausesMs, Where};
 
 /// Whom a block is blamed on; None: nobody. `?` stands for a name that is not known yet, and behind one that is a guess.
 pub fn culprit(block: &Block) -> Option<String> {
@@ -140,15 +140,27 @@ pub fn length(block: &Block) -> String {
 pub fn places(block: &Block) -> (Option<String>, Option<String>) {
     let own = format::place(block.function.as_deref(), block.file.as_deref(), block.line);
     let innermost = block.stack.as_ref().and_then(|stack| stack.first());
-    let is_another =
-        |at: &&crate::model::Where| at.file != block.file || at.line != block.line || at.function != block.function;
     let inner = innermost
-        .filter(is_another)
+        .filter(|at| !is_same_line(at, &own_place(block)))
         .and_then(|at| format::place(at.function.as_deref(), at.file.as_deref(), at.line));
     match inner {
         Some(inner) => (Some(inner), own),
         None => (own, None),
     }
+}
+
+/// The innermost line of own code.
+pub fn own_place(block: &Block) -> Where {
+    Where {
+        function: block.function.clone(),
+        file: block.file.clone(),
+        line: block.line,
+        state: None,
+    }
+}
+
+pub fn is_same_line(one: &Where, other: &Where) -> bool {
+    one.file == other.file && one.line == other.line && one.function == other.function
 }
 
 #[cfg(test)]
@@ -220,7 +232,7 @@ mod tests {
         let mut held = block(Some("a"), Cause::Cpu);
         let own = Some("requests/adapters.py:667 in send".to_owned());
         assert_eq!(places(&held), (own.clone(), None));
-        let at = |function: &str, file: &str, line| crate::model::Where {
+        let at = |function: &str, file: &str, line| Where {
             function: Some(function.to_owned()),
             file: Some(file.to_owned()),
             line: Some(line),

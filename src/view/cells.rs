@@ -22,19 +22,26 @@ pub fn status(status: Status) -> Piece {
     }
 }
 
-pub fn blocked(blocks: u64, milliseconds: f64) -> Piece {
+/// `is_lower_bound`: one of them began before otop looked.
+pub fn blocked(blocks: u64, milliseconds: f64, is_lower_bound: bool) -> Piece {
     match blocks {
         0 => Piece::dim("0"),
-        _ => Piece::new(
-            format!("{blocks} / {}", format::short_stretch(milliseconds)),
-            Tone::Slow,
-        ),
+        _ => {
+            let length = at_least(milliseconds, is_lower_bound);
+            Piece::new(format!("{blocks} / {length}"), Tone::Slow)
+        }
     }
 }
 
-pub fn worst(milliseconds: Option<f64>) -> Piece {
+pub fn worst(milliseconds: Option<f64>, is_lower_bound: bool) -> Piece {
     match milliseconds {
         None => Piece::dim(format::UNKNOWN),
-        Some(ms) => Piece::new(format::short_stretch(ms), Tone::Slow),
+        Some(ms) => Piece::new(at_least(ms, is_lower_bound), Tone::Slow),
     }
+}
+
+/// `≥3.2s`
+fn at_least(milliseconds: f64, is_lower_bound: bool) -> String {
+    let bound = if is_lower_bound { "≥" } else { "" };
+    format!("{bound}{}", format::short_stretch(milliseconds))
 }

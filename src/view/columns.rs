@@ -246,8 +246,14 @@ pub static COLUMNS: &[Column] = &[
         max: 7,
         leaves: 10,
         help: "blocks of the loop it is the culprit of, and their total",
-        cell: |session, _| cells::blocked(session.blocks, session.blocked_ms),
-        sum: |sums| Some(cells::blocked(sums.blocks, sums.blocked_ms).text().to_owned()),
+        cell: |session, _| cells::blocked(session.blocks, session.blocked_ms, session.blocked_is_lower_bound),
+        sum: |sums| {
+            Some(
+                cells::blocked(sums.blocks, sums.blocked_ms, sums.blocked_is_lower_bound)
+                    .text()
+                    .to_owned(),
+            )
+        },
         value: |session| number(Some(session.blocked_ms)),
     },
     Column {
@@ -261,8 +267,14 @@ pub static COLUMNS: &[Column] = &[
         max: 5,
         leaves: 11,
         help: "the longest of its blocks",
-        cell: |session, _| cells::worst(session.worst_block_ms),
-        sum: |sums| Some(cells::worst(sums.worst_block_ms).text().to_owned()),
+        cell: |session, _| cells::worst(session.worst_block_ms, session.worst_is_lower_bound),
+        sum: |sums| {
+            Some(
+                cells::worst(sums.worst_block_ms, sums.worst_is_lower_bound)
+                    .text()
+                    .to_owned(),
+            )
+        },
         value: |session| number(session.worst_block_ms),
     },
     Column {

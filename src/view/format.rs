@@ -59,6 +59,16 @@ pub fn short_stretch(milliseconds: f64) -> String {
     stretch(milliseconds).replace(' ', "")
 }
 
+/// `12s`, `3m`, `2h`, `5d`: how long something took or is ago, whole and in four cells at most.
+pub fn age(seconds: Option<f64>) -> String {
+    or_unknown(seconds, |number| match number.max(0.0) as u64 {
+        s @ 0..100 => format!("{s}s"),
+        s @ 100..6000 => format!("{}m", s / 60),
+        s @ 6000..360_000 => format!("{}h", s / 3600),
+        s => format!("{}d", (s / 86_400).min(999)),
+    })
+}
+
 /// `0h 01m`, as the original has it.
 pub fn uptime(value: Option<f64>) -> String {
     or_unknown(value, |number| {
@@ -176,6 +186,7 @@ mod tests {
         assert_eq!(seconds(None, true), "—");
         assert_eq!(count(None), "—");
         assert_eq!(uptime(None), "—");
+        assert_eq!(age(None), "—");
         assert_eq!(gigabytes(None), "—");
         assert_eq!(byte_rate(None), "—");
         assert_eq!(where_it_is(None, 9), "—");
@@ -195,6 +206,8 @@ mod tests {
         assert_eq!(stretch(3210.0), "3.2 s");
         assert_eq!(stretch(125_400.0), "125 s");
         assert_eq!(short_stretch(1234.0), "1.2s");
+        let ages = [0.0, 99.9, 100.0, 5999.0, 6000.0, 360_000.0, 1e12].map(|seconds| age(Some(seconds)));
+        assert_eq!(ages, ["0s", "99s", "1m", "99m", "1h", "4d", "999d"]);
         assert_eq!(uptime(Some(3725.0)), "1h 02m");
         assert_eq!(gigabytes(Some(25_276_510_208)), "25.3G");
         assert_eq!(byte_rate(Some(258.6)), "259 B/s");

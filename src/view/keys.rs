@@ -1,100 +1,47 @@
 //! Which key does what, and how the help says it: one table for each mood of the screen. Footer, help overlay and
 //! key handling all come from here. Knows nothing of how a terminal encodes keys.
 
+use super::action::{Action, Binding, Key, Mood, Step, bind};
 use super::line::{Line, Parts, Piece};
 
-/// A key, whatever the terminal sends for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Key {
-    Char(char),
-    Ctrl(char),
-    Up,
-    Down,
-    PageUp,
-    PageDown,
-    Home,
-    End,
-    Enter,
-    Escape,
-    Backspace,
-}
-
-/// A step of the selection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    Up,
-    Down,
-    PageUp,
-    PageDown,
-    First,
-    Last,
-}
-
-/// What the user wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    Quit,
-    Refresh,
-    NextSort,
-    SortLeft,
-    SortRight,
-    FlipSort,
-    NextStatus,
-    Select(Step),
-    EnterText,
-    Type(char),
-    Erase,
-    EraseAll,
-    KeepText,
-    ClearText,
-    Freeze,
-    Pin,
-    Yank,
-    Help,
-    Close,
-}
-
-/// One row of the table of keys.
-pub struct Binding {
-    pub keys: &'static [Key],
-    /// How the help writes the keys.
-    pub label: &'static str,
-    pub action: Action,
-    /// The word in the footer; the lower the rank, the longer it stays there.
-    pub footer: Option<(u8, &'static str)>,
-    pub help: &'static str,
-}
-
-const fn bind(
-    keys: &'static [Key],
-    label: &'static str,
-    action: Action,
-    footer: Option<(u8, &'static str)>,
-    help: &'static str,
-) -> Binding {
-    Binding {
-        keys,
-        label,
-        action,
-        footer,
-        help,
-    }
-}
+const QUIT: Binding = bind(
+    &[Key::Char('q'), Key::Ctrl('c')],
+    "q Ctrl-C",
+    Action::Quit,
+    Some((0, "quit")),
+    "quit",
+);
+const REFRESH: Binding = bind(
+    &[Key::Char('r')],
+    "r",
+    Action::Refresh,
+    Some((5, "refresh")),
+    "refresh now",
+);
+const FREEZE: Binding = bind(
+    &[Key::Char(' ')],
+    "Space",
+    Action::Freeze,
+    Some((7, "freeze")),
+    "freeze the picture; sampling goes on",
+);
+const BLOCKS: Binding = bind(
+    &[Key::Char('b')],
+    "b",
+    Action::Blocks,
+    Some((2, "blocks")),
+    "the recent blocks, each with its stack",
+);
+const HELP: Binding = bind(&[Key::Char('?')], "?", Action::Help, Some((1, "help")), "this help");
 
 /// The keys of the table.
-pub static TABLE_KEYS: &[Binding] = &[
-    bind(
-        &[Key::Char('q'), Key::Ctrl('c')],
-        "q Ctrl-C",
-        Action::Quit,
-        Some((0, "quit")),
-        "quit",
-    ),
+static TABLE_KEYS: &[Binding] = &[
+    QUIT,
     bind(
         &[Key::Char('s')],
         "s",
         Action::NextSort,
-        Some((2, "sort")),
+        Some((3, "sort")),
         "sort by the next key",
     ),
     bind(
@@ -116,42 +63,38 @@ pub static TABLE_KEYS: &[Binding] = &[
         &[Key::Char('f')],
         "f",
         Action::NextStatus,
-        Some((3, "filter")),
+        Some((4, "filter")),
         "all, active, slow, draining, errored",
     ),
     bind(
         &[Key::Char('/')],
         "/",
         Action::EnterText,
-        Some((5, "find")),
+        Some((6, "find")),
         "show what contains a text (id, agent, tenant)",
     ),
+    BLOCKS,
     bind(
-        &[Key::Char('r')],
-        "r",
-        Action::Refresh,
-        Some((4, "refresh")),
-        "refresh now",
+        &[Key::Enter],
+        "Enter",
+        Action::Open,
+        Some((8, "alone")),
+        "the selected session alone: over time, its stack, its blocks",
     ),
-    bind(
-        &[Key::Char(' ')],
-        "Space",
-        Action::Freeze,
-        Some((6, "freeze")),
-        "freeze the picture; sampling goes on",
-    ),
+    REFRESH,
+    FREEZE,
     bind(
         &[Key::Char('p')],
         "p",
         Action::Pin,
-        Some((7, "pin")),
+        Some((9, "pin")),
         "keep the selected session on top",
     ),
     bind(
         &[Key::Char('y')],
         "y",
         Action::Yank,
-        Some((8, "yank")),
+        Some((10, "yank")),
         "copy the selected id to the clipboard",
     ),
     bind(
@@ -190,7 +133,7 @@ pub static TABLE_KEYS: &[Binding] = &[
         None,
         "the last session",
     ),
-    bind(&[Key::Char('?')], "?", Action::Help, Some((1, "help")), "this help"),
+    HELP,
     bind(
         &[Key::Escape],
         "Esc",
@@ -200,8 +143,131 @@ pub static TABLE_KEYS: &[Binding] = &[
     ),
 ];
 
+/// The keys of the list of blocks.
+static BLOCKS_KEYS: &[Binding] = &[
+    QUIT,
+    bind(
+        &[Key::Escape, Key::Char('b')],
+        "Esc b",
+        Action::Close,
+        Some((2, "back")),
+        "back to the table",
+    ),
+    bind(
+        &[Key::Up, Key::Char('k')],
+        "↑ k",
+        Action::Select(Step::Up),
+        None,
+        "select the newer block",
+    ),
+    bind(
+        &[Key::Down, Key::Char('j')],
+        "↓ j",
+        Action::Select(Step::Down),
+        Some((3, "select")),
+        "select the older block",
+    ),
+    bind(
+        &[Key::Home, Key::Char('g')],
+        "Home g",
+        Action::Select(Step::First),
+        None,
+        "the newest block",
+    ),
+    bind(
+        &[Key::End, Key::Char('G')],
+        "End G",
+        Action::Select(Step::Last),
+        None,
+        "the oldest block",
+    ),
+    bind(
+        &[Key::PageUp],
+        "PgUp",
+        Action::Scroll(Step::PageUp),
+        None,
+        "scroll the stack back",
+    ),
+    bind(
+        &[Key::PageDown],
+        "PgDn",
+        Action::Scroll(Step::PageDown),
+        Some((6, "stack")),
+        "scroll the stack",
+    ),
+    bind(
+        &[Key::Enter],
+        "Enter",
+        Action::Open,
+        Some((4, "session")),
+        "the session that is to blame, alone",
+    ),
+    REFRESH,
+    FREEZE,
+    HELP,
+];
+
+/// The keys while one session is shown alone.
+static SESSION_KEYS: &[Binding] = &[
+    QUIT,
+    bind(
+        &[Key::Escape, Key::Enter],
+        "Esc Enter",
+        Action::Close,
+        Some((2, "back")),
+        "back to where you came from",
+    ),
+    bind(
+        &[Key::Up, Key::Char('k')],
+        "↑ k",
+        Action::Scroll(Step::Up),
+        None,
+        "scroll up",
+    ),
+    bind(
+        &[Key::Down, Key::Char('j')],
+        "↓ j",
+        Action::Scroll(Step::Down),
+        Some((4, "scroll")),
+        "scroll down",
+    ),
+    bind(&[Key::PageUp], "PgUp", Action::Scroll(Step::PageUp), None, "a page up"),
+    bind(
+        &[Key::PageDown],
+        "PgDn",
+        Action::Scroll(Step::PageDown),
+        None,
+        "a page down",
+    ),
+    bind(
+        &[Key::Home, Key::Char('g')],
+        "Home g",
+        Action::Scroll(Step::First),
+        None,
+        "to the top",
+    ),
+    bind(
+        &[Key::End, Key::Char('G')],
+        "End G",
+        Action::Scroll(Step::Last),
+        None,
+        "to the end",
+    ),
+    bind(
+        &[Key::Char('y')],
+        "y",
+        Action::Yank,
+        Some((8, "yank")),
+        "copy its id to the clipboard",
+    ),
+    BLOCKS,
+    REFRESH,
+    FREEZE,
+    HELP,
+];
+
 /// The keys while a text is typed; every other character is text.
-pub static TEXT_KEYS: &[Binding] = &[
+static TEXT_KEYS: &[Binding] = &[
     bind(
         &[Key::Enter],
         "Enter",
@@ -227,15 +293,24 @@ pub static TEXT_KEYS: &[Binding] = &[
     bind(&[Key::Ctrl('c')], "Ctrl-C", Action::Quit, None, "quit"),
 ];
 
+/// The keys of a mood.
+pub fn bindings(mood: Mood) -> &'static [Binding] {
+    match mood {
+        Mood::Table => TABLE_KEYS,
+        Mood::Text => TEXT_KEYS,
+        Mood::Blocks => BLOCKS_KEYS,
+        Mood::Session => SESSION_KEYS,
+    }
+}
+
 /// What the key means now.
-pub fn action_for(key: Key, is_typing: bool) -> Option<Action> {
-    let bindings = if is_typing { TEXT_KEYS } else { TABLE_KEYS };
-    let bound = bindings
+pub fn action_for(key: Key, mood: Mood) -> Option<Action> {
+    let bound = bindings(mood)
         .iter()
         .find(|binding| binding.keys.contains(&key))
         .map(|binding| binding.action);
     match (bound, key) {
-        (None, Key::Char(c)) if is_typing => Some(Action::Type(c)),
+        (None, Key::Char(c)) if mood == Mood::Text => Some(Action::Type(c)),
         (bound, _) => bound,
     }
 }
@@ -256,11 +331,13 @@ pub fn footer(bindings: &[Binding], room: usize) -> Line {
 mod tests {
     use super::*;
 
+    const MOODS: [Mood; 4] = [Mood::Table, Mood::Text, Mood::Blocks, Mood::Session];
+
     #[test]
     fn no_key_has_two_meanings_and_every_binding_is_explained() {
-        for bindings in [TABLE_KEYS, TEXT_KEYS] {
+        for mood in MOODS {
             let mut seen = Vec::new();
-            for binding in bindings {
+            for binding in bindings(mood) {
                 assert!(!binding.help.is_empty() && !binding.label.is_empty() && !binding.keys.is_empty());
                 for key in binding.keys {
                     assert!(!seen.contains(&key), "{key:?} twice");
@@ -272,22 +349,43 @@ mod tests {
 
     #[test]
     fn ctrl_c_quits_in_every_mood_but_q_is_text_while_typing() {
-        for is_typing in [false, true] {
-            assert_eq!(action_for(Key::Ctrl('c'), is_typing), Some(Action::Quit));
+        for mood in MOODS {
+            assert_eq!(action_for(Key::Ctrl('c'), mood), Some(Action::Quit));
+            let q = if mood == Mood::Text {
+                Action::Type('q')
+            } else {
+                Action::Quit
+            };
+            assert_eq!(action_for(Key::Char('q'), mood), Some(q));
         }
-        assert_eq!(action_for(Key::Char('q'), false), Some(Action::Quit));
-        assert_eq!(action_for(Key::Char('q'), true), Some(Action::Type('q')));
-        assert_eq!(action_for(Key::Char('z'), false), None);
-        assert_eq!(action_for(Key::Ctrl('z'), true), None);
+        assert_eq!(action_for(Key::Char('z'), Mood::Table), None);
+        assert_eq!(action_for(Key::Ctrl('z'), Mood::Text), None);
+    }
+
+    #[test]
+    fn every_mood_has_a_way_back() {
+        for mood in [Mood::Blocks, Mood::Session] {
+            assert_eq!(action_for(Key::Escape, mood), Some(Action::Close));
+        }
+        assert_eq!(action_for(Key::Char('b'), Mood::Table), Some(Action::Blocks));
+        assert_eq!(action_for(Key::Char('b'), Mood::Blocks), Some(Action::Close));
+        assert_eq!(action_for(Key::Enter, Mood::Table), Some(Action::Open));
+        assert_eq!(action_for(Key::Enter, Mood::Session), Some(Action::Close));
     }
 
     #[test]
     fn the_footer_keeps_quit_and_help_to_the_last() {
         assert_eq!(
-            footer(TABLE_KEYS, 80).text(),
-            "q quit  s sort  f filter  / find  r refresh  Space freeze  p pin  y yank  ? help"
+            footer(TABLE_KEYS, 105).text(),
+            "q quit  s sort  f filter  / find  b blocks  Enter alone  r refresh  Space freeze  p pin  y yank  ? help"
         );
-        assert_eq!(footer(TABLE_KEYS, 40).text(), "q quit  s sort  f filter  ? help");
+        assert_eq!(
+            footer(TABLE_KEYS, 80).text(),
+            "q quit  s sort  f filter  / find  b blocks  r refresh  Space freeze  ? help"
+        );
+        assert_eq!(footer(TABLE_KEYS, 40).text(), "q quit  s sort  b blocks  ? help");
         assert_eq!(footer(TABLE_KEYS, 16).text(), "q quit  ? help");
+        assert_eq!(footer(BLOCKS_KEYS, 40).text(), "q quit  Esc back  ↓ select  ? help");
+        assert_eq!(footer(SESSION_KEYS, 40).text(), "q quit  Esc back  b blocks  ? help");
     }
 }

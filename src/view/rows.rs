@@ -17,6 +17,8 @@ pub struct Sums {
     pub blocks: u64,
     pub blocked_ms: f64,
     pub worst_block_ms: Option<f64>,
+    pub blocked_is_lower_bound: bool,
+    pub worst_is_lower_bound: bool,
 }
 
 impl Sums {
@@ -35,9 +37,13 @@ impl Sums {
         }
         self.blocks = self.blocks.saturating_add(session.blocks);
         self.blocked_ms += session.blocked_ms;
-        if let Some(worst) = session.worst_block_ms {
-            self.worst_block_ms = Some(self.worst_block_ms.map_or(worst, |known| known.max(worst)));
+        if let Some(worst) = session.worst_block_ms
+            && self.worst_block_ms.is_none_or(|known| worst > known)
+        {
+            self.worst_is_lower_bound = session.worst_is_lower_bound;
+            self.worst_block_ms = Some(worst);
         }
+        self.blocked_is_lower_bound |= session.blocked_is_lower_bound;
     }
 }
 

@@ -1,6 +1,7 @@
 //! Hand-made reports for the tests of this room and of the rooms that draw. Not part of the program.
 
 use crate::model::*;
+use std::sync::Arc;
 
 /// A session as the original's captures show them.
 pub fn session(id: &str, agent: &str, tenant: &str, cpu_pct: f64) -> SessionReport {
@@ -22,12 +23,15 @@ pub fn session(id: &str, agent: &str, tenant: &str, cpu_pct: f64) -> SessionRepo
         blocks: 0,
         blocked_ms: 0.0,
         worst_block_ms: None,
+        blocked_is_lower_bound: false,
+        worst_is_lower_bound: false,
         place: Some(Where {
             function: Some("recv".to_owned()),
             file: Some("/srv/app/agents/voice.py".to_owned()),
             line: Some(88),
             state: Some("waiting".to_owned()),
         }),
+        stack: None,
     }
 }
 
@@ -132,6 +136,9 @@ pub fn report(sessions: Vec<SessionReport>) -> Report {
             otop_cpu_pct: Some(1.2),
             ..Quality::default()
         },
+        unix_now: Some(1_700_000_100.0),
+        recent: Vec::new(),
+        history: Vec::new(),
     }
 }
 
@@ -172,6 +179,99 @@ pub fn block_now(session_id: Option<&str>, cause: Cause) -> Block {
     }
 }
 
+/// A line of a stack.
+pub fn at(function: &str, file: &str, line: u32) -> Where {
+    Where {
+        function: Some(function.to_owned()),
+        file: Some(file.to_owned()),
+        line: Some(line),
+        state: None,
+    }
+}
+
+/// A stack as a blocking call of `requests` has it, innermost first.
+pub fn stack() -> Vec<Where> {
+    let library = "/usr/lib/python3.12";
+    let installed = "/srv/venv/lib/python3.12/site-packages";
+    vec![
+        at("readinto", &format!("{library}/socket.py"), 707),
+        at("_read_status", &format!("{library}/http/client.py"), 286),
+        at("getresponse", &format!("{library}/http/client.py"), 1428),
+        at(
+            "HTTPConnectionPool._make_request",
+            &format!("{installed}/urllib3/connectionpool.py"),
+            534,
+        ),
+        at("HTTPAdapter.send", &format!("{installed}/requests/adapters.py"), 667),
+        at("lookup", "/srv/app/agents/booking.py", 41),
+        at("Agent.on_turn", "/srv/app/agents/voice.py", 88),
+        at("Handle._run", &format!("{library}/asyncio/events.py"), 88),
+    ]
+}
+
+/// The blocks of a bad minute, newest first: one for each way in which a block can be.
+pub fn blocks() -> Vec<Arc<Block>> {
+    let over = |id: u64, session_id: Option<&str>, cause, began_ago: f64, ms: f64| Block {
+        id,
+        duration_ms: ms,
+        duration_is_lower_bound: false,
+        ongoing: false,
+        started_at: Some(1_700_000_100.0 - began_ago),
+        ..block_now(session_id, cause)
+    };
+    let mut now = block_now(Some("AJ_0014qgHOf2aF"), Cause::Syscall);
+    now.id = 9;
+    now.causes_ms.syscall = 3190.0;
+    now.causes_ms.cpu = 20.0;
+    now.stack = Some(stack());
+    (now.function, now.file, now.line) = (
+        Some("lookup".to_owned()),
+        Some("/srv/app/agents/booking.py".to_owned()),
+        Some(41),
+    );
+    let mut held = over(8, Some("AJ_002K9ggw8rCx"), Cause::Gil, 20.0, 640.0);
+    held.holder_thread = Some("worker_0 (1234)".to_owned());
+    held.holder_session_id = Some("AJ_002K9ggw8rCx".to_owned());
+    held.step_session_id = Some("AJ_000sYfnHPcRu".to_owned());
+    held.causes_ms = CausesMs {
+        gil: 600.0,
+        cpu: 30.0,
+        unscheduled: 10.0,
+        ..CausesMs::default()
+    };
+    let mut nobodys = over(7, None, Cause::Unscheduled, 45.0, 90.0);
+    (nobodys.function, nobodys.file, nobodys.line, nobodys.waiting) = (None, None, None, None);
+    let guess = over(6, Some("AJ_005v9hPKP7Vo"), Cause::Unknown, 130.0, 70.0);
+    let collected = over(5, None, Cause::Gc, 500.0, 180.0);
+    let computed = over(4, Some("AJ_004huv9tJYKq"), Cause::Cpu, 4000.0, 520.0);
+    [now, held, nobodys, guess, collected, computed]
+        .into_iter()
+        .map(Arc::new)
+        .collect()
+}
+
+/// Four minutes in which the session worked in bursts.
+pub fn history(id: &str) -> Vec<Arc<HistoryStretch>> {
+    let second = |number: u64| Nanos(number * 1_000_000_000);
+    let stretch = |number: u64| {
+        let used = SessionUse {
+            key: SessionKey::of(id),
+            cpu_pct: (number % 40) as f32,
+            loop_pct: (number % 40) as f32 * 1.5,
+        };
+        HistoryStretch {
+            from: second(number),
+            to: second(number + 1),
+            used: if number.is_multiple_of(40) {
+                Vec::new()
+            } else {
+                vec![used]
+            },
+        }
+    };
+    (0..240).map(stretch).map(Arc::new).collect()
+}
+
 /// Everything that could be unknown is.
 pub fn unknown(id: &str) -> SessionReport {
     SessionReport {
@@ -192,7 +292,10 @@ pub fn unknown(id: &str) -> SessionReport {
         blocks: 0,
         blocked_ms: 0.0,
         worst_block_ms: None,
+        blocked_is_lower_bound: false,
+        worst_is_lower_bound: false,
         place: None,
+        stack: None,
     }
 }
 

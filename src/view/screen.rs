@@ -1,13 +1,18 @@
 //! The whole live screen as data: what stands where in a terminal of this size, and what gave way. Knows nothing of
 //! how lines get onto the terminal.
 
+use super::action::{Binding, Mood};
 use super::alarm;
+use super::blocks_page;
 use super::columns::COLUMNS;
 use super::format;
 use super::header::{self, Chart};
-use super::keys::{self, TABLE_KEYS, TEXT_KEYS};
+use super::keys;
 use super::line::{Line, Parts, Piece, Tone};
+use super::pages::Page;
 use super::rows::Rows;
+use super::session_page;
+use super::sheet::Sheet;
 use super::state::{Options, ViewState};
 use super::table::{Table, Wanted};
 use super::widths::Room;
@@ -29,6 +34,8 @@ pub struct Picture {
     pub header: Vec<Line>,
     pub caption: Option<Line>,
     pub table: Table,
+    /// Stands in place of caption, table and detail.
+    pub sheet: Option<Sheet>,
     /// Stands in place of the rows, if there are none.
     pub nothing: Option<Line>,
     pub detail: Option<Line>,
@@ -52,6 +59,9 @@ pub const GAP: usize = 1;
 /// What to show on `width` × `height` cells.
 pub fn picture(view: &ViewState, report: &Report, now: Nanos, width: usize, height: usize) -> Picture {
     let shown = view.shown(report);
+    if *view.pages().page() != Page::Table {
+        return page(view, shown, now, width, height);
+    }
     let rows = view.rows(report);
     let has_border = width >= BORDER_FROM.0 && height >= BORDER_FROM.1;
     let inner = if has_border { width.saturating_sub(4) } else { width };
@@ -90,11 +100,51 @@ pub fn picture(view: &ViewState, report: &Report, now: Nanos, width: usize, heig
         table: Table::lay_out(shown, &rows, &wanted, room),
         nothing: nothing(&rows, Some(width)),
         detail: has_detail.then(|| detail(shown, &rows, selected.map(|(place, _)| place), width)),
-        footer: footer(view, &rows, &window, width),
-        help: view.help().map(|first| help(first, width, height)),
+        footer: footer(view, place_of(&window, rows.shown.len()), width),
+        help: view.help().map(|first| help(view.mood(), first, width, height)),
         page_rows,
         selected,
+        sheet: None,
     }
+}
+
+/// A page in place of the table: what has to be read first stays above it.
+fn page(view: &ViewState, shown: &Report, now: Nanos, width: usize, height: usize) -> Picture {
+    let inner = if width >= BORDER_FROM.0 {
+        width.saturating_sub(4)
+    } else {
+        width
+    };
+    let highest = if height >= DETAIL_FROM { 1 } else { 0 };
+    let header: Vec<Line> = header::lines(shown, Some(inner), Chart::Small)
+        .into_iter()
+        .filter(|line| line.rank <= highest)
+        .map(|line| line.line)
+        .take((height / 8).max(1))
+        .collect();
+    let has_border = width >= BORDER_FROM.0 && height >= BORDER_FROM.1 && !header.is_empty();
+    let title = header::title(&shown.worker, view.frozen_s(now), Some(inner));
+    let frame = 1 + header.len() + usize::from(has_border) + 1;
+    let rows = height.saturating_sub(frame);
+    let sheet = match view.pages().page() {
+        Page::Session { key, id } => session_page::lay_out(shown, view.pages(), *key, id, width, rows),
+        _ => blocks_page::lay_out(shown, view.pages(), width, rows),
+    };
+    Picture {
+        has_border,
+        title,
+        header,
+        footer: footer(view, sheet.place.clone(), width),
+        help: view.help().map(|first| help(view.mood(), first, width, height)),
+        page_rows: rows,
+        sheet: Some(sheet),
+        ..Picture::default()
+    }
+}
+
+/// `3–7 of 12`; None: all are shown.
+fn place_of(window: &std::ops::Range<usize>, all: usize) -> Option<String> {
+    (window.len() != all).then(|| format!("{}–{} of {all}", window.start + 1, window.end))
 }
 
 /// The header lines that fit into `free` lines beside the rows; with the large chart, if all of it fits. Alarms always
@@ -183,9 +233,10 @@ fn detail(report: &Report, rows: &Rows, selected: Option<usize>, width: usize) -
     parts.join(&Piece::dim(" · "), Some(width))
 }
 
-fn footer(view: &ViewState, rows: &Rows, window: &std::ops::Range<usize>, width: usize) -> Line {
-    if view.is_typing() {
-        let keys = keys::footer(TEXT_KEYS, width);
+fn footer(view: &ViewState, place: Option<String>, width: usize) -> Line {
+    let keys_now = keys::bindings(view.mood());
+    if view.mood() == Mood::Text {
+        let keys = keys::footer(keys_now, width);
         let room = width.saturating_sub(keys.width() + 4);
         let text = Piece::plain(&view.options().filter.text).cut(room, super::printable::Keep::End);
         let typed = [Piece::strong("/"), text, Piece::strong("▏ ")];
@@ -198,18 +249,17 @@ fn footer(view: &ViewState, rows: &Rows, window: &std::ops::Range<usize>, width:
     if let Some(message) = view.message() {
         return Line::from(Piece::strong(message)).cut(width);
     }
-    if window.len() == rows.shown.len() {
-        return keys::footer(TABLE_KEYS, width);
-    }
-    let place = format!("{}–{} of {}", window.start + 1, window.end, rows.shown.len());
-    let mut line = keys::footer(TABLE_KEYS, width.saturating_sub(place.chars().count() + 2));
+    let Some(place) = place else {
+        return keys::footer(keys_now, width);
+    };
+    let mut line = keys::footer(keys_now, width.saturating_sub(place.chars().count() + 2));
     let blank = width.saturating_sub(line.width() + place.chars().count());
     line.push(Piece::plain(" ".repeat(blank)));
     line.push(Piece::dim(place));
     line.cut(width)
 }
 
-fn help(first: usize, width: usize, height: usize) -> Help {
+fn help(mood: Mood, first: usize, width: usize, height: usize) -> Help {
     // The border takes two lines and four cells.
     let (room, most) = (width.saturating_sub(4), height.saturating_sub(2).max(1));
     let row = |name: &str, text: &str| -> Line {
@@ -217,14 +267,27 @@ fn help(first: usize, width: usize, height: usize) -> Help {
         [name, Piece::plain(text)].into_iter().collect::<Line>().cut(room)
     };
     let title = |text: &str| Line::from(Piece::dim(text)).cut(room);
-    let mut lines = vec![title("Keys")];
-    lines.extend(TABLE_KEYS.iter().map(|binding| row(binding.label, binding.help)));
-    lines.push(title("While a text is typed"));
-    lines.extend(TEXT_KEYS.iter().map(|binding| row(binding.label, binding.help)));
-    lines.push(title("Columns"));
-    lines.extend(COLUMNS.iter().map(|column| row(column.heading, column.help)));
-    lines.push(row("hidden", "the sum of the sessions that the filters hide"));
-    lines.push(row("unattr…", "loop and thread time that belongs to no session"));
+    let keys = |bindings: &[Binding]| -> Vec<Line> {
+        bindings
+            .iter()
+            .map(|binding| row(binding.label, binding.help))
+            .collect()
+    };
+    // A page explains its own keys, the table also itself.
+    let mut lines = vec![title(match mood {
+        Mood::Blocks => "Keys in the list of blocks",
+        Mood::Session => "Keys with one session alone",
+        Mood::Table | Mood::Text => "Keys",
+    })];
+    lines.extend(keys(keys::bindings(mood)));
+    if mood == Mood::Table {
+        lines.push(title("While a text is typed"));
+        lines.extend(keys(keys::bindings(Mood::Text)));
+        lines.push(title("Columns"));
+        lines.extend(COLUMNS.iter().map(|column| row(column.heading, column.help)));
+        lines.push(row("hidden", "the sum of the sessions that the filters hide"));
+        lines.push(row("unattr…", "loop and thread time that belongs to no session"));
+    }
     let first = first.min(lines.len().saturating_sub(most));
     let lines = lines.into_iter().skip(first).take(most).collect();
     Help { lines, first }

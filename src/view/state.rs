@@ -1,14 +1,15 @@
 //! What the user has chosen, and how an action changes it. `update` is a function of the state, the action and the
 //! report; what has to happen outside of it comes back as an `Effect`. Knows nothing of keys, screens and clocks.
 
+use super::action::{Action, Mood, Step};
 use super::columns::{COLUMNS, Column};
 use super::filter::Filter;
-use super::keys::{Action, Step};
+use super::pages::{Page, Pages};
 use super::printable;
 use super::rows::{self, Rows};
 use super::screen::Picture;
 use super::sort::Sort;
-use crate::model::{Nanos, Report, SessionKey};
+use crate::model::{Nanos, Report, SessionKey, SessionReport};
 use std::collections::BTreeSet;
 
 /// A longer text finds nothing, and would not fit into the footer.
@@ -60,6 +61,7 @@ pub struct ViewState {
     frozen: Option<Frozen>,
     message: Option<String>,
     is_typing: bool,
+    pages: Pages,
     /// First line of the help that is shown; None: no help.
     help: Option<usize>,
     /// What the last picture showed: where the selection stood, how many rows a page has, which columns there were.
@@ -84,6 +86,11 @@ impl ViewState {
         self.is_typing
     }
 
+    /// What a key means now.
+    pub fn mood(&self) -> Mood {
+        if self.is_typing { Mood::Text } else { self.pages.mood() }
+    }
+
     pub fn message(&self) -> Option<&str> {
         self.message.as_deref()
     }
@@ -91,6 +98,10 @@ impl ViewState {
     /// Puts a word into the message line; it stays until the next key.
     pub fn say(&mut self, message: impl Into<String>) {
         self.message = Some(message.into());
+    }
+
+    pub(super) fn pages(&self) -> &Pages {
+        &self.pages
     }
 
     pub(super) fn pins(&self) -> &BTreeSet<SessionKey> {
@@ -130,6 +141,10 @@ impl ViewState {
         if let Some(help) = &picture.help {
             self.help = Some(help.first);
         }
+        if let Some(sheet) = &picture.sheet {
+            self.pages.saw(sheet.seen);
+            return;
+        }
         // An empty table keeps the selection: a filter that hides everything for a moment must not drop it.
         if let Some((place, key)) = picture.selected {
             self.seen_at = place;
@@ -151,7 +166,11 @@ impl ViewState {
             Action::SortRight => self.sort_beside(true),
             Action::FlipSort => self.options.sort = self.options.sort.flipped(),
             Action::NextStatus => self.options.filter.next_status(),
-            Action::Select(step) if self.help.is_some() => self.scroll_help(step),
+            Action::Select(step) | Action::Scroll(step) if self.help.is_some() => self.scroll_help(step),
+            Action::Select(step) if *self.pages.page() == Page::Blocks => {
+                let shown = self.frozen.as_ref().map_or(report, |frozen| &frozen.report);
+                self.pages.select_block(step, shown);
+            }
             Action::Select(step) => self.select(step, report),
             Action::EnterText => {
                 self.is_typing = true;
@@ -182,6 +201,9 @@ impl ViewState {
             }
             Action::Pin => self.pin(report),
             Action::Yank => return self.yank(report),
+            Action::Blocks => self.pages.show_blocks(),
+            Action::Open => self.open(report),
+            Action::Scroll(step) => self.pages.scroll_by(step),
             Action::Help => self.help = if self.help.is_some() { None } else { Some(0) },
             Action::Close => self.close(),
         }
@@ -248,10 +270,36 @@ impl ViewState {
         });
     }
 
+    /// Shows alone what is selected.
+    fn open(&mut self, report: &Report) {
+        let shown = self.shown(report);
+        let chosen = match self.pages.page() {
+            Page::Blocks => {
+                let block = self.pages.selected(shown);
+                block.and_then(|block| Some((block.culprit?, block.session_id.clone()?)))
+            }
+            _ => self
+                .session(report)
+                .map(|session| (session.key, session.session_id.clone())),
+        };
+        match chosen {
+            Some((key, id)) => self.pages.show_session(key, &id),
+            None if *self.pages.page() == Page::Blocks => self.say("nobody is to blame for this one"),
+            None => self.message = Some(self.nothing_selected()),
+        }
+    }
+
+    /// The session that is selected, or shown alone.
+    fn session<'a>(&'a self, report: &'a Report) -> Option<&'a SessionReport> {
+        let key = match self.pages.page() {
+            Page::Session { key, .. } => Some(*key),
+            _ => self.selected,
+        };
+        self.shown(report).sessions.iter().find(|one| Some(one.key) == key)
+    }
+
     fn pin(&mut self, report: &Report) {
-        let session = self
-            .selected
-            .and_then(|key| self.shown(report).sessions.iter().find(|one| one.key == key));
+        let session = self.session(report);
         let message = match session.map(|session| (session.key, session.pinned)) {
             None => Some(self.nothing_selected()),
             Some((_, true)) => Some("pinned by the worker itself".to_owned()),
@@ -266,9 +314,7 @@ impl ViewState {
     }
 
     fn yank(&mut self, report: &Report) -> Effect {
-        let session = self
-            .selected
-            .and_then(|key| self.shown(report).sessions.iter().find(|one| one.key == key));
+        let session = self.session(report);
         let Some(id) = session.map(|session| session.session_id.clone()) else {
             self.message = Some(self.nothing_selected());
             return Effect::Nothing;
@@ -296,6 +342,8 @@ impl ViewState {
     /// Esc: undoes one thing, the topmost first.
     fn close(&mut self) {
         if self.help.take().is_some() {
+        } else if *self.pages.page() != Page::Table {
+            self.pages.close();
         } else if !self.options.filter.text.is_empty() {
             self.options.filter.text.clear();
         } else {

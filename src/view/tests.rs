@@ -360,7 +360,7 @@ proptest! {
         let report = six();
         let mut view = ViewState::default();
         for key in keys {
-            if let Some(action) = action_for(Key::Char(key), view.is_typing()) {
+            if let Some(action) = action_for(Key::Char(key), view.mood()) {
                 let _ = view.update(action, &report, NOW);
             }
             look(&mut view, &report, 80, 24);

@@ -87,13 +87,9 @@ pub fn impossible(stack: &Stack) -> Option<String> {
     if frames.first().is_none_or(|f| &*f.function != "<module>") {
         return wrong("no root");
     }
-    let Some(first) = frames.iter().position(|f| part(&f.function).is_some()) else {
-        return None;
-    };
+    let first = frames.iter().position(|f| part(&f.function).is_some())?;
     let below = &frames[first..];
-    let Some((_, session)) = part(&below[0].function) else {
-        return None;
-    };
+    let (_, session) = part(&below[0].function)?;
     if !frames[..first].iter().any(|f| f.function.ends_with("_run_once")) {
         return wrong("no loop");
     }
@@ -118,10 +114,9 @@ pub fn impossible(stack: &Stack) -> Option<String> {
         let sleeps = depth == half + 1 && caller == 9 && frame.function.contains("sleep");
         let sleeps_on = depth == half + 2 && caller != 0 && frame.function.contains("__sleep0");
         let spins = depth == DEPTH + 2 && caller == 21 && frame.function.starts_with("spin_");
-        if own.is_none() && (sleeps || sleeps_on || spins) {
-            if innermost || (sleeps && depth + 2 == below.len()) {
-                return None;
-            }
+        let ends = innermost || (sleeps && depth + 2 == below.len());
+        if own.is_none() && ends && (sleeps || sleeps_on || spins) {
+            return None;
         }
         return wrong("a frame where it cannot be");
     }

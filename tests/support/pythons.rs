@@ -48,6 +48,11 @@ impl Python {
         })
     }
 
+    /// The words that start it.
+    pub fn command(&self) -> &[String] {
+        &self.command
+    }
+
     /// (3, 12) of "3.12", so that versions compare as numbers.
     pub fn version(&self) -> (u32, u32) {
         let mut parts = self

@@ -2,6 +2,8 @@
 
 mod blocks;
 mod cpu;
+mod history;
+mod profile;
 mod properties;
 mod rows;
 mod stacks;

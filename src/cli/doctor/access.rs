@@ -1,0 +1,138 @@
+//! Whether the worker's memory may be read: each of the kernel's checks with what is known of both sides, and then the real
+//! thing. Knows nothing of what is in the memory.
+
+use super::super::error::CliError;
+use super::failed;
+use super::finding::Finding;
+use crate::model::Pid;
+use crate::process::gates::{Circumstances, Gate};
+use crate::process::namespaces::{self, Namespace};
+use crate::process::permission::{self, Access};
+use crate::process::{State, comm, command_line, state};
+use crate::source::error::AttachError;
+
+/// The process as a person knows it.
+pub fn what_it_is(pid: Pid) -> Finding {
+    let command = command_line(pid).unwrap_or_default().join(" ");
+    let name = match command.trim() {
+        "" => comm(pid).unwrap_or_default(),
+        command => command.chars().take(200).collect(),
+    };
+    match state(pid) {
+        Ok(State::Stopped | State::Traced) => Finding::limited(
+            "process",
+            format!("{name} (stopped: nothing in it moves)"),
+            vec![format!("kill -CONT {pid}")],
+        ),
+        _ => Finding::ok("process", name),
+    }
+}
+
+/// The kernel's checks, and what it says itself.
+pub fn gates(pid: Pid, findings: &mut Vec<Finding>) {
+    let answer = permission::check(pid);
+    match Circumstances::look(pid) {
+        Ok(seen) => findings.extend(NAMES.map(|(name, gates)| gate(pid, name, gates, &seen, answer.is_ok()))),
+        Err(error) => findings.push(Finding::unknown("user", error.to_string())),
+    }
+    findings.extend([pid_namespace(pid), mount_namespace(pid)]);
+    findings.push(match answer {
+        Ok(Access::Scattered) => Finding::ok("memory", "may be read (one byte was)"),
+        Ok(Access::File) => Finding::limited(
+            "memory",
+            "may be read by /proc/PID/mem alone, for a filter forbids process_vm_readv: ticks cost more",
+            vec!["docker run --security-opt seccomp=unconfined …".to_owned()],
+        ),
+        Err(error) => failed("memory", &CliError::from(AttachError::from(error))),
+    });
+}
+
+const NAMES: [(&str, &[Gate]); 8] = [
+    ("user", &[Gate::Owner]),
+    ("dumpable", &[Gate::Dumpable]),
+    ("worker's capabilities", &[Gate::Capabilities]),
+    ("yama", &[Gate::YamaNobody, Gate::Yama]),
+    ("user namespace", &[Gate::UserNamespace]),
+    ("seccomp", &[Gate::Seccomp]),
+    ("lockdown", &[Gate::Lockdown]),
+    ("security module", &[Gate::SecurityModule]),
+];
+
+/// `may_read`: the kernel lets otop read, so nothing stands in the way, whatever is suspected.
+fn gate(pid: Pid, name: &'static str, gates: &[Gate], seen: &Circumstances, may_read: bool) -> Finding {
+    let refusal = gates.iter().find_map(|gate| Some((gate, gate.refusal(pid, seen)?)));
+    match refusal {
+        Some((gate, refusal)) if !may_read && gate.is_suspicion() => {
+            Finding::unknown(name, format!("it may be that {refusal}"))
+        }
+        Some((_, refusal)) if !may_read => Finding::no(name, refusal.to_string(), refusal.remedies()),
+        _ => Finding::ok(name, fact(name, seen)),
+    }
+}
+
+/// What is so where nothing is wrong.
+fn fact(name: &str, seen: &Circumstances) -> String {
+    let by_right = if seen.may_ptrace() {
+        ", and otop has SYS_PTRACE"
+    } else {
+        ""
+    };
+    match name {
+        "user" => {
+            let [_, theirs, _] = seen.theirs.uids;
+            let [_, ours, _] = seen.ours.uids;
+            match theirs == ours {
+                true => format!("the worker's user {theirs} is otop's{by_right}"),
+                false => format!("the worker is user {theirs}'s{by_right}"),
+            }
+        }
+        "dumpable" if seen.dumpable => "the worker lets itself be read".to_owned(),
+        "dumpable" => format!("the worker has forbidden core dumps{by_right}"),
+        "worker's capabilities" => match seen.theirs.permitted_capabilities {
+            0 => "it has none".to_owned(),
+            some => format!("CapPrm {some:016x}{by_right}"),
+        },
+        "yama" => match seen.yama {
+            None => "this kernel has none".to_owned(),
+            Some(scope) => format!("kernel.yama.ptrace_scope is {scope}{by_right}"),
+        },
+        "user namespace" => match seen.user_namespaces.clone() {
+            (theirs, ours) if theirs == ours => format!("the same as otop's, {ours}"),
+            (theirs, ours) => format!("{theirs}, and otop's is {ours}"),
+        },
+        "seccomp" => match seen.ours.seccomp {
+            0 => "otop is under no filter".to_owned(),
+            mode => format!("otop is under a filter (mode {mode}) that lets it read"),
+        },
+        "lockdown" => seen.lockdown.clone().unwrap_or_else(|| "none".to_owned()),
+        _ => seen
+            .modules
+            .clone()
+            .unwrap_or_else(|| "the kernel names none".to_owned()),
+    }
+}
+
+fn pid_namespace(pid: Pid) -> Finding {
+    const NAME: &str = "pid namespace";
+    match namespaces::numbers(pid).as_slice() {
+        [_] => Finding::ok(NAME, "the same as otop's"),
+        [.., inside] => Finding::ok(NAME, format!("its own, where it is process {inside}")),
+        [] => Finding::unknown(NAME, "the kernel does not say"),
+    }
+}
+
+fn mount_namespace(pid: Pid) -> Finding {
+    const NAME: &str = "mount namespace";
+    let root = std::fs::read_link(format!("/proc/{pid}/root")).ok();
+    let chroot = root.filter(|root| root.as_os_str() != "/");
+    let through = format!("its files are opened through /proc/{pid}/root");
+    match (namespaces::shared(pid, Namespace::Mount), chroot) {
+        (Some(true), None) => Finding::ok(NAME, "the same as otop's"),
+        (Some(true), Some(root)) => Finding::ok(
+            NAME,
+            format!("the same, with {} as its root; {through}", root.display()),
+        ),
+        (Some(false), _) => Finding::ok(NAME, format!("its own; {through}")),
+        (None, _) => Finding::unknown(NAME, "may not be asked"),
+    }
+}

@@ -1,0 +1,208 @@
+//! Where every task of every session runs or waits, once: what `otop dump` shows. The types are the JSON contract of
+//! `dump --json`, version 1; what is not known is null. Knows nothing of how it is read or drawn.
+
+use serde::Serialize;
+
+/// The worker at one look.
+#[derive(Clone, Debug, Serialize)]
+pub struct Dump {
+    pub schema: u32,
+    pub worker: DumpWorker,
+    /// When the look began, seconds of `CLOCK_REALTIME`.
+    pub taken_at: f64,
+    /// How long it took, milliseconds.
+    pub took_ms: f64,
+    /// How long the worker was stopped for it, milliseconds (`--pause`); null: it was not.
+    pub paused_ms: Option<f64>,
+    /// Tasks that moved on while they were looked at; each is marked.
+    pub changed: u32,
+    /// Tasks and handles that could not be read or made no sense.
+    pub unreadable: u32,
+    /// Tasks of all sessions and of none.
+    pub tasks: u32,
+    pub loops: Vec<DumpLoop>,
+    pub sessions: Vec<DumpSession>,
+    /// What belongs to no session; null where only some sessions were asked for.
+    pub no_session: Option<DumpWork>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct DumpWorker {
+    pub pid: i32,
+    pub name: Option<String>,
+    pub python: String,
+    pub session_from: Option<String>,
+}
+
+/// One running event loop.
+#[derive(Clone, Debug, Serialize)]
+pub struct DumpLoop {
+    pub kind: &'static str,
+    pub thread: Option<String>,
+    pub tid: Option<i32>,
+    /// `running`: in a step; `idle`: waits for something to do; null: not known.
+    pub state: Option<&'static str>,
+    /// Whose step it is in.
+    pub session_id: Option<String>,
+    /// Handles in its ready queue.
+    pub ready: Option<u32>,
+    /// Timers that were not cancelled; null: they cannot be read (uvloop).
+    pub timers: Option<u32>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct DumpSession {
+    pub session_id: String,
+    pub agent_name: Option<String>,
+    pub tenant: Option<String>,
+    #[serde(flatten)]
+    pub work: DumpWork,
+}
+
+/// What there is of one session, or of none.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct DumpWork {
+    pub tasks: Vec<DumpTask>,
+    /// Handles that are ready or due later; null: they cannot be read (uvloop).
+    pub callbacks: Option<Vec<DumpCallback>>,
+    /// Threads that work for it, the loop's own among them while it is in its step.
+    pub threads: Vec<DumpThread>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct DumpTask {
+    pub name: Option<String>,
+    pub state: TaskState,
+    /// How long it has waited, seconds; null: not known.
+    pub waited_s: Option<f64>,
+    pub waits_for: Option<WaitsFor>,
+    /// From the task's coroutine down to what waits.
+    pub chain: Vec<DumpFrame>,
+    /// The chain goes on, and is not followed further.
+    pub is_cut: bool,
+    /// It moved on while it was looked at: what is said of it may be of different instants.
+    pub changed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskState {
+    /// In a step.
+    Running,
+    /// Its next step is in the loop's queue.
+    Ready,
+    Waiting,
+    /// Not to be told.
+    Unknown,
+}
+
+impl TaskState {
+    pub fn name(self) -> &'static str {
+        match self {
+            TaskState::Running => "running",
+            TaskState::Ready => "ready",
+            TaskState::Waiting => "waiting",
+            TaskState::Unknown => "unknown",
+        }
+    }
+}
+
+/// A place in the worker's source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DumpFrame {
+    pub function: String,
+    pub file: String,
+    /// Null: the instruction belongs to no line.
+    pub line: Option<u32>,
+    /// The worker's own code.
+    pub own: bool,
+}
+
+/// What a task waits for.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WaitsFor {
+    pub kind: WaitKind,
+    /// More about it, for people: `Queue.get`, a function, a name.
+    pub what: Option<String>,
+    /// Tasks that it waits for, by name.
+    pub tasks: Vec<String>,
+    /// When it is over at the latest by itself, seconds from the look; below 0: overdue.
+    pub left_s: Option<f64>,
+    pub fd: Option<i32>,
+    pub pid: Option<i64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WaitKind {
+    Sleep,
+    Lock,
+    Event,
+    Condition,
+    Semaphore,
+    Barrier,
+    Queue,
+    /// One other task.
+    Task,
+    /// Several tasks: `asyncio.wait`, a task group.
+    Tasks,
+    Gather,
+    Socket,
+    Stream,
+    Process,
+    /// A thread of an executor, `asyncio.to_thread`.
+    Thread,
+    /// A future of which no more is known.
+    Future,
+    /// An awaitable that is none of asyncio's.
+    Other,
+}
+
+impl WaitKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            WaitKind::Sleep => "sleep",
+            WaitKind::Lock => "lock",
+            WaitKind::Event => "event",
+            WaitKind::Condition => "condition",
+            WaitKind::Semaphore => "semaphore",
+            WaitKind::Barrier => "barrier",
+            WaitKind::Queue => "queue",
+            WaitKind::Task => "task",
+            WaitKind::Tasks => "tasks",
+            WaitKind::Gather => "gather",
+            WaitKind::Socket => "socket",
+            WaitKind::Stream => "stream",
+            WaitKind::Process => "process",
+            WaitKind::Thread => "thread",
+            WaitKind::Future => "future",
+            WaitKind::Other => "other",
+        }
+    }
+}
+
+/// A handle that waits to be run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DumpCallback {
+    /// `ready`, or `timer`.
+    pub kind: &'static str,
+    pub function: Option<String>,
+    pub file: Option<String>,
+    pub line: Option<u32>,
+    /// Seconds until a timer is due; below 0: overdue.
+    pub due_in_s: Option<f64>,
+    /// The task that it wakes, where that is all it does.
+    pub wakes: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct DumpThread {
+    pub name: Option<String>,
+    pub tid: Option<i32>,
+    /// It runs an event loop.
+    pub is_loop: bool,
+    /// Innermost first.
+    pub stack: Vec<DumpFrame>,
+    /// The stack goes deeper than it was followed.
+    pub is_cut: bool,
+}

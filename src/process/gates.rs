@@ -1,0 +1,206 @@
+//! The kernel's checks on reading another process's memory (`__ptrace_may_access` in kernel/ptrace.c, and the security
+//! modules behind it), asked again one by one: the kernel answers all of them with the same "operation not permitted".
+//! Knows what stands in the way, not what the kernel said; `permission` tries the real thing.
+
+use super::container::Container;
+use super::namespaces;
+use super::permission::Refusal;
+use super::{Credentials, ProcessError, credentials};
+use crate::model::Pid;
+use nix::errno::Errno;
+
+/// Numbers of `linux/capability.h`.
+pub const CAP_SYS_PTRACE: u32 = 19;
+pub const CAP_SYS_NICE: u32 = 23;
+pub const CAP_DAC_READ_SEARCH: u32 = 2;
+
+/// What is known of both sides.
+#[derive(Clone, Debug)]
+pub struct Circumstances {
+    pub ours: Credentials,
+    pub theirs: Credentials,
+    /// None: `/proc/sys/kernel/yama` is absent, so Yama is.
+    pub yama: Option<u32>,
+    /// Otop's capabilities count in the worker's user namespace; None: not known.
+    pub capabilities_count: Option<bool>,
+    /// The worker's and otop's, `user:[inode]`.
+    pub user_namespaces: (String, String),
+    /// The worker lets its memory be dumped (`PR_SET_DUMPABLE`).
+    pub dumpable: bool,
+    /// `integrity` or `confidentiality`; None: the kernel is not locked down, or does not say.
+    pub lockdown: Option<String>,
+    /// The active security modules with commas between them; None: not known.
+    pub modules: Option<String>,
+    pub container: Option<Container>,
+}
+
+/// One of the kernel's checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// Yama where it stops everybody, root too.
+    YamaNobody,
+    /// The worker's user and group are otop's, or otop has SYS_PTRACE.
+    Owner,
+    Dumpable,
+    /// The worker has no capability that otop lacks.
+    Capabilities,
+    Yama,
+    UserNamespace,
+    Seccomp,
+    Lockdown,
+    SecurityModule,
+}
+
+/// In the order in which the first that fails is named.
+pub const GATES: [Gate; 9] = [
+    Gate::YamaNobody,
+    Gate::Owner,
+    Gate::Dumpable,
+    Gate::Capabilities,
+    Gate::Yama,
+    Gate::UserNamespace,
+    Gate::Seccomp,
+    Gate::Lockdown,
+    Gate::SecurityModule,
+];
+
+impl Gate {
+    /// It can only be suspected: that there is a filter or a module does not say that it refuses.
+    pub fn is_suspicion(self) -> bool {
+        matches!(self, Gate::Seccomp | Gate::Lockdown | Gate::SecurityModule)
+    }
+
+    /// How it refuses; None: it passes, or nothing is known against it.
+    pub fn refusal(self, pid: Pid, seen: &Circumstances) -> Option<Refusal> {
+        let refusal = self.refusal_of_a_user(pid, seen)?;
+        let lacks_only_the_capability =
+            matches!(self, Gate::Owner | Gate::Dumpable | Gate::Capabilities | Gate::Yama) && seen.ours.uids[1] == 0;
+        // Whatever root lacks here, the capability would give it.
+        Some(if lacks_only_the_capability {
+            Refusal::MissingCapability {
+                pid,
+                effective: seen.ours.effective_capabilities,
+                container: seen.container,
+            }
+        } else {
+            refusal
+        })
+    }
+
+    fn refusal_of_a_user(self, pid: Pid, seen: &Circumstances) -> Option<Refusal> {
+        let (ours, theirs) = (&seen.ours, &seen.theirs);
+        let (user, group) = (ours.uids[0], ours.gids[0]);
+        match self {
+            Gate::YamaNobody => (seen.yama == Some(3)).then_some(Refusal::YamaNobody { pid }),
+            // SYS_PTRACE opens these four.
+            Gate::Owner | Gate::Dumpable | Gate::Capabilities | Gate::Yama if seen.may_ptrace() => None,
+            Gate::Owner => {
+                let same = theirs.uids.iter().all(|&uid| uid == user) && theirs.gids.iter().all(|&gid| gid == group);
+                (!same).then_some(Refusal::OtherUser {
+                    pid,
+                    owner: theirs.uids,
+                    groups: theirs.gids,
+                    user,
+                    group,
+                })
+            }
+            Gate::Dumpable => (!seen.dumpable).then_some(Refusal::NotDumpable { pid }),
+            Gate::Capabilities => {
+                let (theirs, ours) = (theirs.permitted_capabilities, ours.permitted_capabilities);
+                (theirs & !ours != 0).then_some(Refusal::MoreCapable { pid, theirs, ours })
+            }
+            Gate::Yama => match seen.yama {
+                Some(1) => Some(Refusal::YamaChildren { pid }),
+                Some(2) => Some(Refusal::YamaAdmin { pid }),
+                _ => None,
+            },
+            Gate::UserNamespace => (seen.capabilities_count == Some(false)).then(|| {
+                let (theirs, ours) = seen.user_namespaces.clone();
+                Refusal::UserNamespace { pid, theirs, ours }
+            }),
+            Gate::Seccomp => (ours.seccomp != 0).then_some(Refusal::Seccomp {
+                pid,
+                mode: ours.seccomp,
+                container: seen.container,
+            }),
+            Gate::Lockdown => seen.lockdown.clone().map(|mode| Refusal::Lockdown { pid, mode }),
+            Gate::SecurityModule => {
+                let known = ["selinux", "apparmor", "smack", "tomoyo", "landlock"];
+                let modules = seen.modules.clone().unwrap_or_default();
+                let may_refuse = known.iter().any(|module| modules.contains(module));
+                may_refuse.then_some(Refusal::SecurityModule { pid, modules })
+            }
+        }
+    }
+}
+
+/// The first check that cannot have passed, for a read that the kernel has refused with `errno`.
+pub fn explain(pid: Pid, seen: &Circumstances, errno: Errno) -> Refusal {
+    let found = GATES.into_iter().find_map(|gate| gate.refusal(pid, seen));
+    found.unwrap_or_else(|| Refusal::Unexplained {
+        pid,
+        errno: errno.desc().to_owned(),
+    })
+}
+
+impl Circumstances {
+    pub fn look(pid: Pid) -> Result<Circumstances, ProcessError> {
+        let own = Pid(i32::try_from(std::process::id()).unwrap_or(0));
+        let (ours, theirs) = (credentials(own)?, credentials(pid)?);
+        let shown = |inode: Option<u64>| inode.map_or("unreadable".to_owned(), |inode| format!("user:[{inode}]"));
+        Ok(Circumstances {
+            ours,
+            theirs,
+            yama: yama(),
+            // All namespaces descend from the first one, and capabilities count in descendants.
+            capabilities_count: match namespaces::in_first_user_namespace() {
+                true => Some(true),
+                false => namespaces::shared_user(pid),
+            },
+            user_namespaces: (
+                shown(namespaces::inode(pid, namespaces::Namespace::User)),
+                shown(namespaces::own_inode(namespaces::Namespace::User)),
+            ),
+            // The kernel gives the files of a process that may not be dumped to root.
+            dumpable: owner_of(&format!("/proc/{pid}/stat")).is_none_or(|owner| owner == theirs.uids[1]),
+            lockdown: lockdown(),
+            modules: modules(),
+            container: Container::here(),
+        })
+    }
+
+    /// Otop has SYS_PTRACE, though perhaps not in the worker's user namespace.
+    pub fn may_ptrace(&self) -> bool {
+        self.ours.effective_capabilities & (1 << CAP_SYS_PTRACE) != 0
+    }
+}
+
+/// `kernel.yama.ptrace_scope`; None: this kernel has no Yama.
+pub fn yama() -> Option<u32> {
+    line_of("/proc/sys/kernel/yama/ptrace_scope")?.parse().ok()
+}
+
+/// How far the kernel is locked down; None: not at all, or it does not say.
+pub fn lockdown() -> Option<String> {
+    let text = line_of("/sys/kernel/security/lockdown")?;
+    let mode = text.split_once('[')?.1.split_once(']')?.0;
+    (mode != "none").then(|| mode.to_owned())
+}
+
+/// The active security modules, `capability,yama,apparmor`; None: the kernel does not say.
+pub fn modules() -> Option<String> {
+    line_of("/sys/kernel/security/lsm")
+}
+
+fn line_of(path: &str) -> Option<String> {
+    std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
+}
+
+fn owner_of(path: &str) -> Option<u32> {
+    use std::os::linux::fs::MetadataExt;
+    std::fs::metadata(path).ok().map(|metadata| metadata.st_uid())
+}
+
+#[cfg(test)]
+#[path = "gates_tests.rs"]
+mod tests;

@@ -1,0 +1,162 @@
+//! What otop may, and giving up what it does not need: before it reads the first byte of somebody else's memory, for what
+//! it reads there may be hostile. Knows nothing of what is read.
+//!
+//! Kept, and why:
+//! - `SYS_PTRACE`: every read of memory asks for it, and `/proc/PID/{maps,exe,ns,root}` and `task/TID/syscall` too.
+//! - `DAC_READ_SEARCH`: `mem` and `task/TID/syscall` are their owner's alone (0600, 0400), `fd` is (0500); threads that
+//!   are born later are opened later.
+//! - `SYS_NICE` and `CHECKPOINT_RESTORE` until the reading threads are set up: the real-time class, and
+//!   `/proc/PID/map_files`, by which a deleted interpreter is opened (Linux 5.9 and later).
+//!
+//! Rights are a thread's own, and inherited by the threads that it starts (capabilities(7)).
+
+use super::facts::{Credentials, credentials};
+use super::gates::{CAP_DAC_READ_SEARCH, CAP_SYS_NICE, CAP_SYS_PTRACE};
+use crate::model::Pid;
+use caps::{CapSet, Capability, CapsHashSet};
+use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
+
+/// Needed for as long as otop reads.
+const TO_READ: [Capability; 2] = [Capability::CAP_SYS_PTRACE, Capability::CAP_DAC_READ_SEARCH];
+/// Needed until it does.
+const TO_SET_UP: [Capability; 2] = [Capability::CAP_SYS_NICE, Capability::CAP_CHECKPOINT_RESTORE];
+
+/// Why a right is still there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} could not be given up: {why}")]
+pub struct NotGivenUp {
+    what: &'static str,
+    why: String,
+}
+
+/// Gives up what is not needed to set up and to read: under `sudo` being root, for the user who called it, and all
+/// capabilities but the four. To be called before there is a second thread.
+///
+/// Does nothing without `SYS_PTRACE`: the kernel then lets otop read what has its own user and no more capabilities than
+/// it has itself (`cap_ptrace_access_check`), so that each one given up could be the one that counts.
+pub fn settle() -> Result<(), NotGivenUp> {
+    if !caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_PTRACE).unwrap_or(false) {
+        return Ok(());
+    }
+    let _ = nix::sys::prctl::set_no_new_privs();
+    if let Some((user, group)) = caller() {
+        become_user(user, group).map_err(|errno| NotGivenUp {
+            what: "root",
+            why: errno.desc().to_owned(),
+        })?;
+    }
+    keep(TO_READ.into_iter().chain(TO_SET_UP))
+}
+
+/// Gives up, for the calling thread, what is needed only until reading has been set up.
+pub fn only_read() {
+    // It goes by `settle`'s rule, and what could not be given up there has been said.
+    if caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_PTRACE).unwrap_or(false) {
+        let _ = keep(TO_READ.into_iter());
+    }
+}
+
+/// The user and the group that called `sudo`, if that was not root and otop is.
+fn caller() -> Option<(Uid, Gid)> {
+    let number = |name| {
+        std::env::var(name)
+            .ok()?
+            .parse::<u32>()
+            .ok()
+            .filter(|&id| id != u32::MAX)
+    };
+    let (user, group) = (number("SUDO_UID")?, number("SUDO_GID")?);
+    (geteuid().is_root() && user != 0).then(|| (Uid::from_raw(user), Gid::from_raw(group)))
+}
+
+fn become_user(user: Uid, group: Gid) -> nix::Result<()> {
+    // Else the capabilities would go with the user.
+    nix::sys::prctl::set_keepcaps(true)?;
+    setgroups(&[group])?;
+    setresgid(group, group, group)?;
+    setresuid(user, user, user)?;
+    nix::sys::prctl::set_keepcaps(false)
+}
+
+/// Of what the calling thread has, keeps these.
+fn keep(wanted: impl Iterator<Item = Capability>) -> Result<(), NotGivenUp> {
+    let failed = |error: caps::errors::CapsError| NotGivenUp {
+        what: "a capability",
+        why: error.to_string(),
+    };
+    let has = caps::read(None, CapSet::Permitted).map_err(failed)?;
+    let kept: CapsHashSet = wanted.filter(|capability| has.contains(capability)).collect();
+    caps::set(None, CapSet::Effective, &kept).map_err(failed)?;
+    caps::set(None, CapSet::Permitted, &kept).map_err(failed)?;
+    caps::set(None, CapSet::Inheritable, &CapsHashSet::new()).map_err(failed)
+}
+
+/// What otop runs as, in words: `user 1000, with SYS_PTRACE and DAC_READ_SEARCH`.
+pub fn standing() -> String {
+    let own = Pid(i32::try_from(std::process::id()).unwrap_or(0));
+    match credentials(own) {
+        Ok(ours) => in_words(&ours),
+        Err(_) => format!("user {}", geteuid()),
+    }
+}
+
+fn in_words(ours: &Credentials) -> String {
+    let known = [
+        (CAP_SYS_PTRACE, "SYS_PTRACE"),
+        (CAP_DAC_READ_SEARCH, "DAC_READ_SEARCH"),
+        (CAP_SYS_NICE, "SYS_NICE"),
+    ];
+    let has = |number: u32| ours.effective_capabilities & (1 << number) != 0;
+    let names = known.iter().filter(|(number, _)| has(*number));
+    let names: Vec<&str> = names.map(|(_, name)| *name).collect();
+    let user = match ours.uids {
+        [_, 0, _] => "root".to_owned(),
+        [_, user, _] => format!("user {user}"),
+    };
+    match names.as_slice() {
+        [] => format!("{user}, without capabilities"),
+        [one] => format!("{user}, with {one}"),
+        [first @ .., last] => format!("{user}, with {} and {last}", first.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_it_runs_as_in_words() {
+        let ours = |user, effective_capabilities| Credentials {
+            uids: [user; 3],
+            gids: [user; 3],
+            permitted_capabilities: effective_capabilities,
+            effective_capabilities,
+            seccomp: 0,
+        };
+        assert_eq!(in_words(&ours(1000, 0)), "user 1000, without capabilities");
+        assert_eq!(in_words(&ours(1000, 1 << 19)), "user 1000, with SYS_PTRACE");
+        assert_eq!(
+            in_words(&ours(0, u64::MAX)),
+            "root, with SYS_PTRACE, DAC_READ_SEARCH and SYS_NICE"
+        );
+    }
+
+    /// On a thread of its own, for what is given up does not come back.
+    #[test]
+    fn a_thread_that_only_reads_keeps_two_rights_at_most() {
+        let may_ptrace = || caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_PTRACE).unwrap_or(false);
+        let before = may_ptrace();
+        let (kept, left) = std::thread::spawn(move || {
+            only_read();
+            (
+                may_ptrace(),
+                caps::read(None, CapSet::Permitted).map(|set| set.len()).unwrap_or(0),
+            )
+        })
+        .join()
+        .expect("it ends");
+        assert_eq!(kept, before);
+        assert!(!before || left <= TO_READ.len(), "{left}");
+        assert_eq!(may_ptrace(), before, "the others keep theirs");
+    }
+}

@@ -1,0 +1,98 @@
+//! What can be pressed, what it can mean, and what a row of the table of keys is. Knows nothing of which key means what.
+
+/// A key, whatever the terminal sends for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    Char(char),
+    Ctrl(char),
+    Up,
+    Down,
+    PageUp,
+    PageDown,
+    Home,
+    End,
+    Enter,
+    Escape,
+    Backspace,
+}
+
+/// A step of the selection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    Up,
+    Down,
+    PageUp,
+    PageDown,
+    First,
+    Last,
+}
+
+/// What the user wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Quit,
+    Refresh,
+    NextSort,
+    SortLeft,
+    SortRight,
+    FlipSort,
+    NextStatus,
+    Select(Step),
+    EnterText,
+    Type(char),
+    Erase,
+    EraseAll,
+    KeepText,
+    ClearText,
+    Freeze,
+    Pin,
+    Yank,
+    /// The list of blocks, and back.
+    Blocks,
+    /// What is selected, alone.
+    Open,
+    /// What stands below a list.
+    Scroll(Step),
+    Help,
+    Close,
+}
+
+/// What the screen is about; decides what a key means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mood {
+    #[default]
+    Table,
+    /// A text is typed.
+    Text,
+    /// The list of blocks.
+    Blocks,
+    /// One session alone.
+    Session,
+}
+
+/// One row of the table of keys.
+pub struct Binding {
+    pub keys: &'static [Key],
+    /// How the help writes the keys.
+    pub label: &'static str,
+    pub action: Action,
+    /// The word in the footer; the lower the rank, the longer it stays there.
+    pub footer: Option<(u8, &'static str)>,
+    pub help: &'static str,
+}
+
+pub const fn bind(
+    keys: &'static [Key],
+    label: &'static str,
+    action: Action,
+    footer: Option<(u8, &'static str)>,
+    help: &'static str,
+) -> Binding {
+    Binding {
+        keys,
+        label,
+        action,
+        footer,
+        help,
+    }
+}
