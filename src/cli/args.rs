@@ -184,7 +184,7 @@ impl Arguments {
             Some(Command::Record(record)) => record.process.of_one().and_then(|()| record.check()),
             Some(Command::Replay(replay)) => replay.check(),
             Some(Command::Diff(diff)) => diff.check(),
-            Some(Command::Doctor(_) | Command::Dump(_) | Command::Demo(_)) | None => Ok(()),
+            Some(Command::Doctor(_) | Command::Dump(_) | Command::Demo(_) | Command::Vars(_)) | None => Ok(()),
         }
     }
 }
@@ -229,6 +229,8 @@ pub enum Command {
     Blocks(BlocksArguments),
     #[command(about = args_dump::ABOUT, long_about = args_dump::LONG_ABOUT, after_help = args_dump::AFTER)]
     Dump(DumpArguments),
+    /// List the contextvars in live tasks, and which would name sessions as a ready --session-from
+    Vars(VarsArguments),
     #[command(about = ABOUT_RECORD, long_about = LONG_ABOUT_RECORD, after_help = AFTER_RECORD)]
     Record(RecordArguments),
     #[command(about = ABOUT_REPLAY, long_about = LONG_ABOUT_REPLAY, after_help = AFTER_REPLAY)]
@@ -250,6 +252,23 @@ pub struct DoctorArguments {
     pub pid: Option<i32>,
 
     /// One JSON document, on one line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which worker, and what of its contextvars is shown.
+#[derive(Debug, Default, Args)]
+pub struct VarsArguments {
+    /// Process to look at [default: the only asyncio worker here, or a choice]
+    #[arg(long, value_name = "PID", allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(i32).range(1..))]
+    pub pid: Option<i32>,
+
+    /// Show some of the values too; what may be a credential never is
+    #[arg(long)]
+    pub values: bool,
+
+    /// As one JSON document
     #[arg(long)]
     pub json: bool,
 }

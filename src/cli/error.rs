@@ -215,7 +215,7 @@ fn attach_remedy(error: &AttachError) -> Option<String> {
         } => match likely.first() {
             Some(name) => format!(
                 "otop --pid {pid} {option} {}",
-                quoted(&Spec::variable(name).to_string())
+                shell_word(&Spec::variable(name).to_string())
             ),
             None => format!("otop --pid {pid} (without {option})"),
         },
@@ -230,7 +230,7 @@ fn attach_remedy(error: &AttachError) -> Option<String> {
         } => match near.first() {
             Some(near) => {
                 let meant = spec.replacen(step.as_str(), near, 1);
-                format!("otop --pid {pid} {option} {}", quoted(&meant))
+                format!("otop --pid {pid} {option} {}", shell_word(&meant))
             }
             None => format!("otop vars --pid {pid}"),
         },
@@ -241,7 +241,7 @@ fn attach_remedy(error: &AttachError) -> Option<String> {
             near,
             ..
         } => match near.first() {
-            Some(near) => format!("otop --pid {pid} {option} {}", quoted(&format!("{spec}{near}"))),
+            Some(near) => format!("otop --pid {pid} {option} {}", shell_word(&format!("{spec}{near}"))),
             None => format!("otop vars --pid {pid}"),
         },
         AttachError::Io { .. } => return None,
@@ -249,7 +249,7 @@ fn attach_remedy(error: &AttachError) -> Option<String> {
 }
 
 /// As a shell takes it for one word.
-fn quoted(word: &str) -> String {
+pub fn shell_word(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ':');
     match word.chars().all(plain) {
         true => word.to_owned(),

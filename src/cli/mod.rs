@@ -40,6 +40,7 @@ mod signals;
 mod snapshot;
 mod socket;
 mod values;
+mod vars;
 mod version;
 pub mod wire;
 mod worker;

@@ -3,7 +3,7 @@
 
 use super::args::{
     Arguments, BlocksArguments, Command, DiffArguments, DoctorArguments, LookArguments, MeasuringArguments,
-    ProcessArguments, ProfileArguments, RecordArguments, ReplayArguments, ReplayWhat,
+    ProcessArguments, ProfileArguments, RecordArguments, ReplayArguments, ReplayWhat, VarsArguments,
 };
 use super::fleet::Whom;
 use super::formats::Format;
@@ -62,6 +62,11 @@ pub enum Target {
     /// Recordings that are compared.
     Difference,
     Demo,
+    /// The contextvars of this process, or of the only worker.
+    Vars {
+        pid: Option<Pid>,
+        listing: Listing,
+    },
     /// What decides whether attaching works, to this process or to any.
     Doctor {
         pid: Option<Pid>,
@@ -136,6 +141,14 @@ pub struct Dumping {
     pub measuring: Measuring,
 }
 
+/// `otop vars`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// Values are shown too.
+    pub values: bool,
+    pub json: bool,
+}
+
 /// `otop record`.
 #[derive(Clone, Debug)]
 pub struct Recording {
@@ -179,6 +192,14 @@ pub fn plan(arguments: Arguments, has_terminal: bool) -> Plan {
             target: Target::Doctor {
                 pid: pid.map(Pid),
                 as_json,
+            },
+            naming: Naming::default(),
+            work: Work::Table(brief_look()),
+        },
+        Some(Command::Vars(VarsArguments { pid, values, json })) => Plan {
+            target: Target::Vars {
+                pid: pid.map(Pid),
+                listing: Listing { values, json },
             },
             naming: Naming::default(),
             work: Work::Table(brief_look()),

@@ -9,7 +9,7 @@ use super::socket::Socket;
 use super::values::written;
 use super::wire::{self, AttachOptions, Attached, Reading};
 use super::worker::Worker;
-use super::{blocks, diff, doctor, find, fleet_once, json, live, minutes, once, output, record, replay};
+use super::{blocks, diff, doctor, find, fleet_once, json, live, minutes, once, output, record, replay, vars};
 use crate::demo::Demo;
 use crate::model::{Block, Origin, Pid, Report};
 use crate::process::{self, privilege};
@@ -60,6 +60,18 @@ pub fn run(plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
             }
         }
         Target::Recording(path, at) => replay::replay(path, *at, plan)?,
+        Target::Vars { pid, listing } => {
+            let found = match pid {
+                Some(pid) => Some(*pid),
+                None => find::worker(reading, output::has_terminal(), !listing.json)?,
+            };
+            if let Some(pid) = found {
+                process::whole_process(pid)
+                    .map_err(AttachError::from)
+                    .map_err(CliError::from)?;
+                vars::list(pid, listing, reading)?;
+            }
+        }
         Target::Doctor { pid, as_json } => doctor::run(*pid, plan.work.measuring(), *as_json, reading)?,
         Target::Demo => {
             let demo = Demo::start().map_err(CliError::from)?;

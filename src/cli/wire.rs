@@ -13,7 +13,7 @@ use std::sync::mpsc::Receiver;
 
 pub use crate::analysis::pool::{Watched, merge};
 pub use crate::analysis::{By, Engine, Mode, Narrow, Profile, Settings, Wanted};
-pub use crate::sampler::{AttachOptions, Probe, Reach, reach};
+pub use crate::sampler::{AttachOptions, Probe, Reach, Variables, reach};
 pub use crate::source::{Examination, Proved};
 
 /// A worker that is being read.
@@ -28,6 +28,7 @@ pub struct Attached {
 pub trait Reading {
     fn attach(&self, pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError>;
     fn probe(&self, pid: Pid) -> Result<Probe, AttachError>;
+    fn variables(&self, pid: Pid) -> Result<Variables, AttachError>;
     /// What an attach finds in it, for the doctor.
     fn examine(&self, pid: Pid) -> Result<Examination, AttachError>;
 }
@@ -51,6 +52,10 @@ impl Reading for Machine {
 
     fn probe(&self, pid: Pid) -> Result<Probe, AttachError> {
         sampler::probe(pid)
+    }
+
+    fn variables(&self, pid: Pid) -> Result<Variables, AttachError> {
+        sampler::variables(pid)
     }
 
     fn examine(&self, pid: Pid) -> Result<Examination, AttachError> {

@@ -35,7 +35,7 @@ pub fn render_member(report: &Report, options: &Options, pss_bytes: Option<u64>)
 }
 
 /// Anything else of the contract in one line, without the line feed.
-pub(super) fn line(document: &impl Serialize) -> String {
+pub fn line(document: &impl Serialize) -> String {
     harmless(serde_json::to_string(document))
 }
 

@@ -2,7 +2,9 @@
 //! nothing of samples and time.
 
 mod chooser;
+mod credentials;
 mod follow;
+mod inventory;
 mod openrtc;
 mod presets;
 mod resolver;
@@ -12,7 +14,9 @@ mod trial;
 mod variables;
 
 pub use chooser::{Chooser, Fits, Naming};
+pub use credentials::{is_name_of_one, is_perhaps_one, is_surely_one};
 pub use follow::{Found, follow};
+pub use inventory::{Held, Inventory, Suggestion, inventory};
 pub use openrtc::{Pool, PoolLook, PoolSession};
 pub use presets::{PRESETS, Preset};
 pub use resolver::{Proof, ProofSlots, Resolved, Resolver, Subject};

@@ -15,7 +15,8 @@ mod walking;
 pub use dumping::dump;
 pub use reach::{Reach, reach};
 
-use crate::identity::{Naming, Spec};
+use crate::cpython::ONE_WALK;
+use crate::identity::{Inventory, Naming, Spec, inventory};
 use crate::model::{Hello, LoopKind, Nanos, Observation, OwnCode, Pid};
 use crate::process::{self, Host, Sameness};
 use crate::source::error::AttachError;
@@ -29,8 +30,11 @@ use std::thread::{self, JoinHandle};
 /// Batches and walks that may wait to be taken; about three seconds of them. What comes on top is dropped, and counted.
 const WAITING: usize = 64;
 
+/// What one look at all contextvars may read.
+const INVENTORY_BUDGET: u64 = 16 * ONE_WALK;
+
 /// What to sample, and how often.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct AttachOptions {
     /// Ticks a second.
     pub rate_hz: f64,
@@ -119,6 +123,38 @@ pub fn probe(pid: Pid) -> Result<Probe, AttachError> {
         loop_kind: (!kinds.is_empty()).then(|| kinds.join("+")),
         sessions,
     })
+}
+
+/// The contextvars in a worker's live tasks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variables {
+    pub python: String,
+    /// What names sessions where nothing is asked for.
+    pub session_from: String,
+    /// Before asyncio is imported there are no tasks.
+    pub asyncio_imported: bool,
+    pub inventory: Inventory,
+}
+
+/// Looks once at the contextvars of `pid`.
+pub fn variables(pid: Pid) -> Result<Variables, AttachError> {
+    let attachment = crate::source::attach(pid)?;
+    let naming = naming::naming(&attachment, &AttachOptions::default())?;
+    let Attachment { plan, heap, lists, .. } = &attachment;
+    let mut found = Variables {
+        python: plan.version.to_string(),
+        session_from: naming.rules(naming.fits()).name,
+        asyncio_imported: lists.is_some(),
+        inventory: Inventory::default(),
+    };
+    if let Some(lists) = lists {
+        heap.grant(INVENTORY_BUDGET);
+        let of_fault = |fault| crate::source::of_fault(pid, fault);
+        let threads = heap.thread_states(&plan.runtime).map_err(of_fault)?;
+        let tasks = lists.walk(heap, &plan.runtime, &threads).map_err(of_fault)?;
+        found.inventory = inventory(heap, &tasks.pending);
+    }
+    Ok(found)
 }
 
 /// Attaches to `pid` and starts to watch it.

@@ -22,7 +22,7 @@ mod waiting;
 mod walk;
 mod whose;
 
-pub use attach::{Attachment, Plan, Proved, attach};
+pub use attach::{Attachment, Plan, Proved, attach, of_fault};
 pub use dump::DumpAsked;
 pub use examine::{Examination, Interpreter, examine};
 pub use stacks::StackReader;

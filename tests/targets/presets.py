@@ -217,18 +217,18 @@ async def flask(i, work):
 async def mcp(i, work):
     """A tool that is called by three clients, over streams as a transport gives them."""
     try:
-        from mcp.server.mcpserver import MCPServer as Server
+        from mcp.server.mcpserver import Context, MCPServer as Server
     except ImportError:             # 1.x
-        from mcp.server.fastmcp import FastMCP as Server
+        from mcp.server.fastmcp import Context, FastMCP as Server
     from mcp import ClientSession
     from mcp.shared.memory import create_client_server_memory_streams
     server = Server("presets")
-    calls = []
 
-    @server.tool()
-    async def look_up() -> str:
-        await work(str(calls[0]))
+    async def look_up(ctx) -> str:
+        await work(str(ctx.request_id))
         return ""
+    look_up.__annotations__["ctx"] = Context
+    server.tool()(look_up)
     inner = getattr(server, "_lowlevel_server", None) or server._mcp_server
     async with create_client_server_memory_streams() as (client, (read, write)):
         serving = asyncio.ensure_future(inner.run(read, write, inner.create_initialization_options()))
@@ -236,14 +236,8 @@ async def mcp(i, work):
             await session.initialize()
             for _ in range(i):      # so that the three have different numbers
                 await session.list_tools()
-            calls.append(session._request_id if hasattr(session, "_request_id") else request_id(session))
             await session.call_tool("look_up", {})
         serving.cancel()
-
-
-def request_id(session):
-    """The number of the next request: 2.x keeps it in the dispatcher."""
-    return session._dispatcher._next_id
 
 
 async def arq(i, work):
