@@ -28,11 +28,17 @@ _otop() {
             otop,doctor)
                 cmd="otop__subcmd__doctor"
                 ;;
+            otop,dump)
+                cmd="otop__subcmd__dump"
+                ;;
             otop,record)
                 cmd="otop__subcmd__record"
                 ;;
             otop,replay)
                 cmd="otop__subcmd__replay"
+                ;;
+            otop,vars)
+                cmd="otop__subcmd__vars"
                 ;;
             *)
                 ;;
@@ -41,7 +47,7 @@ _otop() {
 
     case "${cmd}" in
         otop)
-            opts="-h -V --pid --session-from --agent-from --tenant-from --socket --once --json --refresh-rate --sort --status --agent --tenant --columns --window --slow-window --rate --stack-rate --own --slow-threshold --help --version blocks record replay diff demo doctor"
+            opts="-h -V --pid --session-from --agent-from --tenant-from --children --socket --once --json --refresh-rate --sort --status --agent --tenant --columns --window --slow-window --rate --stack-rate --own --slow-threshold --help --version blocks dump vars record replay diff demo doctor"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -298,6 +304,52 @@ _otop() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        otop__subcmd__dump)
+            opts="-h --pid --session-from --agent-from --tenant-from --json --session --agent --tenant --pause --own --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --pid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --session-from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --agent-from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tenant-from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --session)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --agent)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tenant)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --own)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         otop__subcmd__record)
             opts="-o -h --pid --session-from --agent-from --tenant-from --output --format --force --for --mode --by --session --agent --tenant --rate --stack-rate --own --slow-threshold --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -460,6 +512,24 @@ _otop() {
                     return 0
                     ;;
                 --stack-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        otop__subcmd__vars)
+            opts="-h --pid --values --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --pid)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

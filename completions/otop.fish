@@ -63,6 +63,8 @@ complete -c otop -n "__fish_otop_needs_command" -l json -d 'One JSON document pe
 complete -c otop -n "__fish_otop_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c otop -n "__fish_otop_needs_command" -s V -l version -d 'Print version'
 complete -c otop -n "__fish_otop_needs_command" -f -a "blocks" -d 'Follow the blocks of the event loop, a line each, as they happen'
+complete -c otop -n "__fish_otop_needs_command" -f -a "dump" -d 'Show once where every task of every session runs or waits'
+complete -c otop -n "__fish_otop_needs_command" -f -a "vars" -d 'List the contextvars in live tasks, and which would name sessions as a ready --session-from'
 complete -c otop -n "__fish_otop_needs_command" -f -a "record" -d 'Record for a time into a file: a flame graph, a profile, or everything'
 complete -c otop -n "__fish_otop_needs_command" -f -a "replay" -d 'Show a recording as if it were live: the table, blocks, and every other format'
 complete -c otop -n "__fish_otop_needs_command" -f -a "diff" -d 'Compare two recordings, or two sessions of one, function by function'
@@ -80,7 +82,22 @@ complete -c otop -n "__fish_otop_using_subcommand blocks" -l own -d 'Files that 
 complete -c otop -n "__fish_otop_using_subcommand blocks" -l slow-threshold -d 'From which length on a standing loop counts as blocked, 1ms to 1m' -r
 complete -c otop -n "__fish_otop_using_subcommand blocks" -l json -d 'One JSON object per event, a line each'
 complete -c otop -n "__fish_otop_using_subcommand blocks" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c otop -n "__fish_otop_using_subcommand record" -l pid -d 'Process to watch [default: the only asyncio worker here, or a choice]' -r
+complete -c otop -n "__fish_otop_using_subcommand dump" -l pid -d 'Process to watch; the table takes several [default: the only asyncio worker here, or a choice]' -r
+complete -c otop -n "__fish_otop_using_subcommand dump" -l session-from -d 'Where the session\'s id stands; several: the first that fits wins [default: as the packages in use keep it]' -r
+complete -c otop -n "__fish_otop_using_subcommand dump" -l agent-from -d 'Where the agent\'s name stands' -r
+complete -c otop -n "__fish_otop_using_subcommand dump" -l tenant-from -d 'Where the tenant\'s name stands' -r
+complete -c otop -n "__fish_otop_using_subcommand dump" -l session -d 'Only the session with this id' -r
+complete -c otop -n "__fish_otop_using_subcommand dump" -l agent -d 'Only sessions of this agent' -r
+complete -c otop -n "__fish_otop_using_subcommand dump" -l tenant -d 'Only sessions of this tenant' -r
+complete -c otop -n "__fish_otop_using_subcommand dump" -l own -d 'Files that begin with this are own code, wherever they are installed; may be given more than once' -r
+complete -c otop -n "__fish_otop_using_subcommand dump" -l json -d 'One JSON document'
+complete -c otop -n "__fish_otop_using_subcommand dump" -l pause -d 'Stop the worker while it is read, so that all of it is of one instant; how long is said'
+complete -c otop -n "__fish_otop_using_subcommand dump" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c otop -n "__fish_otop_using_subcommand vars" -l pid -d 'Process to look at [default: the only asyncio worker here, or a choice]' -r
+complete -c otop -n "__fish_otop_using_subcommand vars" -l values -d 'Show some of the values too; what may be a credential never is'
+complete -c otop -n "__fish_otop_using_subcommand vars" -l json -d 'As one JSON document'
+complete -c otop -n "__fish_otop_using_subcommand vars" -s h -l help -d 'Print help'
+complete -c otop -n "__fish_otop_using_subcommand record" -l pid -d 'Process to watch; the table takes several [default: the only asyncio worker here, or a choice]' -r
 complete -c otop -n "__fish_otop_using_subcommand record" -l session-from -d 'Where the session\'s id stands; several: the first that fits wins [default: as the packages in use keep it]' -r
 complete -c otop -n "__fish_otop_using_subcommand record" -l agent-from -d 'Where the agent\'s name stands' -r
 complete -c otop -n "__fish_otop_using_subcommand record" -l tenant-from -d 'Where the tenant\'s name stands' -r
@@ -156,15 +173,15 @@ complete -c otop -n "__fish_otop_using_subcommand replay" -l force -d 'Replace F
 complete -c otop -n "__fish_otop_using_subcommand replay" -l once -d 'Watch for one window, print the table, exit'
 complete -c otop -n "__fish_otop_using_subcommand replay" -l json -d 'One JSON document per window, a line each; with --once a single one'
 complete -c otop -n "__fish_otop_using_subcommand replay" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c otop -n "__fish_otop_using_subcommand diff" -l session -d 'Compare with this session of A' -r
-complete -c otop -n "__fish_otop_using_subcommand diff" -l against -d 'Session of A that is compared' -r
+complete -c otop -n "__fish_otop_using_subcommand diff" -l session -d 'Look at this session of A; red is what it has more of' -r
+complete -c otop -n "__fish_otop_using_subcommand diff" -l against -d 'Session of A that it is compared with' -r
 complete -c otop -n "__fish_otop_using_subcommand diff" -l mode -d 'What counts' -r -f -a "wall\t'Loop time: a session asleep in a system call on the loop is there, an idle loop is not'
 cpu\t'Time on a CPU'
 blocked\t'Only what kept the loop for longer than --slow-threshold'"
 complete -c otop -n "__fish_otop_using_subcommand diff" -l slow-threshold -d 'From which length on a standing loop counts as blocked, for --mode blocked' -r
 complete -c otop -n "__fish_otop_using_subcommand diff" -l top -d 'Functions to show' -r
 complete -c otop -n "__fish_otop_using_subcommand diff" -s o -l output -d 'File for the differential flame graph (.svg), or its stacks with both counts (.folded)' -r -F
-complete -c otop -n "__fish_otop_using_subcommand diff" -l against-rest -d 'Compare all that is not the session'
+complete -c otop -n "__fish_otop_using_subcommand diff" -l against-rest -d 'Compare it with all the others together'
 complete -c otop -n "__fish_otop_using_subcommand diff" -l force -d 'Replace FILE if it is there'
 complete -c otop -n "__fish_otop_using_subcommand diff" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c otop -n "__fish_otop_using_subcommand demo" -l refresh-rate -d 'Pictures a second of the live table, 0.5 to 10' -r

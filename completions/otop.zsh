@@ -65,9 +65,34 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help (see more with '\''--help'\'')]' \
 && ret=0
 ;;
+(dump)
+_arguments "${_arguments_options[@]}" : \
+'*--pid=[Process to watch; the table takes several \[default\: the only asyncio worker here, or a choice\]]:PID:_default' \
+'*--session-from=[Where the session'\''s id stands; several\: the first that fits wins \[default\: as the packages in use keep it\]]:SPEC:_default' \
+'*--agent-from=[Where the agent'\''s name stands]:SPEC:_default' \
+'*--tenant-from=[Where the tenant'\''s name stands]:SPEC:_default' \
+'--session=[Only the session with this id]:ID:_default' \
+'--agent=[Only sessions of this agent]:NAME:_default' \
+'--tenant=[Only sessions of this tenant]:NAME:_default' \
+'*--own=[Files that begin with this are own code, wherever they are installed; may be given more than once]:PREFIX:_default' \
+'--json[One JSON document]' \
+'--pause[Stop the worker while it is read, so that all of it is of one instant; how long is said]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(vars)
+_arguments "${_arguments_options[@]}" : \
+'--pid=[Process to look at \[default\: the only asyncio worker here, or a choice\]]:PID:_default' \
+'--values[Show some of the values too; what may be a credential never is]' \
+'--json[As one JSON document]' \
+'-h[Print help]' \
+'--help[Print help]' \
+&& ret=0
+;;
 (record)
 _arguments "${_arguments_options[@]}" : \
-'--pid=[Process to watch \[default\: the only asyncio worker here, or a choice\]]:PID:_default' \
+'*--pid=[Process to watch; the table takes several \[default\: the only asyncio worker here, or a choice\]]:PID:_default' \
 '*--session-from=[Where the session'\''s id stands; several\: the first that fits wins \[default\: as the packages in use keep it\]]:SPEC:_default' \
 '*--agent-from=[Where the agent'\''s name stands]:SPEC:_default' \
 '*--tenant-from=[Where the tenant'\''s name stands]:SPEC:_default' \
@@ -135,8 +160,8 @@ blocked\:"Only what kept the loop for longer than --slow-threshold"))' \
 ;;
 (diff)
 _arguments "${_arguments_options[@]}" : \
-'--session=[Compare with this session of A]:ID:_default' \
-'--against=[Session of A that is compared]:ID:_default' \
+'--session=[Look at this session of A; red is what it has more of]:ID:_default' \
+'--against=[Session of A that it is compared with]:ID:_default' \
 '--mode=[What counts]:MODE:((wall\:"Loop time\: a session asleep in a system call on the loop is there, an idle loop is not"
 cpu\:"Time on a CPU"
 blocked\:"Only what kept the loop for longer than --slow-threshold"))' \
@@ -144,7 +169,7 @@ blocked\:"Only what kept the loop for longer than --slow-threshold"))' \
 '--top=[Functions to show]:N:_default' \
 '-o+[File for the differential flame graph (.svg), or its stacks with both counts (.folded)]:FILE:_files' \
 '--output=[File for the differential flame graph (.svg), or its stacks with both counts (.folded)]:FILE:_files' \
-'--against-rest[Compare all that is not the session]' \
+'--against-rest[Compare it with all the others together]' \
 '--force[Replace FILE if it is there]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
@@ -189,6 +214,8 @@ esac
 _otop_commands() {
     local commands; commands=(
 'blocks:Follow the blocks of the event loop, a line each, as they happen' \
+'dump:Show once where every task of every session runs or waits' \
+'vars:List the contextvars in live tasks, and which would name sessions as a ready --session-from' \
 'record:Record for a time into a file\: a flame graph, a profile, or everything' \
 'replay:Show a recording as if it were live\: the table, blocks, and every other format' \
 'diff:Compare two recordings, or two sessions of one, function by function' \
@@ -217,6 +244,11 @@ _otop__subcmd__doctor_commands() {
     local commands; commands=()
     _describe -t commands 'otop doctor commands' commands "$@"
 }
+(( $+functions[_otop__subcmd__dump_commands] )) ||
+_otop__subcmd__dump_commands() {
+    local commands; commands=()
+    _describe -t commands 'otop dump commands' commands "$@"
+}
 (( $+functions[_otop__subcmd__record_commands] )) ||
 _otop__subcmd__record_commands() {
     local commands; commands=()
@@ -226,6 +258,11 @@ _otop__subcmd__record_commands() {
 _otop__subcmd__replay_commands() {
     local commands; commands=()
     _describe -t commands 'otop replay commands' commands "$@"
+}
+(( $+functions[_otop__subcmd__vars_commands] )) ||
+_otop__subcmd__vars_commands() {
+    local commands; commands=()
+    _describe -t commands 'otop vars commands' commands "$@"
 }
 
 if [ "$funcstack[1]" = "_otop" ]; then
