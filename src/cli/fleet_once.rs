@@ -48,12 +48,15 @@ pub fn once(fleet: &mut Fleet, measuring: &Measuring) -> Result<(), CliError> {
     Ok(())
 }
 
+/// Takes a worker's report, with its memory (PSS, bytes) where that is known; an error ends all.
+pub type Tell<'a> = dyn FnMut(&Report, Option<u64>) -> Result<(), CliError> + 'a;
+
 /// Each worker's report for every window of its own; ends with the last worker, the reader, or a signal.
 pub fn stream(
     fleet: &mut Fleet,
     measuring: &Measuring,
     signals: &Signals,
-    tell: &mut dyn FnMut(&Report, Option<u64>) -> Result<(), CliError>,
+    tell: &mut Tell<'_>,
 ) -> Result<(), CliError> {
     let window = Nanos::from(measuring.window);
     let mut said = 0;

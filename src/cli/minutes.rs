@@ -49,7 +49,7 @@ pub fn write(ring: &mut Ring, name: &str, about: (&Origin, &Hello, &Settings), n
 fn profile(recording: Vec<u8>, origin: &Origin, settings: &Settings, format: Format) -> std::io::Result<Vec<u8>> {
     let mut recording = Recording::open(Cursor::new(recording)).map_err(std::io::Error::other)?;
     let mut engine = Engine::profiling(recording.hello().clone(), settings.clone());
-    while let Some(arrived) = recording.next()? {
+    while let Some(arrived) = recording.next_arrived()? {
         engine.observe(arrived.observation);
     }
     engine.settle();

@@ -73,7 +73,7 @@ impl Player {
     }
 
     fn fetch(&mut self) {
-        self.next = self.recording.next().unwrap_or_else(|error| {
+        self.next = self.recording.next_arrived().unwrap_or_else(|error| {
             self.error = Some(error);
             None
         });

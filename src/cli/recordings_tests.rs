@@ -83,7 +83,7 @@ fn a_replay_says_to_the_byte_what_was_said_live() {
     let mut live = Engine::profiling(sample::hello(), Settings::default());
     let mut replay = Engine::profiling(recording.hello().clone(), Settings::default());
     for (came, observation) in observations {
-        let arrived = recording.next().expect("readable").expect("as many");
+        let arrived = recording.next_arrived().expect("readable").expect("as many");
         assert_eq!(arrived.at, came);
         live.observe(observation);
         replay.observe(arrived.observation);
@@ -92,7 +92,7 @@ fn a_replay_says_to_the_byte_what_was_said_live() {
             wire::json(&replay.report(came), &Options::default())
         );
     }
-    assert!(recording.next().expect("readable").is_none() && recording.defect().is_none());
+    assert!(recording.next_arrived().expect("readable").is_none() && recording.defect().is_none());
     let now = recording.until();
     live.settle();
     replay.settle();
@@ -122,7 +122,7 @@ fn what_a_worker_keeps_is_what_came() {
     let mut recording = Recording::open(std::io::Cursor::new(bytes)).expect("a recording");
     let text = |observation: &Observation| format!("{observation:?}");
     for (_, observation) in &sent {
-        let arrived = recording.next().expect("readable").expect("as many");
+        let arrived = recording.next_arrived().expect("readable").expect("as many");
         assert_eq!(text(&arrived.observation), text(observation));
     }
 }

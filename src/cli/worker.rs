@@ -42,7 +42,7 @@ enum Feed {
         observations: Receiver<Observation>,
         _stop: Box<dyn Any>,
     },
-    Recorded(Player),
+    Recorded(Box<Player>),
 }
 
 /// What is kept of them, beside what the engine makes of them.
@@ -97,7 +97,7 @@ impl Worker {
 
     /// A worker of the past.
     pub fn recorded(hello: Hello, player: Player, measuring: &Measuring) -> Worker {
-        Worker::fed(hello, Feed::Recorded(player), measuring)
+        Worker::fed(hello, Feed::Recorded(Box::new(player)), measuring)
     }
 
     fn fed(hello: Hello, feed: Feed, measuring: &Measuring) -> Worker {

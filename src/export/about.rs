@@ -155,7 +155,7 @@ pub(super) fn thread(profile: &Profile, thread: Option<ThreadIndex>) -> String {
 
 /// `2026-11-21T03:04:05Z`. Days to a date as by Howard Hinnant, "chrono-compatible low-level date algorithms".
 pub(super) fn utc(unix: f64) -> String {
-    let seconds = unix.max(0.0).min(253_402_300_799.0) as i64;
+    let seconds = unix.clamp(0.0, 253_402_300_799.0) as i64;
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);

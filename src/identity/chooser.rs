@@ -247,9 +247,9 @@ impl Chooser {
         let mut here: HashSet<&str> = HashSet::new();
         let bindings = heap.bindings(vars)?;
         for binding in &bindings {
-            if !self.names.contains_key(&binding.variable) {
+            if let std::collections::hash_map::Entry::Vacant(e) = self.names.entry(binding.variable) {
                 let (name, _) = heap.context_variable(binding.variable)?;
-                self.names.insert(binding.variable, name);
+                e.insert(name);
             }
         }
         here.extend(

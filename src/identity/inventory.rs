@@ -118,22 +118,22 @@ pub fn inventory(heap: &Heap, tasks: &[Task]) -> Inventory {
         };
         found.tasks += 1;
         for binding in bindings {
-            if !names.contains_key(&binding.variable) {
+            if let std::collections::hash_map::Entry::Vacant(e) = names.entry(binding.variable) {
                 let Ok((name, _)) = heap.context_variable(binding.variable) else {
                     continue;
                 };
-                names.insert(binding.variable, name);
+                e.insert(name);
             }
             let Some(name) = names.get(&binding.variable) else {
                 continue;
             };
-            if !values.contains_key(&binding.value) {
+            if let std::collections::hash_map::Entry::Vacant(e) = values.entry(binding.value) {
                 let count = looked_into.entry(name.clone()).or_default();
                 *count += 1;
                 let Ok(value) = value(heap, binding.value, *count <= MOST_LOOKED_INTO) else {
                     continue;
                 };
-                values.insert(binding.value, value);
+                e.insert(value);
             }
             let Some(value) = values.get(&binding.value) else {
                 continue;

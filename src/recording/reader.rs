@@ -120,7 +120,7 @@ impl<F: Read + Seek> Recording<F> {
     }
 
     /// The next observation; None: there is none, whatever the reason.
-    pub fn next(&mut self) -> Result<Option<Arrived>, io::Error> {
+    pub fn next_arrived(&mut self) -> Result<Option<Arrived>, io::Error> {
         loop {
             if self.part.is_none() && !self.open_part()? {
                 return Ok(None);
@@ -198,7 +198,7 @@ impl OpenPart {
             return Ok(None);
         }
         let before = input.left();
-        self.at = self.at + Nanos(input.number()?);
+        self.at += Nanos(input.number()?);
         let observation = self.reading.observation(&mut input, shared)?;
         self.place += before - input.left();
         Ok(Some(Arrived {

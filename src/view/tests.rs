@@ -321,7 +321,7 @@ fn hostile_report(count: usize, id: &str, blocked: bool) -> Report {
         (hostile.id, hostile.holder_thread) = (99, Some(id.to_owned()));
         hostile.stack = Some(vec![sample::at(id, id, 1); count * 20]);
         report.recent.insert(0, Arc::new(hostile));
-        report.history = sample::history(&report.sessions.first().map_or(id, |one| &one.session_id).to_owned());
+        report.history = sample::history(report.sessions.first().map_or(id, |one| &one.session_id));
     }
     report
 }

@@ -59,7 +59,7 @@ fn recorded(seed: u64, count: u64) -> (Vec<(Nanos, Observation)>, Vec<u8>) {
 fn read(file: &[u8]) -> Result<(Vec<String>, Option<&'static str>), RecordingError> {
     let mut recording = Recording::open(Cursor::new(file))?;
     let mut all = Vec::new();
-    while let Some(arrived) = recording.next()? {
+    while let Some(arrived) = recording.next_arrived()? {
         all.push(shown(arrived.at, &arrived.observation));
     }
     Ok((all, recording.defect()))
@@ -85,9 +85,9 @@ proptest! {
         prop_assert_eq!(recording.until(), all.last().unwrap().0);
         prop_assert_eq!(read(&file).unwrap(), (shown_all(&all), None));
         // And once more from the begin.
-        let first = recording.next().unwrap().map(|arrived| shown(arrived.at, &arrived.observation));
+        let first = recording.next_arrived().unwrap().map(|arrived| shown(arrived.at, &arrived.observation));
         recording.rewind();
-        let again = recording.next().unwrap().map(|arrived| shown(arrived.at, &arrived.observation));
+        let again = recording.next_arrived().unwrap().map(|arrived| shown(arrived.at, &arrived.observation));
         prop_assert_eq!(first, again);
     }
 
@@ -197,7 +197,7 @@ fn equal_stacks_of_different_parts_are_one() {
     }
     let mut recording = Recording::open(Cursor::new(file)).unwrap();
     let mut read = Vec::new();
-    while let Some(arrived) = recording.next().unwrap() {
+    while let Some(arrived) = recording.next_arrived().unwrap() {
         if let Observation::Stacks(batch) = arrived.observation {
             read.extend(batch.samples.into_iter().filter_map(|sample| sample.stack));
         }
@@ -256,7 +256,7 @@ fn the_ring_is_bounded_and_reads_as_if_otop_had_come_later() {
     let from = ring.from().unwrap();
     assert!(from >= Nanos::from_millis(49_000), "{from:?}");
     assert_eq!(recording.hello().attached_at, from);
-    let Some(Observation::Batch(first)) = recording.next().unwrap().map(|arrived| arrived.observation) else {
+    let Some(Observation::Batch(first)) = recording.next_arrived().unwrap().map(|arrived| arrived.observation) else {
         panic!("threads first")
     };
     assert_eq!(
@@ -264,13 +264,13 @@ fn the_ring_is_bounded_and_reads_as_if_otop_had_come_later() {
         [thread(0, "MainThread")],
         "the one that ended is forgotten"
     );
-    let second = recording.next().unwrap().map(|arrived| arrived.observation);
+    let second = recording.next_arrived().unwrap().map(|arrived| arrived.observation);
     assert!(
         matches!(second, Some(Observation::Labels(SessionKey(1), _))),
         "{second:?}"
     );
     assert!(matches!(
-        recording.next().unwrap().map(|arrived| arrived.observation),
+        recording.next_arrived().unwrap().map(|arrived| arrived.observation),
         Some(Observation::Batch(_))
     ));
     assert_eq!(recording.defect(), None);
