@@ -73,7 +73,7 @@ fn usage_errors_are_claps_with_what_would_be_right() {
         (&["blocks", "--own", " "], "like /srv/app/"),
         (&["blocks", "--socket", "x"], "unexpected argument '--socket'"),
         (&["--socket", "x", "--stack-rate", "10"], "cannot be used with"),
-        (&["dump"], "unrecognized subcommand"),
+        (&["dumps"], "unrecognized subcommand"),
         (&["1234"], "unrecognized subcommand"),
     ];
     for (arguments, text) in cases {

@@ -139,8 +139,8 @@ fn the_limit_that_is_met_is_seven() {
     lines_until(&mut otop, |line| is_of(line, "call-0001", " blocked "));
     otop.signal(SIGINT);
     while otop.line().is_some() {}
-    let said = otop.stderr();
-    assert_eq!(otop.code(), Some(7), "{said}");
+    let (code, said) = otop.end();
+    assert_eq!(code, Some(7), "{said}");
     assert!(
         said.contains("otop: --fail-on 400ms was met by 1 block, the longest "),
         "{said}"

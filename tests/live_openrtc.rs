@@ -247,10 +247,10 @@ fn openrtc_stuck_for_nine_seconds() {
         let block = doc.blocks().iter().find(|block| block["ongoing"] == true);
         let block = block.unwrap_or_else(|| panic!("{} {kind} in {place}: {:?}", target.what, doc.blocks()));
         assert_eq!(block["session_id"], sid.as_str(), "{block}");
-        assert!(
-            block["started_at"].is_null() && block["duration_is_lower_bound"] == true,
-            "{block}"
-        );
+        // A thread that holds the GIL blocks the loop from its next timer on: that may be after otop came.
+        let began_unseen = block["started_at"].is_null();
+        assert_eq!(block["duration_is_lower_bound"], began_unseen, "{block}");
+        assert!(began_unseen || place == "to_thread", "{block}");
     }
 }
 

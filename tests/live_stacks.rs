@@ -323,10 +323,13 @@ fn several_loops_in_one_process_each_with_its_own() {
                         .map(|s| s.thread)
                         .collect::<BTreeSet<_>>(),
                 );
-                let idle = samples
+                // One whose owner could not be proved is nobody's, and says so.
+                let proved = |s: &&StackSample| !matches!(s.owner, Owner::Torn | Owner::Unreadable);
+                let wrong = samples
                     .iter()
+                    .filter(proved)
                     .find(|s| has(s, "burn") && !is_of(s, "call-0000") && !is_of(s, "call-0001"));
-                assert!(idle.is_none(), "{}: {idle:?}", target.what);
+                assert!(wrong.is_none(), "{}: {wrong:?}", target.what);
             }
             assert!(threads.values().all(|of| of.len() == 1), "{}: {threads:?}", target.what);
             assert_ne!(threads["call-0000"], threads["call-0001"], "{}", target.what);

@@ -2,6 +2,8 @@
 //! sessions, of time, or of what the samples are for.
 
 mod await_chain;
+#[cfg(test)]
+mod await_chain_tests;
 mod awaiters;
 mod coroutines;
 mod handles;

@@ -286,7 +286,8 @@ pub fn verify_suspended(
                 }
                 match (frame.state, awaited) {
                     (CoroutineState::Suspended, Some(awaited)) => h.type_name(awaited).is_ok(),
-                    (CoroutineState::Suspended, None) => false,
+                    // A pending task's coroutine is not finished.
+                    (CoroutineState::Suspended, None) | (CoroutineState::Finished, _) => false,
                     _ => true,
                 }
             });

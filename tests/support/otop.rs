@@ -252,7 +252,17 @@ impl Otop {
     /// Closes the pipe that it prints to, as `otop --json | head -1` does, and waits for its end.
     pub fn code_without_a_reader(mut self) -> (Option<i32>, String) {
         self.close();
+        self.end()
+    }
+
+    /// Waits for its end; its exit code, and all that it said.
+    pub fn end(&mut self) -> (Option<i32>, String) {
         let code = wait(&mut self.child).code();
+        let end = Instant::now() + DEADLINE;
+        // The thread that collects has seen the end too once it has let go of the text.
+        while std::sync::Arc::strong_count(&self.errors) > 1 && Instant::now() < end {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
         (code, self.stderr())
     }
 }
