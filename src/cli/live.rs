@@ -119,24 +119,27 @@ fn take_keys(
         let Some(action) = action_for(key, view.mood(), view.is_replay()) else {
             continue;
         };
-        let effect = view.update(action, report, now());
-        answer = match (effect, answer) {
-            (Effect::Quit, _) => return Ok(Answer::Quit),
-            (Effect::Refresh, _) | (_, Answer::Refresh) => Answer::Refresh,
-            (Effect::Copy(text), _) => {
+        let asked = match view.update(action, report, now()) {
+            Effect::Quit => return Ok(Answer::Quit),
+            Effect::Refresh => Answer::Refresh,
+            Effect::Copy(text) => {
                 screen.copy(&text).map_err(CliError::TerminalGone)?;
                 Answer::Redraw
             }
-            (Effect::Write(name), _) => {
+            Effect::Write(name) => {
                 view.say(figures.write(&name));
                 Answer::Redraw
             }
-            (Effect::Steer(steer), _) => {
+            Effect::Steer(steer) => {
                 figures.steer(steer);
                 Answer::Refresh
             }
-            (Effect::Nothing, _) => Answer::Redraw,
+            Effect::Nothing => Answer::Redraw,
         };
+        // Of several keys at once, the one that asks for most.
+        if !matches!(answer, Answer::Refresh) {
+            answer = asked;
+        }
     }
     Ok(answer)
 }
