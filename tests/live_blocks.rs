@@ -84,12 +84,7 @@ macro_rules! on_every_minor {
     ($($name:ident $minor:literal $event_loop:literal)*) => { $(
         #[test]
         fn $name() {
-            let Some(python) = one_python($minor) else { return };
-            if python.loops().contains(&$event_loop) {
-                every_place(&python, $event_loop);
-            } else {
-                support::skip(&format!("uvloop on Python {}", python.label));
-            }
+            support::with_loop($minor, $event_loop, every_place);
         }
     )* };
 }

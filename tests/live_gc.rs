@@ -4,7 +4,7 @@
 mod support;
 
 use serde_json::Value;
-use support::{FROM, Otop, Python, Target, one_python};
+use support::{FROM, Otop, Python, Target};
 
 /// Shorter than the collection that is waited for, longer than what a machine does by the way.
 const LONG: f64 = 100.0;
@@ -53,12 +53,7 @@ macro_rules! on_every_minor {
     ($($name:ident $minor:literal $event_loop:literal)*) => { $(
         #[test]
         fn $name() {
-            let Some(python) = one_python($minor) else { return };
-            if python.loops().contains(&$event_loop) {
-                garbage(&python, $event_loop);
-            } else {
-                support::skip(&format!("uvloop on Python {}", python.label));
-            }
+            support::with_loop($minor, $event_loop, garbage);
         }
     )* };
 }

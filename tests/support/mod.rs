@@ -93,3 +93,13 @@ fn collect<R: Read + Send + 'static>(mut stream: R) -> Arc<Mutex<String>> {
     });
     text
 }
+
+/// Judges one Python of this minor version with this loop; says what is missing.
+pub fn with_loop(minor: &str, event_loop: &str, judge: impl FnOnce(&Python, &str)) {
+    let Some(python) = one_python(minor) else { return };
+    if python.loops().contains(&event_loop) {
+        judge(&python, event_loop);
+    } else {
+        skip(&format!("uvloop on Python {}", python.label));
+    }
+}
