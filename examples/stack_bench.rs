@@ -3,7 +3,7 @@
 //! frame and line by line, and whether it is under the right session. Prints a row for each Python; with --clocked, also
 //! each function's share of the samples beside its share of the time by the target's own clock.
 
-#[path = "../tests/support/micro.rs"]
+#[path = "../tests/live/support/micro.rs"]
 mod micro;
 
 use micro::{Micro, impossible, is_wrong_session};

@@ -28,6 +28,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("clap_mangen", &["cli"]),
     ("crossterm", &["tui", "cli"]),
     ("flate2", &["recording", "export"]),
+    ("foldhash", &["memory"]),
     ("inferno", &["export"]),
     (
         "nix",

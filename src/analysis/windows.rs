@@ -22,6 +22,8 @@ pub(super) struct Windows {
     slices: VecDeque<Tally>,
     next_slice: u64,
     tumbling: Tally,
+    /// The number of the slice that the tumbling window begins with.
+    tumbling_from: u64,
     epoch: Tally,
     /// All that the worker used since attach, nanoseconds.
     total_cpu: f64,
@@ -36,6 +38,7 @@ impl Windows {
             slices: VecDeque::new(),
             next_slice: 0,
             tumbling: Tally::default(),
+            tumbling_from: 0,
             epoch: Tally::default(),
             total_cpu: 0.0,
             total: TotalCpu::default(),
@@ -92,9 +95,14 @@ impl Windows {
         window
     }
 
-    /// Everything since this was last called.
+    /// Everything since this was last called. What is told between its last batch and the next one is told in this
+    /// window: the next begins with a number of its own.
     pub fn tumble(&mut self) -> Tally {
-        std::mem::take(&mut self.tumbling)
+        let mut window = std::mem::take(&mut self.tumbling);
+        window.first_slice = Some(self.tumbling_from);
+        self.next_slice += 1;
+        self.tumbling_from = self.next_slice;
+        window
     }
 
     /// The epoch, if it is long enough to be closed (for a report, where one is made); it is divided by the caller and

@@ -123,6 +123,33 @@ fn an_ended_block_waits_for_its_stacks_but_not_for_ever() {
     assert!(!blocks[0].ongoing && blocks[0].id == id && blocks[0].stack.is_none());
 }
 
+/// The stacks of an end come from another thread: between the last ticks of one window and the first of the next.
+#[test]
+fn an_end_that_is_told_between_two_batches_is_in_one_window() {
+    let ends = |stage: &mut Stage| {
+        let blocks = stage.tumbling().blocks;
+        blocks.iter().filter(|block| !block.ongoing).count()
+    };
+    let mut stage = stage();
+    stage.step(of("a"), Doing::Run, 100.0);
+    let ended = stage.now;
+    stage.run(20.0);
+    assert_eq!(ends(&mut stage), 0);
+    hand_over(&mut stage, Vec::new(), ended);
+    assert_eq!(ends(&mut stage), 1, "also where no tick came meanwhile");
+    stage.run(20.0);
+    assert_eq!(ends(&mut stage), 0);
+
+    stage.step(of("a"), Doing::Run, 100.0);
+    let ended = stage.now;
+    stage.run(20.0);
+    stage.flush();
+    hand_over(&mut stage, Vec::new(), ended);
+    assert_eq!(ends(&mut stage), 1);
+    stage.run(20.0);
+    assert_eq!(ends(&mut stage), 0);
+}
+
 #[test]
 fn two_blocks_in_a_row_keep_their_numbers_and_their_stacks() {
     let mut stage = stage();

@@ -1,11 +1,9 @@
 //! What bad input gets: the word and the exit code of the contract, one line and the command that mends it, never a
 //! panic or a hang; and what happens when the worker ends, is replaced or is stopped while it is watched.
 
-mod support;
-
+use crate::support::{FROM, Otop, Ran, Target, any_python, pythons, run, run_command, skip};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use support::{FROM, Otop, Ran, Target, any_python, pythons, run, run_command, skip};
 
 /// Everything but a usage error: its code, one line (wrapped by nobody: there is no terminal), and no backtrace.
 #[track_caller]

@@ -1,10 +1,8 @@
 //! `otop demo` on a real terminal: its sessions are on the screen, its worker ends with otop however that ends, and a panic
-//! gives the terminal back. Waits for what appears, never for time. Keys, signals and sizes: `live_terminal.rs`.
+//! gives the terminal back. Waits for what appears, never for time. Keys, signals and sizes: `terminal.rs`.
 
-mod support;
-
+use crate::support::Terminal;
 use std::time::{Duration, Instant};
-use support::Terminal;
 
 /// Only a hang takes as long.
 const PATIENCE: Duration = Duration::from_secs(60);

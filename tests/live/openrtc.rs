@@ -1,11 +1,9 @@
 //! The real OpenRTC worker, introspection off, no flags: ids, agents, tenants and durations equal the pool's own
 //! records at every look; slow names who blocked and nobody else; also while it is stuck, and while it drains.
 
-mod support;
-
+use crate::support::{Doc, Labels, Otop, Target, near, once, openrtc, run};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use support::{Doc, Labels, Otop, Target, near, once, openrtc, run};
 
 /// Longer than anything that the packages themselves do in one step, shorter than what we do on purpose.
 const OURS: f64 = 200.0;

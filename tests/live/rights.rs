@@ -1,12 +1,10 @@
 //! What otop gives up, what it keeps, and that what it keeps is enough: also for a thread of another user's worker that
 //! was born after the attach.
 
-mod support;
-
+use crate::support::{FROM, Target, any_python, pythons, skip};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use support::{FROM, Target, any_python, pythons, skip};
 
 /// Numbers of `linux/capability.h`.
 const DAC_READ_SEARCH: u64 = 1 << 2;
@@ -154,7 +152,7 @@ fn a_root_without_the_right_reads_what_has_no_more_than_itself() {
             &worker.id().to_string(),
         ])
         .args(FROM);
-    let ran = support::run_command(&mut command);
+    let ran = crate::support::run_command(&mut command);
     let _ = worker.kill();
     let _ = worker.wait();
     let yama = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();

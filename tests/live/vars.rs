@@ -1,10 +1,8 @@
 //! `otop vars`: what contextvars there are, on every Python; values only where they are asked for, a credential never,
 //! and nothing hostile on the terminal.
 
-mod support;
-
+use crate::support::{Ran, Target, any_python, one_python, run};
 use serde_json::Value;
-use support::{Ran, Target, any_python, one_python, run};
 
 fn vars(target: &Target, more: &[&str]) -> Ran {
     let pid = target.pid.to_string();
@@ -70,7 +68,7 @@ fn holders_values_and_types_on_every_python() {
             assert!(!specs.iter().any(|spec| spec.contains(never)), "{never} in {specs:?}");
         }
         // The line that is suggested works.
-        let rows = support::once(target.pid, &["--window", "100ms", "--session-from", specs[0]]);
+        let rows = crate::support::once(target.pid, &["--window", "100ms", "--session-from", specs[0]]);
         let ids: Vec<String> = rows.labels().into_keys().collect();
         assert_eq!(ids, ["call-0", "call-1", "call-2", "call-3"], "{}", target.what);
     }

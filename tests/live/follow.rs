@@ -1,11 +1,9 @@
 //! `otop blocks` at a real worker: what is told of whom, when, in which words, and with which exit code it ends. Judged by
 //! names, order and counts, not by times.
 
-mod support;
-
+use crate::support::{FROM, Otop, Target, any_python, run};
 use nix::sys::signal::Signal::{SIGINT, SIGTERM};
 use serde_json::Value;
-use support::{FROM, Otop, Target, any_python, run};
 
 fn target() -> Option<Target> {
     Some(Target::sessions(&any_python()?, "asyncio", &["--sessions", "3"]))

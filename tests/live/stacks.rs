@@ -2,11 +2,8 @@
 //! come, and that every instant is accounted for. On every Python; how fast and how dear they are is for
 //! examples/stack_bench.rs.
 
-#[path = "support/micro.rs"]
-mod micro;
-mod support;
-
-use micro::{BUSY, DEPTH, impossible, is_wrong_session};
+use crate::support::micro::{BUSY, DEPTH, impossible, is_wrong_session};
+use crate::support::{Python, Target, any_python, one_python, pythons};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid as Process;
 use otop::identity::{Naming, Spec};
@@ -15,7 +12,6 @@ use otop::sampler::{AttachOptions, Attached, attach, monotonic};
 use otop::source::{Seat, StackReader};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use support::{Python, Target, any_python, one_python, pythons};
 
 /// A stack sampler at work. Every batch is held against what holds of all batches.
 struct Sampler {

@@ -1,11 +1,9 @@
 //! Who blocks the loop: the one who did, in every place that code can block from, and nobody else; also when otop
 //! comes in the middle of it. Judged by names and counts, not by times.
 
-mod support;
-
+use crate::support::{Doc, FROM, Otop, Python, Target, WINDOW, any_python, once, one_python, pythons_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
-use support::{Doc, FROM, Otop, Python, Target, WINDOW, any_python, once, one_python, pythons_of};
 
 /// Shorter than every block that is made on purpose, longer than what a machine does by the way.
 const LONG: f64 = 150.0;
@@ -84,7 +82,7 @@ macro_rules! on_every_minor {
     ($($name:ident $minor:literal $event_loop:literal)*) => { $(
         #[test]
         fn $name() {
-            support::with_loop($minor, $event_loop, every_place);
+            crate::support::with_loop($minor, $event_loop, every_place);
         }
     )* };
 }

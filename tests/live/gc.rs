@@ -1,10 +1,8 @@
 //! Garbage collection: it runs in the step of whoever happens to allocate, and is nobody's fault; unless the step called
 //! for it itself.
 
-mod support;
-
+use crate::support::{FROM, Otop, Python, Target};
 use serde_json::Value;
-use support::{FROM, Otop, Python, Target};
 
 /// Shorter than the collection that is waited for, longer than what a machine does by the way.
 const LONG: f64 = 100.0;
@@ -53,7 +51,7 @@ macro_rules! on_every_minor {
     ($($name:ident $minor:literal $event_loop:literal)*) => { $(
         #[test]
         fn $name() {
-            support::with_loop($minor, $event_loop, garbage);
+            crate::support::with_loop($minor, $event_loop, garbage);
         }
     )* };
 }

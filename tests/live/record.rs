@@ -1,14 +1,12 @@
 //! `otop record` against programs that know what they did: totals, stacks and marks in what is written; and what is left
 //! when it is ended early, or killed.
 
-mod support;
-
+use crate::support::{FROM, Target, any_python, run};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use support::{FROM, Target, any_python, run};
 
 /// Only a hang takes as long.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -101,7 +99,7 @@ fn blocks_are_whole_in_a_recording_that_was_ended_early_and_in_one_that_was_kill
     let micros = |line: &str| line.rsplit_once(' ').and_then(|(_, count)| count.parse::<f64>().ok());
     let of_session: Vec<&str> = text.lines().filter(|line| line.starts_with("call-0001;")).collect();
     let total: f64 = of_session.iter().filter_map(|line| micros(line)).sum::<f64>() / 1e3;
-    support::near("milliseconds blocked", total, truth, 0.05, 30.0);
+    crate::support::near("milliseconds blocked", total, truth, 0.05, 30.0);
     let asleep: f64 = of_session
         .iter()
         .filter(|line| line.contains("block_sleep (") && line.contains("[syscall "))

@@ -1,13 +1,11 @@
 //! Several workers in one table: who belongs to it, who comes and goes, what each of them is told to be, and that nothing
 //! is left behind of those that went.
 
-mod support;
-
+use crate::support::{Python, any_python, pythons, run};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use support::{Python, any_python, pythons, run};
 
 const OTOP: &str = env!("CARGO_BIN_EXE_otop");
 const FROM: [&str; 2] = ["--session-from", "call_ref"];

@@ -4,6 +4,7 @@
 //! turn a hang into a failure.
 #![allow(dead_code, unused_imports)] // each test file uses its part
 
+pub mod micro;
 mod otop;
 mod pythons;
 mod target;

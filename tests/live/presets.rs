@@ -1,10 +1,8 @@
 //! Presets against the real packages: small programs that use one each (tests/targets/presets.py), or two at once, seen
 //! from outside without a flag. And what there is where nothing names sessions.
 
-mod support;
-
+use crate::support::{Labels, Target, once, presets};
 use serde_json::Value;
-use support::{Labels, Target, once, presets};
 
 /// The target's own list of its sessions.
 fn truth(target: &Target) -> Labels {

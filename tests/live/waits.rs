@@ -1,14 +1,12 @@
 //! What sessions wait for, and who waits for a blocked loop: the reading side itself, held against a target that asks
 //! its own Python. Judged by names and lines, not by times.
 
-mod support;
-
+use crate::support::{Python, Target, pythons, pythons_of};
 use otop::model::{Census, Observation, SessionKey};
 use otop::sampler::{AttachOptions, Attached, attach};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
-use support::{Python, Target, pythons, pythons_of};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 

@@ -1,8 +1,7 @@
 //! otop's frame walk against py-spy's, on every Python and both loops: the target is stopped at random instants, and both
 //! read the same stop. The tests stop it; otop never does.
 
-mod support;
-
+use crate::support::{Python, Target, pythons};
 use nix::sys::signal::Signal;
 use otop::cpython::{CoroutineState, FrameWalk, Heap, RawStack, Stacks, ThreadState};
 use otop::memory::Fault;
@@ -11,7 +10,6 @@ use otop::source::attach;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use support::{Python, Target, pythons};
 
 /// (function, file, line), innermost first.
 type Frames = Vec<(String, String, i64)>;
@@ -201,7 +199,7 @@ fn compare(python: &Python, uvloop: bool) {
     // Of lines, py-spy (0.4.3) is not always right: what has not begun, what has no line, and in 3.10 whatever follows
     // instructions without a line. Where the two differ, CPython itself decides.
     let places: Vec<&Place> = differ.keys().collect();
-    let program = include_str!("targets/lines_of.py");
+    let program = include_str!("../targets/lines_of.py");
     let answers = python.answer(program, &serde_json::to_string(&places).expect("JSON"));
     let answers: Vec<Vec<Option<i64>>> = serde_json::from_str(&answers).expect("a list of lines");
     for ((place, (ours, theirs)), lines) in differ.iter().zip(answers) {
@@ -257,7 +255,7 @@ fn a_busy_worker_is_never_refused() {
 
 /// The last word of the comment on a line of frames.py.
 fn comment(line: i64) -> Option<&'static str> {
-    let source = include_str!("targets/frames.py");
+    let source = include_str!("../targets/frames.py");
     let line = source.lines().nth(usize::try_from(line - 1).ok()?)?;
     line.rsplit_once("# ").map(|(_, word)| word)
 }

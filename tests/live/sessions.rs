@@ -2,12 +2,10 @@
 //! and go with it; every kind of text is an id; nothing is counted for a wrong one. Judged by the target's events and
 //! otop's next documents alone.
 
-mod support;
-
-use std::collections::BTreeSet;
-use support::{
+use crate::support::{
     Doc, FROM, Labels, Otop, Python, Target, WINDOW, any_python, near, once, one_python, pythons, pythons_of, run,
 };
+use std::collections::BTreeSet;
 
 const LONG: &str = "📞🎧🎤💬🔔📣📢🔈🔊📡";
 
@@ -91,7 +89,7 @@ macro_rules! on_every_python {
                 if python.loops().contains(&$event_loop) {
                     whole_life(&python, $event_loop);
                 } else {
-                    support::skip(&format!("uvloop on Python {}", python.label));
+                    crate::support::skip(&format!("uvloop on Python {}", python.label));
                 }
             }
         }
@@ -114,7 +112,9 @@ on_every_python! {
 fn in_a_container() {
     let found: Vec<Python> = pythons().iter().filter_map(Python::in_a_container).collect();
     if found.is_empty() {
-        support::skip("a worker in a container: no Python in a root of its own (scripts/pythons --all makes some)");
+        crate::support::skip(
+            "a worker in a container: no Python in a root of its own (scripts/pythons --all makes some)",
+        );
     }
     for (i, python) in found.iter().enumerate() {
         let event_loop = if python.uvloop && i % 2 == 0 {

@@ -1,14 +1,12 @@
 //! `otop dump` held against a target that asks its own Python: every chain of every task, line by line, and what it waits
 //! for; a wedged loop; a pause, and its end by force. Judged by what is said, not by times.
 
-mod support;
-
+use crate::support::{Python, Target, one_python, pythons, pythons_of};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use support::{Python, Target, one_python, pythons, pythons_of};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 

@@ -2,9 +2,7 @@
 //! keys do, and that the terminal is as it was afterwards, however it ends. How the table is drawn at which size is
 //! tested without a terminal elsewhere; nothing of that is known here but the words in it.
 
-mod support;
-
-use support::{FROM, Target, Terminal, any_python};
+use crate::support::{FROM, Target, Terminal, any_python};
 
 fn target() -> Option<Target> {
     Some(Target::sessions(

@@ -2,10 +2,8 @@
 //! are wide, for a loaded machine: scripts/truth judges precision, these judge that nothing is lost, counted twice or
 //! given to another.
 
-mod support;
-
+use crate::support::{FROM, Otop, Target, near, one_python};
 use std::collections::BTreeMap;
-use support::{FROM, Otop, Target, near, one_python};
 
 /// Reads both sides' clocks, otop's document first, the target's answer right after it.
 fn look(otop: &mut Otop, target: &mut Target, n: usize) -> (f64, BTreeMap<String, f64>, f64, BTreeMap<String, f64>) {
@@ -31,7 +29,7 @@ fn every_second_of_cpu_is_somebodys() {
     ] {
         let Some(python) = one_python(minor) else { continue };
         if !python.loops().contains(&event_loop) {
-            support::skip(&format!("uvloop on Python {}", python.label));
+            crate::support::skip(&format!("uvloop on Python {}", python.label));
             continue;
         }
         let args = [

@@ -1,11 +1,9 @@
 //! Where an id may stand: the path language of `--session-from` on every Python, against a target that keeps its ids in
 //! all of these places at once; and what a path gets that leads nowhere.
 
-mod support;
-
+use crate::support::{Python, Target, any_python, once, one_python, pythons_of, run};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use support::{Python, Target, any_python, once, one_python, pythons_of, run};
 
 /// A spec, and what it makes of a session's id and its place in the list.
 type Case = (&'static str, fn(&str, u128) -> String);
