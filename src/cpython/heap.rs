@@ -6,7 +6,7 @@
 
 use super::offsets::{ABSENT, Offsets};
 use super::version::Version;
-use crate::memory::{Fault, Memory};
+use crate::memory::{AddrMap, Fault, Memory};
 use crate::model::Addr;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -24,7 +24,7 @@ pub struct Heap {
     pub offsets: Offsets,
     pub version: Version,
     budget: Cell<u64>,
-    type_names: RefCell<HashMap<Addr, Arc<str>>>,
+    type_names: RefCell<AddrMap<Arc<str>>>,
     /// Modules that were found in `sys.modules`, by name.
     pub(super) known_modules: RefCell<HashMap<&'static str, Addr>>,
 }

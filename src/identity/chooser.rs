@@ -7,9 +7,9 @@ use super::rules::Rules;
 use super::spec::{Reading, Source, Spec};
 use crate::asyncio::Task;
 use crate::cpython::{Heap, Runtime};
-use crate::memory::Fault;
+use crate::memory::{AddrMap, AddrSet, Fault};
 use crate::model::{Addr, TASKS};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -154,9 +154,9 @@ pub struct Chooser {
     /// For each preset that is not known to fit: what resolves by it alone, and the variables that it begins with.
     open: Vec<Open>,
     /// Contexts that were looked at.
-    seen: HashSet<Addr>,
+    seen: AddrSet,
     /// Names of the variables that were met.
-    names: HashMap<Addr, String>,
+    names: AddrMap<String>,
 }
 
 struct Open {
@@ -183,8 +183,8 @@ impl Default for Chooser {
         });
         Chooser {
             open: open.collect(),
-            seen: HashSet::new(),
-            names: HashMap::new(),
+            seen: AddrSet::default(),
+            names: AddrMap::default(),
         }
     }
 }
@@ -220,7 +220,7 @@ impl Chooser {
         let by_task = self.open.iter().any(|open| open.needs_task && open.imported);
         let new: Vec<&Task> = tasks.iter().filter(|task| !self.seen.contains(&task.context)).collect();
         let mut fits = Fits::default();
-        let mut sets = HashSet::new();
+        let mut sets = AddrSet::default();
         for task in new.into_iter().take(MOST_LOOKED_AT) {
             self.seen.insert(task.context);
             let Ok(context) = heap.context(task.context) else {

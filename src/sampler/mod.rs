@@ -151,7 +151,7 @@ pub fn variables(pid: Pid) -> Result<Variables, AttachError> {
         heap.grant(INVENTORY_BUDGET);
         let of_fault = |fault| crate::source::of_fault(pid, fault);
         let threads = heap.thread_states(&plan.runtime).map_err(of_fault)?;
-        let tasks = lists.walk(heap, &plan.runtime, &threads).map_err(of_fault)?;
+        let tasks = lists.walk(heap, &plan.runtime, &threads, &[]).map_err(of_fault)?;
         found.inventory = inventory(heap, &tasks.pending);
     }
     Ok(found)

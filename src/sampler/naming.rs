@@ -58,7 +58,7 @@ fn fitting(attachment: &Attachment) -> Fits {
     let imported = chooser.look_at_imports(heap, &plan.runtime).unwrap_or_default();
     let Some(lists) = lists else { return imported };
     let threads = heap.thread_states(&plan.runtime).unwrap_or_default();
-    let tasks = lists.walk(heap, &plan.runtime, &threads).unwrap_or_default();
+    let tasks = lists.walk(heap, &plan.runtime, &threads, &[]).unwrap_or_default();
     imported.and(chooser.look(heap, &tasks.pending).unwrap_or_default())
 }
 
@@ -87,7 +87,7 @@ fn settle(
         names.extend(globals.into_iter().map(|variable| variable.name));
     }
     let threads = heap.thread_states(&plan.runtime).unwrap_or_default();
-    let tasks = lists.walk(heap, &plan.runtime, &threads).unwrap_or_default();
+    let tasks = lists.walk(heap, &plan.runtime, &threads, &[]).unwrap_or_default();
     let contexts = live_contexts(heap, &tasks.pending, TRIED);
     for (option, specs) in asked.iter_mut().filter(|(_, specs)| !specs.is_empty()) {
         let settle = |spec: &Spec| settled(spec, |name| names.iter().any(|known| known == name));

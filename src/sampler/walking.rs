@@ -12,7 +12,7 @@ use std::sync::mpsc::{SendError, SyncSender};
 use std::time::Duration;
 
 /// A session is to show, and to be gone, within a second: two walks, and time to draw.
-const EVERY: Duration = Duration::from_millis(250);
+const EVERY: Duration = Duration::from_millis(350);
 /// A walk may take this share of the time at most; a program with very many tasks is walked less often.
 const SHARE: u32 = 20;
 /// The longest pause, for programs with a hundred thousand tasks.

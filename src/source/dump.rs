@@ -91,7 +91,7 @@ impl Walker {
             unreadable,
             ..
         } = match &self.lists {
-            Some(lists) => lists.walk(&self.heap, &self.plan.runtime, &threads)?,
+            Some(lists) => lists.walk(&self.heap, &self.plan.runtime, &threads, &[])?,
             None => Tasks::default(),
         };
         if self.naming.follows_presets() {
