@@ -1,8 +1,8 @@
 //! Every way in which otop ends without having done what it was asked: what is wrong with the fact that shows it, the one
 //! command that mends it, and the exit code. This is the only place that knows exit codes.
 
+use super::arguments::values::written;
 use super::files::FileError;
-use super::values::written;
 use crate::demo::DemoError;
 use crate::identity::Spec;
 use crate::model::Pid;

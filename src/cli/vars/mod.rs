@@ -1,14 +1,23 @@
 //! `otop vars`: the contextvars in a worker's live tasks, as text or as a JSON document, and the line that would name its
 //! sessions. Shows values only where they were asked for, and a credential never. Knows nothing of how they are read.
 
+pub mod arguments;
+
 use super::error::{CliError, shell_word};
 use super::output;
-use super::plan::Listing;
 use super::wire::{Reading, Variables};
 use crate::identity::{Held, Suggestion};
 use crate::model::{Pid, TASKS};
 use crate::view::{printable, width};
 use serde_json::{Value, json};
+
+/// What of them is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// Values are shown too.
+    pub values: bool,
+    pub json: bool,
+}
 
 /// What stands in a credential's place.
 const MASKED: &str = "(credential: never shown)";

@@ -1,10 +1,10 @@
 //! `--json`: one document per window, a line each, until the worker ends, the reader goes, or a signal comes.
 
-use super::error::CliError;
-use super::output;
-use super::plan::Look;
-use super::signals::Signals;
-use super::worker::Worker;
+use crate::cli::error::CliError;
+use crate::cli::output;
+use crate::cli::signals::Signals;
+use crate::cli::table::plan::Look;
+use crate::cli::worker::Worker;
 use crate::model::{Nanos, Report};
 use std::time::Duration;
 

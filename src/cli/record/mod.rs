@@ -1,17 +1,25 @@
 //! `otop record`: takes in for a time, and writes a file. Ends with the time, the worker, a key or a signal, and writes what
 //! there is then. Knows nothing of how a format is made.
 
+pub mod arguments;
+pub mod formats;
+pub mod plan;
+pub mod profile;
+mod progress;
+
 use super::error::CliError;
 use super::files::{FileError, OutputFile};
-use super::formats::Format;
 use super::output;
-use super::plan::Recording;
-use super::progress::Progress;
 use super::signals::Signals;
 use super::wire::{self, Profile};
 use super::worker::Worker;
-use crate::model::{Nanos, Origin};
+use crate::model::{Nanos, Origin, Pid};
+use crate::process;
 use crate::recording;
+use crate::tui::QuitKey;
+use formats::Format;
+use plan::Recording;
+use progress::Progress;
 use std::time::Duration;
 
 const STEP: Duration = Duration::from_millis(50);
@@ -21,6 +29,24 @@ const LATE_SAMPLES: Duration = Duration::from_millis(200);
 
 /// How long after the end of the time the first figure may come: the first walk over a huge worker.
 const FIRST_FIGURE: Duration = Duration::from_secs(5);
+
+/// Records into the file until a key, a signal or the time ends it.
+pub fn into_file(file: OutputFile, worker: &mut Worker, wanted: &Recording) -> anyhow::Result<()> {
+    let signals = Signals::listen()?;
+    // In a pipeline the keys may be another program's.
+    let key = output::has_terminal().then(QuitKey::listen).flatten();
+    let mut wants_to_quit = || key.as_ref().is_some_and(QuitKey::was_pressed);
+    let origin = origin(worker.pid);
+    Ok(record(worker, wanted, &origin, file, &signals, &mut wants_to_quit)?)
+}
+
+/// What a file says of where it comes from.
+pub fn origin(pid: Pid) -> Origin {
+    Origin {
+        otop: env!("CARGO_PKG_VERSION").to_owned(),
+        command: process::command_line(pid).ok().map(|line| process::masked(&line)),
+    }
+}
 
 /// Records into the file. `wants_to_quit`: somebody has pressed the key.
 pub fn record(

@@ -1,15 +1,23 @@
 //! `otop blocks`: a line for each block, as it happens, until the time is up, the worker ends, the reader goes, a key or a
 //! signal comes. Knows nothing of how a line reads.
 
+pub mod arguments;
+pub mod events;
+pub mod plan;
+#[cfg(test)]
+mod tests;
+
+use super::arguments::values::written;
 use super::error::CliError;
-use super::events::{Events, Look};
-use super::output;
-use super::plan::Following;
 use super::signals::Signals;
 use super::worker::Worker;
+use super::{output, wire};
 use crate::export::block_line::BlockEvent;
 use crate::model::{Block, Nanos};
+use crate::tui::QuitKey;
 use crate::view::block_words::own_ms;
+use events::{Events, Look};
+use plan::Following;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -23,6 +31,23 @@ const FIRST_FIGURE: Duration = Duration::from_secs(5);
 
 /// Says one event. An error: nobody listens any more.
 pub type Tell<'a> = &'a mut dyn FnMut(BlockEvent, &Block) -> Result<(), CliError>;
+
+/// Prints every event, and listens to keys and signals meanwhile.
+pub fn show(worker: &mut Worker, following: &Following) -> anyhow::Result<()> {
+    let signals = Signals::listen()?;
+    // In a pipeline the keys may be another program's.
+    let key = output::has_terminal().then(QuitKey::listen).flatten();
+    if key.is_some() {
+        let threshold = written(following.measuring.slow_threshold);
+        output::say(&format!(
+            "follows blocks of {threshold} and longer in worker {}; q ends",
+            worker.pid
+        ));
+    }
+    let mut wants_to_quit = || key.as_ref().is_some_and(QuitKey::was_pressed);
+    let mut tell = |event, block: &Block| output::write(&wire::block_line(event, block, following.json));
+    Ok(follow(worker, following, &signals, &mut wants_to_quit, &mut tell)?)
+}
 
 /// Tells every event. `wants_to_quit`: somebody has pressed the key.
 pub fn follow(

@@ -1,7 +1,7 @@
 //! The line that says how far a recording is, on standard error, if that is a terminal. Knows nothing of what is recorded.
 
-use super::record::{left, size};
-use super::worker::Worker;
+use crate::cli::record::{left, size};
+use crate::cli::worker::Worker;
 use crate::model::Nanos;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;

@@ -1,18 +1,22 @@
 //! `otop diff`: two recordings, or two sessions of one, beside each other. Knows nothing of how a difference is found or
 //! drawn.
 
+pub mod arguments;
+pub mod plan;
+
 use super::error::CliError;
 use super::files::{FileError, OutputFile};
-use super::formats::Format;
 use super::output;
-use super::plan::{Comparing, Measuring};
-use super::player::Player;
+use super::plan::Measuring;
+use super::record::formats::Format;
 use super::replay;
+use super::replay::player::Player;
 use super::wire::{Profile, Wanted};
 use super::worker::Worker;
 use crate::analysis::{Of, unlike};
 use crate::export::difference::{self, Side};
 use crate::model::Origin;
+use plan::Comparing;
 use std::path::Path;
 
 pub fn diff(wanted: &Comparing) -> Result<(), CliError> {

@@ -1,10 +1,10 @@
 //! The live table: takes figures in, takes keys in, draws. Ends with a key, a signal, or the terminal. Knows nothing of
 //! where the figures come from.
 
-use super::error::CliError;
-use super::plan::Look;
-use super::signals::Signals;
-use super::worker::{Worker, now};
+use crate::cli::error::CliError;
+use crate::cli::signals::Signals;
+use crate::cli::table::plan::Look;
+use crate::cli::worker::{Worker, now};
 use crate::model::{Nanos, Report};
 use crate::tui::{self, Input, Screen};
 use crate::view::{Effect, Steer, ViewState, action_for};

@@ -2,11 +2,11 @@
 //! whoever looks at a sick worker must not wait for the end of a window to hear it. A window that is longer than the usual
 //! one is kept, and the news told at once.
 
-use super::error::CliError;
-use super::output;
-use super::plan::{Measuring, WINDOW};
-use super::wire::block_line;
-use super::worker::Worker;
+use crate::cli::error::CliError;
+use crate::cli::output;
+use crate::cli::plan::{Measuring, WINDOW};
+use crate::cli::wire::block_line;
+use crate::cli::worker::Worker;
 use crate::export::block_line::BlockEvent;
 use crate::model::{Nanos, Report};
 use std::time::Duration;

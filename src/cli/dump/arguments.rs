@@ -1,8 +1,8 @@
 //! The command line of `otop dump` as clap reads it, beside `args`, which has what all commands share. Knows nothing of
 //! what is done with it.
 
-use super::args::ProcessArguments;
-use super::values;
+use crate::cli::arguments::ProcessArguments;
+use crate::cli::arguments::values;
 use clap::Args;
 
 pub const ABOUT: &str = "Show once where every task of every session runs or waits";

@@ -1,18 +1,25 @@
 //! `otop replay`: a recording in the place of a worker. What is asked of it is answered by the same loops that ask a live
 //! one; only the live table needs to be steered. Knows nothing of how a recording is laid out.
 
+pub mod arguments;
+pub mod plan;
+pub mod player;
+#[cfg(test)]
+mod tests;
+
 use super::error::CliError;
-use super::live::{self, Figures};
-use super::plan::{Plan, Shape, Work};
-use super::player::Player;
+use super::files::OutputFile;
+use super::plan::{Plan, Work};
 use super::record::write_profile;
 use super::signals::Signals;
+use super::table::live::{self, Figures};
+use super::table::plan::Shape;
 use super::worker::{Worker, now};
-use super::{blocks, json, once, output, run, wire};
-use crate::cli::files::OutputFile;
+use super::{blocks, output, table, wire};
 use crate::model::{Block, Nanos, Origin, Report};
 use crate::recording::Recording;
 use crate::view::Steer;
+use player::Player;
 use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
@@ -57,16 +64,16 @@ pub fn replay(path: &Path, at: Option<Duration>, plan: &Plan) -> anyhow::Result<
                 return Ok(());
             }
             (Shape::Json, _) => {
-                let mut tell = |report: &Report| output::write(&run::shown(report, look));
-                json::stream(&mut worker, look, &Signals::listen()?, &mut tell)?;
+                let mut tell = |report: &Report| output::write(&table::shown(report, look));
+                table::json::stream(&mut worker, look, &Signals::listen()?, &mut tell)?;
             }
             (Shape::Once | Shape::OnceJson, Some(instant)) => {
                 worker.pass(instant.min(last(&worker)));
-                output::write(&run::shown(&worker.last_report(), look))?;
+                output::write(&table::shown(&worker.last_report(), look))?;
             }
             (Shape::Once | Shape::OnceJson, None) => {
-                let report = once::watch(&mut worker, &look.measuring)?;
-                output::write(&run::shown(&report, look))?;
+                let report = table::once::watch(&mut worker, &look.measuring)?;
+                output::write(&table::shown(&report, look))?;
             }
         },
         Work::Blocks(following) => {
@@ -102,7 +109,7 @@ pub fn take_all(worker: &mut Worker) {
 fn export(
     worker: &mut Worker,
     origin: &Origin,
-    wanted: &super::plan::Recording,
+    wanted: &super::record::plan::Recording,
     mut file: OutputFile,
 ) -> Result<(), CliError> {
     take_all(worker);

@@ -1,12 +1,12 @@
 //! `--once` and `--json` for several workers: the loops of `once` and `json`, for each worker by its own windows. Knows
 //! nothing of who comes and goes; `fleet` does.
 
-use super::error::CliError;
-use super::fleet::{Fleet, MOST};
-use super::output;
-use super::plan::Measuring;
-use super::signals::Signals;
-use super::worker::{Worker, now};
+use crate::cli::error::CliError;
+use crate::cli::fleet::{Fleet, MOST};
+use crate::cli::output;
+use crate::cli::plan::Measuring;
+use crate::cli::signals::Signals;
+use crate::cli::worker::{Worker, now};
 use crate::model::{Nanos, Report};
 use std::time::Duration;
 

@@ -2,8 +2,10 @@
 //! line of JSON for each connection. What the worker does not serve stays unknown. A thread of its own asks, since a
 //! worker whose loop is blocked lets the connection hang.
 
+mod snapshot;
+
 use super::error::CliError;
-use super::live::Figures;
+use super::table::live::Figures;
 use crate::model::Report;
 use crate::process::socket_owner;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
@@ -44,7 +46,7 @@ impl Socket {
         Socket {
             answers,
             ask,
-            last: super::snapshot::nothing(),
+            last: snapshot::nothing(),
             has_answered: false,
         }
     }
@@ -101,9 +103,7 @@ fn answer(path: &Path, tell: &mut dyn FnMut(Result<Report, CliError>) -> bool) -
     loop {
         match reader.read_until(b'\n', &mut line) {
             Ok(_) => {
-                return tell(
-                    super::snapshot::report(&line, socket_owner(path)).map_err(|reason| strange(path, reason)),
-                );
+                return tell(snapshot::report(&line, socket_owner(path)).map_err(|reason| strange(path, reason)));
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 waited += PATIENCE.as_secs();

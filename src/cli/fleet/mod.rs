@@ -1,9 +1,11 @@
 //! Several workers that are being watched as one: finds those that come, lets go of those that end, and keeps the cost of
 //! all of them together within bounds. Knows nothing of terminals and formats; one worker alone is `worker`'s.
 
+pub mod once;
+
 use super::error::CliError;
-use super::live::Figures;
 use super::plan::Measuring;
+use super::table::live::Figures;
 use super::wire::{AttachOptions, Reading, Watched, merge};
 use super::worker::{Worker, now};
 use crate::model::{Nanos, Pid, Report};

@@ -1,10 +1,10 @@
 //! The loop of `otop blocks` and what ends it, with scripted workers in place of real ones.
 
-use super::blocks::follow;
-use super::error::{CliError, Exit};
-use super::loops_tests::{LONG, batch, census, look, measuring, tick_on, worker};
-use super::plan::Following;
-use super::signals::Signals;
+use super::follow;
+use crate::cli::blocks::plan::Following;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::scripted::{LONG, batch, census, look, measuring, tick_on, worker};
+use crate::cli::signals::Signals;
 use crate::export::block_line::BlockEvent::{self, Began, Ended};
 use crate::model::{Block, Ending, Observation};
 use std::sync::mpsc::Sender;

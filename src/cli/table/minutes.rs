@@ -1,10 +1,10 @@
 //! The last minutes of the live table, and the file that key w writes of them. Knows nothing of keys and screens.
 
-use super::error::CliError;
-use super::files::{FileError, OutputFile};
-use super::formats::Format;
-use super::record::size;
-use super::wire::{self, Engine, Settings, Wanted};
+use crate::cli::error::CliError;
+use crate::cli::files::{FileError, OutputFile};
+use crate::cli::record::formats::Format;
+use crate::cli::record::size;
+use crate::cli::wire::{self, Engine, Settings, Wanted};
 use crate::model::{Hello, Nanos, Origin};
 use crate::recording::{Recording, Ring};
 use std::io::Cursor;

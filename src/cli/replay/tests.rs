@@ -1,12 +1,12 @@
 //! Recordings and what is concluded of them: a replay says what was said live, and the recordings of older otops stay
 //! readable.
 
-use super::loops_tests::measuring;
-use super::player::Player;
-use super::wire::{self, Attached};
-use super::worker::Worker;
 use crate::analysis::{By, Engine, Mode, Settings, Wanted};
-use crate::cli::formats::Format;
+use crate::cli::record::formats::Format;
+use crate::cli::replay::player::Player;
+use crate::cli::scripted::measuring;
+use crate::cli::wire::{self, Attached};
+use crate::cli::worker::Worker;
 use crate::export::sample;
 use crate::model::{Nanos, Observation};
 use crate::recording::{Recorder, Recording, begin, end};
