@@ -1,32 +1,12 @@
 //! Two workers that know the same id, and what they are together.
 
 use super::*;
-use crate::model::Status;
 
 fn session(id: &str, mem_mb: f64, cpu_pct: f64) -> SessionReport {
     SessionReport {
-        key: SessionKey::of(id),
-        worker: None,
-        session_id: id.to_owned(),
-        agent_name: None,
-        tenant: None,
-        duration_s: None,
-        duration_is_lower_bound: false,
         mem_mb: Some(mem_mb),
-        peak_mb: None,
         cpu_pct: Some(cpu_pct),
-        cpu_s: None,
-        loop_pct: None,
-        status: Status::Active,
-        pinned: false,
-        tasks: None,
-        blocks: 0,
-        blocked_ms: 0.0,
-        worst_block_ms: None,
-        blocked_is_lower_bound: false,
-        worst_is_lower_bound: false,
-        place: None,
-        stack: None,
+        ..SessionReport::unknown(id)
     }
 }
 

@@ -1,9 +1,7 @@
 //! The line that an OpenRTC worker serves, as a report. What it does not serve is unknown; what it serves under a name
 //! that means something else here (its `cpu_history` is the host's) is left out rather than shown as what it is not.
 
-use crate::model::{
-    Pid, Quality, Report, SCHEMA, SessionKey, SessionReport, Status, SystemReport, Unattributed, WorkerReport,
-};
+use crate::model::{Pid, Quality, Report, SCHEMA, SessionReport, Status, SystemReport, Unattributed, WorkerReport};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -114,18 +112,12 @@ pub fn report(line: &[u8], owner: Option<Pid>) -> Result<Report, String> {
 
 fn session(served: Session) -> SessionReport {
     SessionReport {
-        key: SessionKey::of(&served.session_id),
-        session_id: served.session_id,
-        worker: None,
         agent_name: served.agent_name,
         tenant: served.tenant,
         duration_s: served.duration_s,
-        duration_is_lower_bound: false,
         mem_mb: served.mem_mb,
         peak_mb: served.peak_mb,
         cpu_pct: served.cpu_pct,
-        cpu_s: None,
-        loop_pct: None,
         status: match served.status.as_str() {
             "slow" => Status::Slow,
             "draining" => Status::Draining,
@@ -133,14 +125,7 @@ fn session(served: Session) -> SessionReport {
             _ => Status::Active,
         },
         pinned: served.pinned,
-        tasks: None,
-        blocks: 0,
-        blocked_ms: 0.0,
-        worst_block_ms: None,
-        blocked_is_lower_bound: false,
-        worst_is_lower_bound: false,
-        place: None,
-        stack: None,
+        ..SessionReport::unknown(&served.session_id)
     }
 }
 
