@@ -14,6 +14,7 @@ fn usage_errors_are_claps_with_what_would_be_right() {
         (&["--pid", "-5"], "-5 is not in 1..="),
         (&["--pid", "python"], "invalid digit"),
         (&["--pid"], "a value is required"),
+        (&["dump", "--pid", "1", "--pid", "2"], "this command is about one --pid"),
         (
             &["--sort", "bogus"],
             "mem_mb, cpu_pct, duration_s, agent_name, session_id",

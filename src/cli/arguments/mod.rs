@@ -90,9 +90,10 @@ impl Arguments {
         match &self.command {
             Some(Command::Blocks(blocks)) => blocks.process.of_one().and_then(|()| blocks.check()),
             Some(Command::Record(record)) => record.process.of_one().and_then(|()| record.check()),
+            Some(Command::Dump(dump)) => dump.process.of_one(),
             Some(Command::Replay(replay)) => replay.check(),
             Some(Command::Diff(diff)) => diff.check(),
-            Some(Command::Doctor(_) | Command::Dump(_) | Command::Demo(_) | Command::Vars(_)) | None => Ok(()),
+            Some(Command::Doctor(_) | Command::Demo(_) | Command::Vars(_)) | None => Ok(()),
         }
     }
 }
