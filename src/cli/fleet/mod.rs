@@ -176,7 +176,7 @@ impl<'r> Fleet<'r> {
             Whom::Below(root) => Some(root.0),
         };
         let watched = self.members.values_mut().map(|member| Watched {
-            report: member.worker.report(),
+            report: member.worker.report_with_blocks(),
             pss_bytes: member.pss(),
         });
         merge(root, watched.collect(), self.left_out)
