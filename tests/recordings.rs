@@ -1,28 +1,11 @@
 //! Everything that is made of a recording, by the program itself: every output as it is printed, every wrong input with
 //! its words and its exit code. No worker is needed.
 
-use assert_cmd::Command;
+mod answer;
+
+use answer::otop;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-
-struct Answer {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-fn otop(arguments: &[&str]) -> Answer {
-    let output = Command::cargo_bin("otop")
-        .expect("built")
-        .args(arguments)
-        .output()
-        .expect("run");
-    Answer {
-        code: output.status.code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8(output.stderr).expect("UTF-8"),
-    }
-}
 
 /// A second of a made-up worker: session a is asleep in recvfrom for 300 ms, and runs for 40; a thread works for job-b
 /// for 200 ms.

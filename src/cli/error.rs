@@ -1,8 +1,8 @@
 //! Every way in which otop ends without having done what it was asked: what is wrong with the fact that shows it, the one
 //! command that mends it, and the exit code. This is the only place that knows exit codes.
 
+use super::arguments::values::written;
 use super::files::FileError;
-use super::values::written;
 use crate::demo::DemoError;
 use crate::identity::Spec;
 use crate::model::Pid;
@@ -43,8 +43,6 @@ pub enum CliError {
     },
     #[error("no asyncio worker was found on this machine{}", without_access(*.unreadable))]
     NoWorker { unreadable: usize },
-    #[error("this command is about one worker, and several were named")]
-    OneWorker,
     #[error("no asyncio worker runs below process {pid}")]
     NoWorkerBelow { pid: Pid },
     #[error("{count} asyncio workers are on this machine, and there is no terminal to choose one")]
@@ -110,7 +108,7 @@ impl CliError {
             CliError::EndedEarly { .. } => Exit::EndedEarly,
             CliError::FailOnMet { .. } => Exit::FailOnMet,
             CliError::NoWorker { .. } | CliError::NoWorkerBelow { .. } | CliError::NoSocket { .. } => Exit::NoWorker,
-            CliError::SeveralWorkers { .. } | CliError::OneWorker => Exit::Usage,
+            CliError::SeveralWorkers { .. } => Exit::Usage,
             CliError::SocketDenied { .. } => Exit::NotPermitted,
             CliError::NoFigure { .. }
             | CliError::SocketSilent { .. }
@@ -148,7 +146,6 @@ impl CliError {
             CliError::NoFigure { pid, .. } => format!("otop --pid {pid} --once --window 5s"),
             CliError::NoWorker { unreadable: 0 } => "otop demo (starts a sample worker)".to_owned(),
             CliError::NoWorker { .. } => "sudo otop".to_owned(),
-            CliError::OneWorker => return None,
             CliError::NoWorkerBelow { .. } => "otop (lists the workers that run now)".to_owned(),
             CliError::SeveralWorkers { busiest, .. } => format!("otop --pid {busiest}"),
             CliError::NoSocket { .. } => "sudo otop (needs no socket)".to_owned(),

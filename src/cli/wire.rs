@@ -1,7 +1,7 @@
 //! Where the two towers meet: what `cli` asks of the reading side and of the explaining side, in one file. Everything else
 //! here is written against these names.
 
-use super::formats::Format;
+use super::record::formats::Format;
 use crate::export::block_line::{self, BlockEvent};
 use crate::model::{Block, Dump, Hello, Observation, Origin, Pid, Report};
 use crate::sampler;

@@ -1,9 +1,9 @@
 //! One worker that is being watched: takes the observations in, and keeps what the loops (`live`, `once`, `json`) have to
 //! know besides the report. Knows nothing of terminals and formats.
 
-use super::minutes;
 use super::plan::Measuring;
-use super::player::Player;
+use super::replay::player::Player;
+use super::table::minutes;
 use super::wire::{Attached, Engine, Profile, Settings, Wanted};
 use crate::model::{Block, Ending, Hello, Nanos, Observation, Pid, Report};
 use crate::recording::{Part, Recorder, Ring};
@@ -327,7 +327,7 @@ impl Worker {
         let Keeps::Ring(ring) = &mut self.keeps else {
             return "nothing is kept that could be written".to_owned();
         };
-        let origin = super::run::origin(self.pid);
+        let origin = super::record::origin(self.pid);
         let written = minutes::write(ring, name, (&origin, &self.hello, &self.settings), now);
         written.unwrap_or_else(|error| error.to_string())
     }

@@ -10,6 +10,7 @@ mod presets;
 mod resolver;
 mod rules;
 mod spec;
+mod spec_parser;
 mod trial;
 mod variables;
 

@@ -175,6 +175,36 @@ pub struct SessionReport {
     pub stack: Option<Vec<Where>>,
 }
 
+impl SessionReport {
+    /// A session of which nothing is known but its id.
+    pub fn unknown(id: &str) -> SessionReport {
+        SessionReport {
+            key: SessionKey::of(id),
+            session_id: id.to_owned(),
+            worker: None,
+            agent_name: None,
+            tenant: None,
+            duration_s: None,
+            duration_is_lower_bound: false,
+            mem_mb: None,
+            peak_mb: None,
+            cpu_pct: None,
+            cpu_s: None,
+            loop_pct: None,
+            status: Status::Active,
+            pinned: false,
+            tasks: None,
+            blocks: 0,
+            blocked_ms: 0.0,
+            worst_block_ms: None,
+            blocked_is_lower_bound: false,
+            worst_is_lower_bound: false,
+            place: None,
+            stack: None,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Where {
     pub function: Option<String>,

@@ -277,34 +277,6 @@ pub fn history(id: &str) -> Vec<Arc<HistoryStretch>> {
     (0..240).map(stretch).map(Arc::new).collect()
 }
 
-/// Everything that could be unknown is.
-pub fn unknown(id: &str) -> SessionReport {
-    SessionReport {
-        key: SessionKey::of(id),
-        session_id: id.to_owned(),
-        worker: None,
-        agent_name: None,
-        tenant: None,
-        duration_s: None,
-        duration_is_lower_bound: false,
-        mem_mb: None,
-        peak_mb: None,
-        cpu_pct: None,
-        cpu_s: None,
-        loop_pct: None,
-        status: Status::Active,
-        pinned: false,
-        tasks: None,
-        blocks: 0,
-        blocked_ms: 0.0,
-        worst_block_ms: None,
-        blocked_is_lower_bound: false,
-        worst_is_lower_bound: false,
-        place: None,
-        stack: None,
-    }
-}
-
 /// Strings that would act on a terminal, if they reached it.
 pub const HOSTILE: &[&str] = &[
     "\x1b]0;owned\x07\x1b[2J",

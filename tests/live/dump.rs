@@ -1,7 +1,7 @@
 //! `otop dump` held against a target that asks its own Python: every chain of every task, line by line, and what it waits
 //! for; a wedged loop; a pause, and its end by force. Judged by what is said, not by times.
 
-use crate::support::{Python, Target, one_python, pythons, pythons_of};
+use crate::support::{OTOP, Python, Target, one_python, pythons, pythons_of};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const DEADLINE: Duration = Duration::from_secs(60);
 
 fn otop(target: &Target, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_otop"));
+    let mut command = Command::new(OTOP);
     command.args(["dump", "--pid", &target.pid.to_string(), "--session-from", "call_ref"]);
     command.args(arguments);
     command

@@ -1,13 +1,12 @@
 //! Several workers in one table: who belongs to it, who comes and goes, what each of them is told to be, and that nothing
 //! is left behind of those that went.
 
-use crate::support::{Python, any_python, pythons, run};
+use crate::support::{OTOP, Python, any_python, pythons, run};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-const OTOP: &str = env!("CARGO_BIN_EXE_otop");
 const FROM: [&str; 2] = ["--session-from", "call_ref"];
 
 /// tests/targets/pool.py under control. Dropped: its standard input ends, and so it and all of its children.
