@@ -10,8 +10,7 @@ use super::formats::Format;
 use super::values::refresh_word;
 use super::wire::{By, Narrow, Wanted};
 use crate::identity::Spec;
-use crate::model::Pid;
-use crate::source::DumpAsked;
+use crate::model::{DumpAsked, Pid};
 use crate::view::{COLUMNS, Column, Filter, Options, Sort, WORKER, parse_status};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -335,6 +334,12 @@ fn replay(arguments: ReplayArguments, has_terminal: bool) -> Plan {
             json,
             time: None,
             fail_on: None,
+            measuring: look.measuring,
+        }),
+        (None, Some(ReplayWhat::Dump)) => Work::Dump(Dumping {
+            json,
+            pause: false,
+            asked: DumpAsked { session, agent, tenant },
             measuring: look.measuring,
         }),
         (None, None) => Work::Table(look),

@@ -3,6 +3,7 @@
 use super::error::CliError;
 use super::files::OutputFile;
 use super::fleet::{Fleet, Whom};
+use super::formats::Format;
 use super::plan::{Following, Look, Measuring, Naming, Plan, Recording, Shape, Target, Work};
 use super::signals::Signals;
 use super::socket::Socket;
@@ -97,6 +98,11 @@ fn worker(pid: Pid, plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
         let dump = patiently(pid, look).map_err(CliError::from)?;
         return Ok(output::write(&wire::dump_shown(&dump, dumping.json))?);
     }
+    let keeps_all = matches!(&plan.work, Work::Record(wanted) if wanted.format == Format::Otop);
+    let options = AttachOptions {
+        dumps: keeps_all,
+        ..options
+    };
     let attached = attach(pid, &options, reading).map_err(CliError::from)?;
     // The reading threads have begun with what they need to set themselves up.
     privilege::only_read();
@@ -213,6 +219,7 @@ pub fn attach_options(naming: &Naming, measuring: &Measuring) -> AttachOptions {
         agent_from,
         tenant_from,
         own: measuring.own.clone(),
+        dumps: false,
     }
 }
 
