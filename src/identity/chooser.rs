@@ -267,6 +267,7 @@ impl Chooser {
                 vars,
                 context: task.context,
                 tasks: std::slice::from_ref(task),
+                threads: &[],
             };
             match open.resolver.resolve_subject(heap, subject) {
                 Ok(resolved) if resolved.session.is_some() => fits = fits.with(open.preset),

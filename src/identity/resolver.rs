@@ -5,7 +5,7 @@ use super::follow::{Found, filtered, follow, text};
 use super::rules::Rules;
 use super::spec::{Reading, Source, Spec};
 use super::variables::Variable;
-use crate::asyncio::{Task, coroutine_local, given_name, is_of_context, root_name, waiting_chain};
+use crate::asyncio::{Local, Task, coroutine_local, given_name, is_of_context, root_name, waiting_chain};
 use crate::cpython::{Heap, Links};
 use crate::memory::{Fault, Scatter};
 use crate::model::{Addr, Labels, SessionKey};
@@ -34,8 +34,19 @@ pub struct Proof {
     pub vars: Addr,
     /// Where, and which bytes.
     parts: Links,
-    /// Something that was not at hand would decide: the answer is for this once.
-    once: bool,
+    holds: Holds,
+}
+
+/// How long an answer may be believed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Holds {
+    /// As long as what proves it is the same.
+    #[default]
+    Long,
+    /// This once: something that was not at hand would decide.
+    Once,
+    /// Not at all: what decides moved on while it was looked at.
+    Never,
 }
 
 /// What there is to find a session by.
@@ -46,6 +57,8 @@ pub struct Subject<'t> {
     /// The context itself, and tasks of which one may be its own. Asked for only where the rules need a task.
     pub context: Addr,
     pub tasks: &'t [Task],
+    /// Thread states among which is the one that runs the task, if one does.
+    pub threads: &'t [Addr],
 }
 
 /// The slots of a scatter in which a proof's bytes will be: the first, as many as the proof has parts.
@@ -66,18 +79,20 @@ impl Proof {
 
     /// Whether the bytes that were read are still the same. `vars` is what the context's head holds now.
     pub fn holds(&self, vars: Addr, scatter: &Scatter, slots: ProofSlots) -> bool {
-        !self.once && self.holds_once(vars, scatter, slots)
+        self.holds == Holds::Long && self.holds_once(vars, scatter, slots)
     }
 
     /// The answer is for one look: at another, more may be at hand.
     pub fn is_for_once(&self) -> bool {
-        self.once
+        self.holds != Holds::Long
     }
 
     /// As `holds`, for the look that follows at once: also for an answer that is for this once.
     pub fn holds_once(&self, vars: Addr, scatter: &Scatter, slots: ProofSlots) -> bool {
         let mut parts = self.parts.iter().enumerate();
-        vars == self.vars && parts.all(|(i, (_, known))| scatter.bytes(slots.first + i) == Some(known.as_slice()))
+        self.holds != Holds::Never
+            && vars == self.vars
+            && parts.all(|(i, (_, known))| scatter.bytes(slots.first + i) == Some(known.as_slice()))
     }
 }
 
@@ -195,6 +210,7 @@ impl Resolver {
                 vars,
                 context: Addr::NULL,
                 tasks: &[],
+                threads: &[],
             },
         )
     }
@@ -359,8 +375,8 @@ struct Search {
     links: Links,
     /// A variable was not set here.
     is_unset: bool,
-    /// No task was at hand where one would decide.
-    lacks_task: bool,
+    /// A task would decide that was not at hand, or moved on.
+    holds: Holds,
 }
 
 impl Search {
@@ -377,7 +393,7 @@ impl Search {
         Ok(Proof {
             vars,
             parts,
-            once: self.lacks_task,
+            holds: self.holds,
         })
     }
 }
@@ -396,29 +412,31 @@ fn by_task(heap: &Heap, subject: Subject<'_>, spec: &Spec, search: &mut Search) 
             return Ok(name.map_or(Found::Nothing, |name| filtered(name, &spec.filters)));
         }
         for task in &chain {
-            let found = of_task(heap, task, spec, search)?;
+            let found = of_task(heap, task, subject.threads, spec, search)?;
             if matches!(found, Found::Text(_)) {
                 return Ok(found);
             }
         }
         return Ok(Found::Nothing);
     }
-    search.lacks_task = true;
+    search.holds = search.holds.max(Holds::Once);
     Ok(Found::Nothing)
 }
 
 /// What one task of a chain gives.
-fn of_task(heap: &Heap, task: &Task, spec: &Spec, search: &mut Search) -> Result<Found, Fault> {
+fn of_task(heap: &Heap, task: &Task, threads: &[Addr], spec: &Spec, search: &mut Search) -> Result<Found, Fault> {
     let links = &mut search.links;
     match &spec.source {
-        Source::Local { coroutine, local } => match coroutine_local(heap, task, coroutine, local, links)? {
-            Some(value) => follow(heap, value, &spec.steps, &spec.filters, links),
-            // Which coroutines a running task is in is not known here, and another look may find it waiting.
-            None => {
-                search.lacks_task = true;
-                Ok(Found::Nothing)
-            }
-        },
+        Source::Local { coroutine, local } => {
+            let holds = match coroutine_local(heap, task, (coroutine, local), threads, links)? {
+                Local::Value(value) => return follow(heap, value, &spec.steps, &spec.filters, links),
+                Local::Absent => Holds::Long,
+                Local::AbsentNow => Holds::Once,
+                Local::Torn => Holds::Never,
+            };
+            search.holds = search.holds.max(holds);
+            Ok(Found::Nothing)
+        }
         _ => match given_name(heap, task, links)? {
             Some(name) => text(heap, name, &spec.filters, links),
             None => Ok(Found::Nothing),

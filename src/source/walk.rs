@@ -153,7 +153,7 @@ impl Walker {
         if self.naming.follows_presets() {
             self.choose(&tasks.pending)?;
         }
-        let owners = self.owners_of(&tasks.pending)?;
+        let owners = self.owners_of(&tasks.pending, &threads)?;
         let (by_session, unreadable) = count(&owners);
         census.unreadable += unreadable;
         self.note_failures(&tasks.failed, &by_session);
@@ -244,7 +244,7 @@ impl Walker {
     }
 
     /// Whose each task is.
-    pub(super) fn owners_of(&mut self, tasks: &[Task]) -> Result<Vec<Owner>, Fault> {
+    pub(super) fn owners_of(&mut self, tasks: &[Task], threads: &[ThreadState]) -> Result<Vec<Owner>, Fault> {
         let link = self.heap.offsets.task_context;
         // A task of Python code keeps its context elsewhere: what stands there is then nobody's.
         let carriers = tasks.iter().map(|task| Carrier {
@@ -253,6 +253,7 @@ impl Walker {
             task: Some(*task),
         });
         let carriers: Vec<Carrier> = carriers.collect();
+        self.whose.set_threads(threads);
         self.whose.of(&self.heap, &mut self.resolver, &carriers, true)
     }
 
@@ -267,6 +268,7 @@ impl Walker {
                     vars,
                     context: task.context,
                     tasks: std::slice::from_ref(task),
+                    threads: &[],
                 };
                 self.resolver.resolve_subject(&self.heap, subject)
             });

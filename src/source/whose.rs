@@ -8,7 +8,7 @@
 //! Where the rules need a task, it is contexts that are remembered in place of sets: nearly every task has its own.
 
 use crate::asyncio::Task;
-use crate::cpython::{CONTEXT_HEAD, Heap};
+use crate::cpython::{CONTEXT_HEAD, Heap, ThreadState};
 use crate::identity::{Resolved, Resolver, Subject};
 use crate::memory::{AddrMap, AddrSet, Fault, Scatter};
 use crate::model::{Addr, Owner, SessionKey};
@@ -16,6 +16,9 @@ use std::collections::HashMap;
 
 /// Sets of variables that are remembered.
 const MOST_SETS: usize = 200_000;
+/// What changed while it was looked up is looked up again, unlike in a tick: this counts carriers, and not time. The
+/// second time there are few of them, so that it is quick.
+const MOST_LOOKS: usize = 4;
 
 /// Something that has a context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +37,8 @@ pub(super) struct Whose {
     known: AddrMap<Resolved>,
     /// The tasks of the last look over all of them, by their context: a handle's context may be a task's.
     tasks: AddrMap<Task>,
+    /// The thread states of the last look.
+    threads: Vec<Addr>,
 }
 
 /// Carriers that share what is remembered.
@@ -48,6 +53,12 @@ impl Whose {
     pub fn forget(&mut self) {
         self.known.clear();
         self.tasks.clear();
+    }
+
+    /// The threads that there are: one of them runs a task that runs.
+    pub fn set_threads(&mut self, threads: &[ThreadState]) {
+        self.threads.clear();
+        self.threads.extend(threads.iter().map(|thread| thread.address));
     }
 
     /// Whose each carrier's context is: a session, nobody, torn where it changed meanwhile, or unreadable. With `forget`,
@@ -89,38 +100,39 @@ impl Whose {
         self.known
             .retain(|key, _| holding.contains(key) || !groups.contains_key(key));
 
-        let mut fresh: Vec<(Addr, Resolved)> = Vec::new();
-        for (&key, group) in groups.iter().filter(|(key, _)| !self.known.contains_key(key)) {
-            let task = if by_task { self.tasks.get(&key) } else { None };
-            let subject = Subject {
-                vars: group.vars,
-                context: key,
-                tasks: task.map_or(&[], std::slice::from_ref),
-            };
-            match resolver.resolve_subject(heap, subject) {
-                Ok(resolved) => fresh.push((key, resolved)),
-                Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
-                Err(_) => {}
+        let mut open: Vec<Addr> = groups
+            .keys()
+            .filter(|key| !self.known.contains_key(key))
+            .copied()
+            .collect();
+        for _ in 0..MOST_LOOKS {
+            if open.is_empty() {
+                break;
+            }
+            let fresh = self.look_up(heap, resolver, &groups, &open)?;
+            let holding = check(heap, fresh.iter().map(|(key, resolved)| (*key, resolved)))?;
+            open.clear();
+            for (key, resolved) in fresh {
+                let Some(group) = groups.get_mut(&key) else { continue };
+                if !holding.contains(&key) {
+                    open.push(key);
+                    continue;
+                }
+                let still = still_carry(heap, carriers, &group.carriers, group.vars)?;
+                let mut still = still.into_iter();
+                group.carriers.retain(|&index| {
+                    let still = still.next() == Some(true);
+                    if !still {
+                        set(&mut owners, index, Owner::Torn);
+                    }
+                    still
+                });
+                self.known.insert(key, resolved);
             }
         }
-        let holding = check(heap, fresh.iter().map(|(key, resolved)| (*key, resolved)))?;
-        for (key, resolved) in fresh {
-            let Some(group) = groups.get_mut(&key) else { continue };
-            if !holding.contains(&key) {
-                let carriers = group.carriers.drain(..);
-                carriers.for_each(|index| set(&mut owners, index, Owner::Torn));
-                continue;
-            }
-            let still = still_carry(heap, carriers, &group.carriers, group.vars)?;
-            let mut still = still.into_iter();
-            group.carriers.retain(|&index| {
-                let still = still.next() == Some(true);
-                if !still {
-                    set(&mut owners, index, Owner::Torn);
-                }
-                still
-            });
-            self.known.insert(key, resolved);
+        for group in open.into_iter().filter_map(|key| groups.remove(&key)) {
+            let carriers = group.carriers.into_iter();
+            carriers.for_each(|index| set(&mut owners, index, Owner::Torn));
         }
         for (key, group) in groups {
             let Some(resolved) = self.known.get(&key) else {
@@ -133,6 +145,37 @@ impl Whose {
                 .for_each(|index| set(&mut owners, index, owner));
         }
         Ok(owners)
+    }
+
+    /// What these sets of variables name, or these contexts; without those that could not be read.
+    fn look_up(
+        &self,
+        heap: &Heap,
+        resolver: &mut Resolver,
+        groups: &AddrMap<Group>,
+        keys: &[Addr],
+    ) -> Result<Vec<(Addr, Resolved)>, Fault> {
+        let mut fresh = Vec::with_capacity(keys.len());
+        for &key in keys {
+            let Some(group) = groups.get(&key) else { continue };
+            let task = if resolver.needs_task() {
+                self.tasks.get(&key)
+            } else {
+                None
+            };
+            let subject = Subject {
+                vars: group.vars,
+                context: key,
+                tasks: task.map_or(&[], std::slice::from_ref),
+                threads: &self.threads,
+            };
+            match resolver.resolve_subject(heap, subject) {
+                Ok(resolved) => fresh.push((key, resolved)),
+                Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
+                Err(_) => {}
+            }
+        }
+        Ok(fresh)
     }
 }
 
