@@ -4,7 +4,7 @@
 use super::error::CliError;
 use super::live::Figures;
 use super::plan::Measuring;
-use super::wire::{AttachOptions, Reading, Watched, merge};
+use super::wire::{AttachOptions, Peaks, Reading, Watched, merge};
 use super::worker::{Worker, now};
 use crate::model::{Nanos, Pid, Report};
 use crate::process::{self, Fingerprint, Sameness, candidates, family};
@@ -50,6 +50,7 @@ pub struct Fleet<'r> {
     passed: HashMap<Pid, Passed>,
     next_look: Nanos,
     left_out: usize,
+    peaks: Peaks,
 }
 
 /// One of them.
@@ -92,6 +93,7 @@ impl<'r> Fleet<'r> {
             passed: HashMap::new(),
             next_look: Nanos::ZERO,
             left_out: 0,
+            peaks: Peaks::default(),
         };
         fleet.look(FIRST_LOOK);
         let refused = fleet.passed.values_mut().find_map(|passed| passed.why.take());
@@ -177,7 +179,9 @@ impl<'r> Fleet<'r> {
             report: member.worker.report(),
             pss_bytes: member.pss(),
         });
-        merge(root, watched.collect(), self.left_out)
+        let mut report = merge(root, watched.collect(), self.left_out);
+        self.peaks.fill_in(&mut report.sessions);
+        report
     }
 
     fn look(&mut self, time: Duration) {
