@@ -88,7 +88,7 @@ impl Recording {
         let tasks = lists.walk(heap, &runtime, &heap.thread_states(&runtime)?)?;
         let mut unreadable = tasks.unreadable;
         let mut resolver = Resolver::new(Rules {
-            agent: vec![Spec::variable("agent_name")],
+            agent: vec![vec![vec![Spec::variable("agent_name")]]],
             ..Rules::of_specs(vec![Spec::variable(self.about["variable"].as_str().unwrap())])
         });
         let mut sessions = Sessions::new();

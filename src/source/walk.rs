@@ -205,6 +205,7 @@ impl Walker {
         }
         fits = fits.and(self.chooser.look(&self.heap, tasks)?);
         self.naming.add(fits);
+        self.naming.also(self.chooser.adding());
         if fits != self.fits {
             self.fits = fits;
             self.resolver = Resolver::new(self.naming.rules(fits));
@@ -254,7 +255,11 @@ impl Walker {
         });
         let carriers: Vec<Carrier> = carriers.collect();
         self.whose.set_threads(threads);
-        self.whose.of(&self.heap, &mut self.resolver, &carriers, true)
+        let owners = self.whose.of(&self.heap, &mut self.resolver, &carriers, true)?;
+        for (key, names) in self.whose.names() {
+            self.resolver.agree(key, names);
+        }
+        Ok(owners)
     }
 
     /// Sessions that were live at the last walk, and of which nothing is left but a task that failed. Older failures

@@ -9,7 +9,7 @@
 
 use crate::asyncio::Task;
 use crate::cpython::{CONTEXT_HEAD, Heap, ThreadState};
-use crate::identity::{Resolved, Resolver, Subject};
+use crate::identity::{Names, Resolved, Resolver, Subject};
 use crate::memory::{AddrMap, AddrSet, Fault, Scatter};
 use crate::model::{Addr, Owner, SessionKey};
 use std::collections::HashMap;
@@ -34,9 +34,11 @@ pub(super) struct Carrier {
 /// What sets of variables (`ctx_vars`) name, or contexts.
 #[derive(Default)]
 pub(super) struct Whose {
-    known: AddrMap<Resolved>,
+    known: AddrMap<(Resolved, Names)>,
     /// The tasks of the last look over all of them, by their context: a handle's context may be a task's.
     tasks: AddrMap<Task>,
+    /// What all carriers of each session said of it at the last look over all tasks.
+    names: HashMap<SessionKey, Names>,
     /// The thread states of the last look.
     threads: Vec<Addr>,
 }
@@ -61,6 +63,11 @@ impl Whose {
         self.threads.extend(threads.iter().map(|thread| thread.address));
     }
 
+    /// What the contexts of each session said of it at the last look over all tasks.
+    pub fn names(&self) -> impl Iterator<Item = (SessionKey, &Names)> {
+        self.names.iter().map(|(&key, names)| (key, names))
+    }
+
     /// Whose each carrier's context is: a session, nobody, torn where it changed meanwhile, or unreadable. With `forget`,
     /// sets that none of these carriers has are forgotten.
     pub fn of(
@@ -71,7 +78,7 @@ impl Whose {
         forget: bool,
     ) -> Result<Vec<Owner>, Fault> {
         let mut owners = vec![Owner::Unreadable; carriers.len()];
-        let by_task = resolver.needs_task();
+        let by_task = resolver.needs_task_for_names();
         if by_task && forget {
             let tasks = carriers
                 .iter()
@@ -92,10 +99,11 @@ impl Whose {
         }
         self.known.retain(|key, known| {
             let group = groups.get(key);
-            group.is_none_or(|group| !known.proof.is_for_once() && group.vars == known.proof.vars)
+            let proof = &known.0.proof;
+            group.is_none_or(|group| !proof.is_for_once() && group.vars == proof.vars)
         });
         let asked = self.known.iter().filter(|(key, _)| groups.contains_key(key));
-        let asked: Vec<(Addr, &Resolved)> = asked.map(|(&key, resolved)| (key, resolved)).collect();
+        let asked: Vec<(Addr, &Resolved)> = asked.map(|(&key, (resolved, _))| (key, resolved)).collect();
         let holding = check(heap, asked.into_iter())?;
         self.known
             .retain(|key, _| holding.contains(key) || !groups.contains_key(key));
@@ -110,7 +118,7 @@ impl Whose {
                 break;
             }
             let fresh = self.look_up(heap, resolver, &groups, &open)?;
-            let holding = check(heap, fresh.iter().map(|(key, resolved)| (*key, resolved)))?;
+            let holding = check(heap, fresh.iter().map(|(key, (resolved, _))| (*key, resolved)))?;
             open.clear();
             for (key, resolved) in fresh {
                 let Some(group) = groups.get_mut(&key) else { continue };
@@ -134,10 +142,16 @@ impl Whose {
             let carriers = group.carriers.into_iter();
             carriers.for_each(|index| set(&mut owners, index, Owner::Torn));
         }
+        if forget {
+            self.names.clear();
+        }
         for (key, group) in groups {
-            let Some(resolved) = self.known.get(&key) else {
+            let Some((resolved, names)) = self.known.get(&key) else {
                 continue;
             };
+            if let (Some(session), true, false) = (resolved.session, forget, group.carriers.is_empty()) {
+                self.names.entry(session).or_default().add(names);
+            }
             let owner = resolved.session.map_or(Owner::Nobody, Owner::Session);
             group
                 .carriers
@@ -154,7 +168,7 @@ impl Whose {
         resolver: &mut Resolver,
         groups: &AddrMap<Group>,
         keys: &[Addr],
-    ) -> Result<Vec<(Addr, Resolved)>, Fault> {
+    ) -> Result<Vec<(Addr, (Resolved, Names))>, Fault> {
         let mut fresh = Vec::with_capacity(keys.len());
         for &key in keys {
             let Some(group) = groups.get(&key) else { continue };
@@ -170,7 +184,14 @@ impl Whose {
                 threads: &self.threads,
             };
             match resolver.resolve_subject(heap, subject) {
-                Ok(resolved) => fresh.push((key, resolved)),
+                Ok(resolved) => {
+                    // Of a session alone something is said; names that moved on are there at the next look.
+                    let names = match resolved.session {
+                        Some(_) => resolver.names(heap, subject).unwrap_or_default(),
+                        None => Names::default(),
+                    };
+                    fresh.push((key, (resolved, names)));
+                }
                 Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
                 Err(_) => {}
             }
