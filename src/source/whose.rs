@@ -31,10 +31,13 @@ pub(super) struct Carrier {
     pub task: Option<Task>,
 }
 
+/// Whose it is, and what it says of that session.
+type Known = (Resolved, Names);
+
 /// What sets of variables (`ctx_vars`) name, or contexts.
 #[derive(Default)]
 pub(super) struct Whose {
-    known: AddrMap<(Resolved, Names)>,
+    known: AddrMap<Known>,
     /// The tasks of the last look over all of them, by their context: a handle's context may be a task's.
     tasks: AddrMap<Task>,
     /// What all carriers of each session said of it at the last look over all tasks.
@@ -168,7 +171,7 @@ impl Whose {
         resolver: &mut Resolver,
         groups: &AddrMap<Group>,
         keys: &[Addr],
-    ) -> Result<Vec<(Addr, (Resolved, Names))>, Fault> {
+    ) -> Result<Vec<(Addr, Known)>, Fault> {
         let mut fresh = Vec::with_capacity(keys.len());
         for &key in keys {
             let Some(group) = groups.get(&key) else { continue };
