@@ -7,12 +7,15 @@ use std::collections::BTreeMap;
 
 const JOBS: usize = 3;
 
-/// The worker, and what each job said of itself: its id, its process and its thread.
-fn start(executor: &str) -> Option<(Target, BTreeMap<String, (i64, i64)>)> {
+/// A job's process and thread, by its id.
+type Jobs = BTreeMap<String, (i64, i64)>;
+
+/// The worker, and what each job said of itself.
+fn start(executor: &str) -> Option<(Target, Jobs)> {
     let python = openrtc("3.12")?;
     let mut target = Target::launch(&python, "livekit_worker.py", &[executor]);
     let number = |value: &Value| value.as_i64().expect("a number");
-    let mut jobs = BTreeMap::new();
+    let mut jobs = Jobs::new();
     while jobs.len() < JOBS {
         let job = target.until("job", |_| true);
         let sid = job["sid"].as_str().expect("an id").to_owned();
