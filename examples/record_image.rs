@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let states = heap.thread_states(&runtime)?;
     let mut resolver = Resolver::new(Rules {
-        agent: vec![Spec::variable("agent_name")],
+        agent: vec![vec![vec![Spec::variable("agent_name")]]],
         ..Rules::of_specs(vec![Spec::variable(variable)])
     });
     let mut sessions: BTreeMap<String, (Option<String>, u32)> = BTreeMap::new();

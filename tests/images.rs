@@ -92,7 +92,7 @@ impl Recording {
         assert_eq!((&again.pending, again.unreadable), (&tasks.pending, tasks.unreadable));
         let mut unreadable = tasks.unreadable;
         let mut resolver = Resolver::new(Rules {
-            agent: vec![Spec::variable("agent_name")],
+            agent: vec![vec![vec![Spec::variable("agent_name")]]],
             ..Rules::of_specs(vec![Spec::variable(self.about["variable"].as_str().unwrap())])
         });
         let mut sessions = Sessions::new();

@@ -79,7 +79,7 @@ impl Walker {
         if self.naming.follows_presets() {
             self.choose(&tasks)?;
         }
-        let owners = self.owners_of(&tasks)?;
+        let owners = self.owners_of(&tasks, &threads)?;
         let is_asked = |owner: &Owner| match owner {
             Owner::Session(key) => self.resolver.labels(*key).is_some_and(|labels| {
                 asked.fits(&labels.session_id, labels.agent.as_deref(), labels.tenant.as_deref())

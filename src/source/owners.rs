@@ -112,6 +112,7 @@ impl Owners {
                 vars,
                 context,
                 tasks: &tasks,
+                threads: &[thread_of(heap, words)],
             };
             self.resolver.resolve_subject(heap, subject)
         });
@@ -147,8 +148,7 @@ impl Owners {
 
     /// The tasks that run now, as far as they can be told: the thread's own is among them.
     fn running(&self, heap: &Heap, words: ContextWords) -> Result<Vec<Task>, Fault> {
-        let thread_state = Addr(words.at.0.wrapping_sub(heap.offsets.tstate_context));
-        let tasks = running_tasks(heap, thread_state, self.asyncio_tasks)?.into_iter();
+        let tasks = running_tasks(heap, thread_of(heap, words), self.asyncio_tasks)?.into_iter();
         let tasks = tasks
             .map(|address| task_at(heap, address))
             .collect::<Result<Vec<_>, _>>()?;
@@ -168,6 +168,11 @@ impl Owners {
         }
         fits
     }
+}
+
+/// The state of the thread whose words these are.
+fn thread_of(heap: &Heap, words: ContextWords) -> Addr {
+    Addr(words.at.0.wrapping_sub(heap.offsets.tstate_context))
 }
 
 /// What could not be looked up was torn, unless the thread is still in it: then it is something unknown.

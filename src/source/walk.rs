@@ -160,7 +160,7 @@ impl Walker {
         if self.naming.follows_presets() {
             self.choose(&tasks.pending)?;
         }
-        let owners = self.owners_of(&tasks.pending)?;
+        let owners = self.owners_of(&tasks.pending, &threads)?;
         let (by_session, unreadable) = count(&owners);
         census.unreadable += unreadable;
         self.note_failures(&tasks.failed, &by_session);
@@ -221,6 +221,7 @@ impl Walker {
         }
         fits = fits.and(self.chooser.look(&self.heap, tasks)?);
         self.naming.add(fits);
+        self.naming.also(self.chooser.adding());
         if fits != self.fits {
             self.fits = fits;
             self.resolver = Resolver::new(self.naming.rules(fits));
@@ -260,7 +261,7 @@ impl Walker {
     }
 
     /// Whose each task is.
-    pub(super) fn owners_of(&mut self, tasks: &[Task]) -> Result<Vec<Owner>, Fault> {
+    pub(super) fn owners_of(&mut self, tasks: &[Task], threads: &[ThreadState]) -> Result<Vec<Owner>, Fault> {
         let link = self.heap.offsets.task_context;
         // A task of Python code keeps its context elsewhere: what stands there is then nobody's.
         let carriers = tasks.iter().map(|task| Carrier {
@@ -269,7 +270,12 @@ impl Walker {
             task: Some(*task),
         });
         let carriers: Vec<Carrier> = carriers.collect();
-        self.whose.of(&self.heap, &mut self.resolver, &carriers, true)
+        self.whose.set_threads(threads);
+        let owners = self.whose.of(&self.heap, &mut self.resolver, &carriers, true)?;
+        for (key, names) in self.whose.names() {
+            self.resolver.agree(key, names);
+        }
+        Ok(owners)
     }
 
     /// Sessions that were live at the last walk, and of which nothing is left but a task that failed. Older failures
@@ -283,6 +289,7 @@ impl Walker {
                     vars,
                     context: task.context,
                     tasks: std::slice::from_ref(task),
+                    threads: &[],
                 };
                 self.resolver.resolve_subject(&self.heap, subject)
             });
