@@ -236,6 +236,44 @@ fn another_users_worker() {
     );
 }
 
+/// The capability that every tool asks for is not enough for another user's worker, and that is what is said: by all
+/// commands, in the same words.
+#[test]
+fn another_users_worker_with_the_one_capability() {
+    let Some(python) = any_python() else { return };
+    if !nix::unistd::geteuid().is_root() {
+        return skip("another user's worker: only root can start otop as another user");
+    }
+    let target = Target::sessions(&python, "asyncio", &["--sessions", "1"]);
+    let copy = Copy::of_otop("capable");
+    let pid = target.pid.to_string();
+    let with = |capabilities: &str, args: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+        command.args(["--inh-caps", capabilities, "--ambient-caps", capabilities]);
+        run_command(command.arg(&copy.0).args(args).args(["--pid", &pid]))
+    };
+    for args in [&["--once"][..], &["dump"], &["vars"], &["blocks"], &["doctor"]] {
+        let ran = with("+sys_ptrace", args);
+        assert_eq!(ran.code, Some(4), "{args:?}: {ran:?}");
+        let mend = "try: sudo setcap cap_sys_ptrace,cap_dac_read_search+ep";
+        assert!(
+            ran.stderr.contains("user 0's alone") && ran.stderr.contains(mend),
+            "{args:?}: {ran:?}"
+        );
+    }
+    let document = diagnosis(&with("+sys_ptrace", &["doctor", "--json"]));
+    assert_eq!(document["exit_code"], 4, "{document}");
+    assert!(
+        check(&document, "memory")["mend"]
+            .to_string()
+            .contains("cap_dac_read_search"),
+        "{document}"
+    );
+    let ran = with("+sys_ptrace,+dac_read_search", &["--once", "--window", "200ms"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+}
+
 /// Without a PID: the machine, and whether there is anybody to watch.
 #[test]
 fn a_machine() {
