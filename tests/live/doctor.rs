@@ -2,6 +2,7 @@
 //! process; with the ways out of each kind of box.
 
 use crate::support::{Ran, Target, any_python, pythons, run, run_command, skip};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use serde_json::Value;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -127,6 +128,14 @@ fn what_cannot_be_watched_has_the_words_and_the_code_of_attaching() {
     let Some(python) = any_python() else { return };
     let mut gone = Command::new("true").spawn().expect("true");
     let number = i32::try_from(gone.id()).expect("a pid");
+    // Ended, and left as a zombie.
+    let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+    waitid(Id::Pid(nix::unistd::Pid::from_raw(number)), ended).expect("it ends");
+    let document = agree(number, 3, "process", &plainly);
+    assert!(
+        check(&document, "process")["fact"].to_string().contains("zombie"),
+        "{document}"
+    );
     gone.wait().expect("it ends");
     let document = agree(number, 3, "process", &plainly);
     assert_eq!(
@@ -141,6 +150,17 @@ fn what_cannot_be_watched_has_the_words_and_the_code_of_attaching() {
     sleeper.wait().expect("it ends");
     assert_eq!(names(&document), CHECKS);
     assert_eq!(check(&document, "version")["fact"], "not reached");
+
+    // Where the kernel's own threads can be seen.
+    if std::fs::read_to_string("/proc/2/comm").is_ok_and(|name| name.trim() == "kthreadd") {
+        let document = agree(2, 5, "interpreter", &plainly);
+        assert!(
+            check(&document, "interpreter")["fact"]
+                .to_string()
+                .contains("thread of the kernel"),
+            "{document}"
+        );
+    }
 
     let plain = Target::launch(&python, "not_asyncio.py", &[]);
     let document = agree(plain.pid, 5, "asyncio", &plainly);
@@ -257,8 +277,9 @@ fn another_users_worker_with_the_one_capability() {
         let ran = with("+sys_ptrace", args);
         assert_eq!(ran.code, Some(4), "{args:?}: {ran:?}");
         let mend = "try: sudo setcap cap_sys_ptrace,cap_dac_read_search+ep";
+        let said = ran.stderr.clone() + &ran.stdout;
         assert!(
-            ran.stderr.contains("user 0's alone") && ran.stderr.contains(mend),
+            said.contains("user 0's alone") && said.contains(mend),
             "{args:?}: {ran:?}"
         );
     }
