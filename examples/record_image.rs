@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ..Rules::of_specs(vec![Spec::variable(variable)])
     });
     let mut sessions: BTreeMap<String, (Option<String>, u32)> = BTreeMap::new();
-    let tasks = lists.walk(&heap, &runtime, &states)?;
+    let tasks = lists.walk(&heap, &runtime, &states, &[])?;
     for task in &tasks.pending {
         let vars = heap.context(task.context)?.vars;
         if let Some(labels) = resolver

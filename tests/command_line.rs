@@ -1,28 +1,11 @@
 //! What a command line gets that is wrong, and what one gets whose process is not what it should be: one word on stderr,
 //! and the exit code of the contract.
 
-use assert_cmd::Command;
+mod answer;
+
+use answer::{Answer, otop};
 use std::io::Read;
 use std::process::Stdio;
-
-struct Answer {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-fn otop(arguments: &[&str]) -> Answer {
-    let output = Command::cargo_bin("otop")
-        .expect("built")
-        .args(arguments)
-        .output()
-        .expect("run");
-    Answer {
-        code: output.status.code(),
-        stdout: String::from_utf8(output.stdout).expect("UTF-8"),
-        stderr: String::from_utf8(output.stderr).expect("UTF-8"),
-    }
-}
 
 #[test]
 fn usage_errors_are_claps_with_what_would_be_right() {
@@ -31,6 +14,7 @@ fn usage_errors_are_claps_with_what_would_be_right() {
         (&["--pid", "-5"], "-5 is not in 1..="),
         (&["--pid", "python"], "invalid digit"),
         (&["--pid"], "a value is required"),
+        (&["dump", "--pid", "1", "--pid", "2"], "this command is about one --pid"),
         (
             &["--sort", "bogus"],
             "mem_mb, cpu_pct, duration_s, agent_name, session_id",

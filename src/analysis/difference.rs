@@ -1,7 +1,8 @@
 //! Two profiles beside each other: which functions have more of the time in the one than in the other, and whether the two
 //! can be compared at all. Knows nothing of how that is shown.
 
-use super::call_tree::{Called, Profile};
+use super::call_tree::Called;
+use super::profile::Profile;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Two rates are unlike if they are further apart than this.

@@ -22,6 +22,7 @@ mod ledger;
 mod loop_time;
 mod moment;
 pub mod pool;
+mod profile;
 mod reporting;
 mod resolution;
 mod sessions;
@@ -39,8 +40,9 @@ mod tests;
 use crate::model::{
     Batch, Block, CausesMs, Census, Ending, Hello, Nanos, Observation, OwnCode, Owner, Report, State, ThreadIndex,
 };
-pub use call_tree::{By, CallTree, Called, FrameId, Mark, Mode, Narrow, Node, NodeId, Profile, Taken, Wanted};
+pub use call_tree::{CallTree, Called, FrameId, Node, NodeId, Taken};
 pub use difference::{Change, Of, changes, unlike, whole};
+pub use profile::{By, Mark, Mode, Narrow, Profile, Wanted};
 
 use block_log::{Asked, BlockLog, Charge};
 use blocks::Stretch;
@@ -156,7 +158,7 @@ impl Engine {
 
     /// The call tree of all that was observed; empty where [`Engine::profiling`] was not asked for.
     pub fn profile(&self, wanted: &Wanted) -> Profile {
-        call_tree::profile(self, wanted)
+        profile::profile(self, wanted)
     }
 
     /// Takes one observation, in the order in which they were made.
@@ -180,6 +182,8 @@ impl Engine {
                 self.judge_blocks(false);
             }
             Observation::Waiting(waiting) => self.stacks.waiting(waiting),
+            // Shown as it is: nothing is concluded from it.
+            Observation::Dump(..) => {}
             Observation::Ended(ending) => self.ended(ending),
         }
     }

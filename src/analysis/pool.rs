@@ -7,6 +7,9 @@ use crate::model::{
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// So many blocks of all workers together can be looked at again.
+const MOST_RECENT: usize = 200;
+
 /// One worker's report with what was asked besides.
 #[derive(Clone, Debug)]
 pub struct Watched {
@@ -28,7 +31,8 @@ pub fn merge(root: Option<i32>, watched: Vec<Watched>, left_out: usize) -> Repor
     };
     let unix_now = reports().filter_map(|report| report.unix_now).max_by(f64::total_cmp);
     worker.cpu_history = histories(reports().map(|report| &report.worker.cpu_history));
-    let (mut sessions, mut blocks, mut recent) = (Vec::new(), Vec::new(), Vec::new());
+    let recent = recent(&watched);
+    let (mut sessions, mut blocks) = (Vec::new(), Vec::new());
     for Watched { report, pss_bytes } in watched {
         let pid = report.worker.pid;
         let share = share(pss_bytes, report.worker.active_sessions);
@@ -42,17 +46,7 @@ pub fn merge(root: Option<i32>, watched: Vec<Watched>, left_out: usize) -> Repor
             peak_mb: session.peak_mb.filter(|_| share.is_none()),
             ..session
         }));
-        let renamed = |mut block: Block| {
-            block.culprit = block.culprit.map(own_key);
-            block
-        };
-        blocks.extend(report.blocks.into_iter().map(renamed));
-        recent.extend(
-            report
-                .recent
-                .into_iter()
-                .map(|block| Arc::new(renamed(Arc::unwrap_or_clone(block)))),
-        );
+        blocks.extend(report.blocks.into_iter().map(|block| block_in_pool(pid, block)));
     }
     Report {
         schema: SCHEMA,
@@ -93,6 +87,39 @@ impl Peaks {
 /// Two workers may know one and the same id, and it is not the same session.
 fn in_pool(pid: i32, key: SessionKey) -> SessionKey {
     SessionKey::of(&format!("{pid} {}", key.0))
+}
+
+/// The same of a block, whose number is its worker's too.
+fn block_in_pool(pid: i32, block: Block) -> Block {
+    Block {
+        id: (u64::from(pid.unsigned_abs()) << 40) | block.id,
+        culprit: block.culprit.map(|key| in_pool(pid, key)),
+        ..block
+    }
+}
+
+/// The recent blocks of all, newest first.
+fn recent(watched: &[Watched]) -> Vec<Arc<Block>> {
+    let of_worker = |one: &Watched| {
+        let pid = one.report.worker.pid;
+        one.report
+            .recent
+            .iter()
+            .map(move |block| (pid, Arc::clone(block)))
+            .collect::<Vec<_>>()
+    };
+    let mut all: Vec<(i32, Arc<Block>)> = watched.iter().flat_map(of_worker).collect();
+    // One that began before the attach is older than all whose begin is known. The order within a worker stays.
+    let ended = |block: &Block| block.started_at.map_or(0.0, |began| began + block.duration_ms / 1e3);
+    all.sort_by(|(_, one), (_, other)| {
+        let goes_on = other.ongoing.cmp(&one.ongoing);
+        goes_on.then_with(|| ended(other).total_cmp(&ended(one)))
+    });
+    all.truncate(MOST_RECENT);
+    // Copied, stack and all: so only those that are shown.
+    all.into_iter()
+        .map(|(pid, block)| Arc::new(block_in_pool(pid, (*block).clone())))
+        .collect()
 }
 
 fn megabytes(bytes: u64) -> f64 {
@@ -191,6 +218,12 @@ fn quality<'r>(reports: impl Iterator<Item = &'r Report>) -> Quality {
         all.torn = all.torn.saturating_add(one.torn);
         all.unreadable = all.unreadable.saturating_add(one.unreadable);
         all.dropped = all.dropped.saturating_add(one.dropped);
+        all.unresolved = all
+            .unresolved
+            .into_iter()
+            .chain(one.unresolved)
+            .reduce(u64::saturating_add);
+        all.blocks_from_ms = larger(all.blocks_from_ms, one.blocks_from_ms);
         all.late_p99_us = larger(all.late_p99_us, one.late_p99_us);
         all.otop_cpu_pct = larger(all.otop_cpu_pct, one.otop_cpu_pct);
         all.stack_hz_got = sum([all.stack_hz_got, one.stack_hz_got].into_iter());

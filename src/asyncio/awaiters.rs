@@ -71,7 +71,7 @@ fn callbacks(heap: &Heap, future: Addr, links: &mut Links) -> Result<Vec<Addr>, 
             found.extend(heap.tuple_items(item)?.first());
         }
     }
-    found.retain(|callback| !callback.is_null() && callback.0 != 0);
+    found.retain(|callback| !callback.is_null());
     Ok(found)
 }
 

@@ -1,8 +1,8 @@
 //! Every way in which otop ends without having done what it was asked: what is wrong with the fact that shows it, the one
 //! command that mends it, and the exit code. This is the only place that knows exit codes.
 
+use super::arguments::values::written;
 use super::files::FileError;
-use super::values::written;
 use crate::demo::DemoError;
 use crate::identity::Spec;
 use crate::model::Pid;
@@ -43,8 +43,6 @@ pub enum CliError {
     },
     #[error("no asyncio worker was found on this machine{}", without_access(*.unreadable))]
     NoWorker { unreadable: usize },
-    #[error("this command is about one worker, and several were named")]
-    OneWorker,
     #[error("no asyncio worker runs below process {pid}")]
     NoWorkerBelow { pid: Pid },
     #[error("{count} asyncio workers are on this machine, and there is no terminal to choose one")]
@@ -76,6 +74,8 @@ pub enum CliError {
         path: PathBuf,
         error: crate::recording::RecordingError,
     },
+    #[error("{} {}", .path.display(), no_dump(*.comes_later))]
+    NoDump { path: PathBuf, comes_later: bool },
     #[error("{0}")]
     NoFormat(String),
     #[error("the two cannot be compared: {0}")]
@@ -110,7 +110,7 @@ impl CliError {
             CliError::EndedEarly { .. } => Exit::EndedEarly,
             CliError::FailOnMet { .. } => Exit::FailOnMet,
             CliError::NoWorker { .. } | CliError::NoWorkerBelow { .. } | CliError::NoSocket { .. } => Exit::NoWorker,
-            CliError::SeveralWorkers { .. } | CliError::OneWorker => Exit::Usage,
+            CliError::SeveralWorkers { .. } => Exit::Usage,
             CliError::SocketDenied { .. } => Exit::NotPermitted,
             CliError::NoFigure { .. }
             | CliError::SocketSilent { .. }
@@ -119,6 +119,7 @@ impl CliError {
             | CliError::TerminalGone(_)
             | CliError::Output { .. }
             | CliError::Recording { .. }
+            | CliError::NoDump { .. }
             | CliError::NoFormat(_)
             | CliError::Unlike(_)
             | CliError::File(_)
@@ -148,7 +149,6 @@ impl CliError {
             CliError::NoFigure { pid, .. } => format!("otop --pid {pid} --once --window 5s"),
             CliError::NoWorker { unreadable: 0 } => "otop demo (starts a sample worker)".to_owned(),
             CliError::NoWorker { .. } => "sudo otop".to_owned(),
-            CliError::OneWorker => return None,
             CliError::NoWorkerBelow { .. } => "otop (lists the workers that run now)".to_owned(),
             CliError::SeveralWorkers { busiest, .. } => format!("otop --pid {busiest}"),
             CliError::NoSocket { .. } => "sudo otop (needs no socket)".to_owned(),
@@ -157,6 +157,13 @@ impl CliError {
             CliError::SocketSilent { .. } => "sudo otop --pid PID, with the worker's PID".to_owned(),
             CliError::SocketStrange { .. } => "sudo otop (needs no socket)".to_owned(),
             CliError::Demo(_) => "sudo apt install python3".to_owned(),
+            CliError::NoDump {
+                path,
+                comes_later: true,
+            } => format!("otop replay {} dump", shell_word(&path.display().to_string())),
+            CliError::NoDump { path, .. } => {
+                format!("otop replay {} --once", shell_word(&path.display().to_string()))
+            }
             CliError::File(FileError::Exists { .. }) => "--force (replaces it)".to_owned(),
             CliError::File(FileError::Terminal) => "-o FILE".to_owned(),
             CliError::Diagnosed(_)
@@ -252,10 +259,17 @@ fn attach_remedy(error: &AttachError) -> Option<String> {
 
 /// As a shell takes it for one word.
 pub fn shell_word(word: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ':');
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ':' | '/');
     match word.chars().all(plain) {
         true => word.to_owned(),
         false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}
+
+fn no_dump(comes_later: bool) -> &'static str {
+    match comes_later {
+        true => "has no dump of that instant or before: its first was taken later",
+        false => "has no dumps: an otop that took none recorded it, or it was cut off before the first",
     }
 }
 

@@ -1,7 +1,7 @@
 //! `otop generate man|completions DIRECTORY`: the man pages and the completions, from the flags' definition. For those who
 //! build otop, so it stands in no help and no completion. Away from everything that runs when otop watches.
 
-use super::args::Arguments;
+use super::arguments::Arguments;
 use clap::{CommandFactory, Parser};
 use clap_complete::{Shell, generate as complete};
 use std::io;

@@ -1,50 +1,38 @@
 //! The only room that knows both towers: reads the command line, wires the reading side to the explaining side, owns the
 //! loops and the terminal, and makes of every error one line and an exit code.
 //!
-//! Read in this order: `args` (what can be said), `plan` (what is meant), `run` (which loop), `worker` (what comes in),
-//! then the loops `once`, `json`, `live`, `blocks` (with `events`), and `socket` for what a worker serves itself. `error` has every failure's text,
-//! exit code and remedy; `wire` names what the other rooms are asked for.
+//! A folder for each command: `arguments` is what can be said, `plan` what is meant, and the rest does it. `table` is the
+//! command without a name, with `fleet` for several workers and `socket` for what a worker serves itself. Beside them is
+//! what all commands share, in this order: `arguments`, `plan`, `run` (which command), `worker` (what comes in). `error`
+//! has every failure's text, exit code and remedy; `wire` names what the other rooms are asked for.
 
-mod args;
-mod args_dump;
+mod arguments;
 mod blocks;
-#[cfg(test)]
-mod blocks_tests;
 mod crash;
 mod diff;
 mod doctor;
+mod dump;
 mod error;
-mod events;
 mod files;
 mod find;
 mod fleet;
-mod fleet_once;
-mod formats;
 mod generate;
-mod json;
-mod live;
-#[cfg(test)]
-mod loops_tests;
-mod minutes;
-mod once;
 mod output;
 mod plan;
-mod player;
-mod progress;
 mod record;
-#[cfg(test)]
-mod recordings_tests;
 mod replay;
 mod run;
+#[cfg(test)]
+mod scripted;
 mod signals;
-mod snapshot;
 mod socket;
-mod values;
+mod table;
 mod vars;
 mod version;
 pub mod wire;
 mod worker;
 
+use arguments::Arguments;
 use clap::Parser;
 use error::{CliError, Exit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -56,7 +44,7 @@ pub fn main(reading: &dyn wire::Reading) -> ExitCode {
         let arguments = generate::GenerateArguments::parse_from(std::env::args_os().skip(1));
         return finish(generate::generate(&arguments).map_err(anyhow::Error::from));
     }
-    let arguments = args::Arguments::read();
+    let arguments = Arguments::read();
     crash::note_panics();
     let plan = plan::plan(arguments, output::has_terminal());
     // The terminal is given back while the stack unwinds.

@@ -1,11 +1,11 @@
 //! One worker that is being watched: takes the observations in, and keeps what the loops (`live`, `once`, `json`) have to
 //! know besides the report. Knows nothing of terminals and formats.
 
-use super::minutes;
 use super::plan::Measuring;
-use super::player::Player;
+use super::replay::player::Player;
+use super::table::minutes;
 use super::wire::{Attached, Engine, Profile, Settings, Wanted};
-use crate::model::{Block, Ending, Hello, Nanos, Observation, Pid, Report};
+use crate::model::{Block, Dump, Ending, Hello, Nanos, Observation, Pid, Report};
 use crate::recording::{Part, Recorder, Ring};
 use nix::time::{ClockId, clock_gettime};
 use std::any::Any;
@@ -66,6 +66,7 @@ struct Seen {
     /// What the last walk said of asyncio; None: there was no walk yet.
     asyncio_imported: Option<bool>,
     ending: Option<Ending>,
+    dump: Option<(Nanos, Box<Dump>)>,
     counts: Counts,
 }
 
@@ -281,10 +282,23 @@ impl Worker {
                 self.seen.counts.sessions = census.sessions.iter().filter(|facts| facts.live).count() as u64;
             }
             Observation::Stacks(batch) => self.seen.counts.stacks += batch.samples.len() as u64,
-            Observation::Labels(..) | Observation::Waiting(_) => {}
+            Observation::Labels(..) | Observation::Waiting(_) | Observation::Dump(..) => {}
             Observation::Ended(ending) => self.seen.ending = Some(ending.clone()),
         }
-        self.engine.observe(observation);
+        match observation {
+            // Of a worker that runs another one can be had.
+            Observation::Dump(at, dump) => {
+                if let Feed::Recorded(_) = self.feed {
+                    self.seen.dump = Some((at, dump));
+                }
+            }
+            observation => self.engine.observe(observation),
+        }
+    }
+
+    /// The last dump of a recording up to now, and when it was taken.
+    pub fn dump(&self) -> Option<(Nanos, &Dump)> {
+        self.seen.dump.as_ref().map(|(at, dump)| (*at, &**dump))
     }
 
     /// The sliding window up to now, after which nothing more is asked.
@@ -327,7 +341,7 @@ impl Worker {
         let Keeps::Ring(ring) = &mut self.keeps else {
             return "nothing is kept that could be written".to_owned();
         };
-        let origin = super::run::origin(self.pid);
+        let origin = super::record::origin(self.pid);
         let written = minutes::write(ring, name, (&origin, &self.hello, &self.settings), now);
         written.unwrap_or_else(|error| error.to_string())
     }

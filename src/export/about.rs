@@ -2,7 +2,8 @@
 //! a frame is written. Knows nothing of any one format.
 
 use crate::analysis::{Called, Mode, Profile};
-use crate::model::{Block, Cause, Origin, ThreadIndex};
+use crate::model::{Block, Origin, ThreadIndex};
+use crate::view::block_words::name;
 use crate::view::{printable, short_path};
 
 /// Name and value of each fact, printable.
@@ -112,7 +113,7 @@ pub(super) fn block(block: &Block) -> String {
         None => "[block] nobody is blamed".to_owned(),
     };
     let least = if block.duration_is_lower_bound { "≥ " } else { "" };
-    text += &format!(" · {least}{:.0} ms · {}", block.duration_ms, cause(block.cause));
+    text += &format!(" · {least}{:.0} ms · {}", block.duration_ms, name(block.cause));
     if let Some(name) = &block.syscall {
         text += &format!(" {name}");
     }
@@ -127,21 +128,6 @@ pub(super) fn place(block: &Block) -> Option<String> {
     let (function, file) = (block.function.as_ref()?, block.file.as_ref()?);
     let line = block.line.map_or_else(String::new, |line| format!(":{line}"));
     Some(format!("{}{line} in {function}", short_path(file)))
-}
-
-/// As the JSON says it.
-pub(super) fn cause(cause: Cause) -> &'static str {
-    match cause {
-        Cause::Cpu => "cpu",
-        Cause::Syscall => "syscall",
-        Cause::Gil => "gil",
-        Cause::Gc => "gc",
-        Cause::Unscheduled => "unscheduled",
-        Cause::Stolen => "stolen",
-        Cause::Stopped => "stopped",
-        Cause::Suspended => "suspended",
-        Cause::Unknown => "unknown",
-    }
 }
 
 /// `MainThread (1234)`.

@@ -6,7 +6,7 @@ use super::about;
 use super::json::escape;
 use crate::analysis::{Called, Mark, NodeId, Profile, Taken};
 use crate::model::{Nanos, Origin, ThreadIndex};
-use crate::view::printable;
+use crate::view::{block_words, printable};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -212,7 +212,7 @@ impl Thread<'_> {
                 "type": "Block",
                 "name": about::block(block),
                 "session": block.session_id.as_deref().map(printable),
-                "cause": about::cause(block.cause),
+                "cause": block_words::name(block.cause),
                 "syscall": block.syscall,
                 "place": place.as_deref().map(printable),
                 "waiting": block.waiting.map(|count| format!("≥ {count}")),

@@ -107,6 +107,7 @@ pub(super) fn escape(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::SessionReport;
     use crate::model::{Cause, Where};
     use crate::view::{Filter, Sort, sample};
     use std::collections::BTreeSet;
@@ -197,7 +198,7 @@ mod tests {
 
     #[test]
     fn what_is_unknown_is_null() {
-        let report = sample::report(vec![sample::unknown("x")]);
+        let report = sample::report(vec![SessionReport::unknown("x")]);
         let json: Value = serde_json::from_str(&render(&report, &Options::default())).unwrap();
         let session = json["sessions"][0].as_object().unwrap();
         for key in "agent_name tenant duration_s mem_mb peak_mb cpu_pct cpu_s loop_pct tasks worst_block_ms where"

@@ -7,9 +7,9 @@ use super::rules::{Rank, Rules};
 use super::spec::{Reading, Source, Spec};
 use crate::asyncio::Task;
 use crate::cpython::{Heap, Runtime};
-use crate::memory::Fault;
+use crate::memory::{AddrMap, AddrSet, Fault};
 use crate::model::{Addr, TASKS};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -169,9 +169,9 @@ pub struct Chooser {
     open: Vec<Open>,
     adding: Fits,
     /// Contexts that were looked at.
-    seen: HashSet<Addr>,
+    seen: AddrSet,
     /// Names of the variables that were met.
-    names: HashMap<Addr, String>,
+    names: AddrMap<String>,
 }
 
 struct Open {
@@ -201,8 +201,8 @@ impl Default for Chooser {
         Chooser {
             open: open.collect(),
             adding: Fits::default(),
-            seen: HashSet::new(),
-            names: HashMap::new(),
+            seen: AddrSet::default(),
+            names: AddrMap::default(),
         }
     }
 }
@@ -243,7 +243,7 @@ impl Chooser {
         let by_task = self.open.iter().any(|open| open.needs_task && open.imported);
         let new: Vec<&Task> = tasks.iter().filter(|task| !self.seen.contains(&task.context)).collect();
         let mut fits = Fits::default();
-        let mut sets = HashSet::new();
+        let mut sets = AddrSet::default();
         for task in new.into_iter().take(MOST_LOOKED_AT) {
             self.seen.insert(task.context);
             let Ok(context) = heap.context(task.context) else {

@@ -12,6 +12,7 @@ mod proof;
 mod resolver;
 mod rules;
 mod spec;
+mod spec_parser;
 mod trial;
 mod variables;
 

@@ -1,6 +1,7 @@
 //! What a spec may be, what it may not, and where the caret stands then.
 
 use super::*;
+use crate::identity::spec_parser::{MOST_HEX_DIGITS, MOST_STEPS};
 use proptest::prelude::*;
 
 fn attribute(name: &str) -> Step {

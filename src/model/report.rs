@@ -1,7 +1,7 @@
 //! What was concluded: the JSON contract of `product.md`, version 1, as types. What is not known is `None`, which
 //! serde writes as `null`; never 0 and never "". Knows nothing of how it was concluded, nor of how it is drawn.
 
-use super::{Frame, Nanos, PoolReport, SessionKey};
+use super::{Frame, Nanos, PoolReport, SessionKey, Stack};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -170,9 +170,39 @@ pub struct SessionReport {
     pub worst_is_lower_bound: bool,
     #[serde(rename = "where")]
     pub place: Option<Where>,
-    /// Where it runs, innermost first; None: it does not run, or nobody could tell.
+    /// The stack that it mostly had, where it runs; None: it does not run, or nobody could tell. Shared with the samples.
     #[serde(skip)]
-    pub stack: Option<Vec<Where>>,
+    pub stack: Option<Arc<Stack>>,
+}
+
+impl SessionReport {
+    /// A session of which nothing is known but its id.
+    pub fn unknown(id: &str) -> SessionReport {
+        SessionReport {
+            key: SessionKey::of(id),
+            session_id: id.to_owned(),
+            worker: None,
+            agent_name: None,
+            tenant: None,
+            duration_s: None,
+            duration_is_lower_bound: false,
+            mem_mb: None,
+            peak_mb: None,
+            cpu_pct: None,
+            cpu_s: None,
+            loop_pct: None,
+            status: Status::Active,
+            pinned: false,
+            tasks: None,
+            blocks: 0,
+            blocked_ms: 0.0,
+            worst_block_ms: None,
+            blocked_is_lower_bound: false,
+            worst_is_lower_bound: false,
+            place: None,
+            stack: None,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

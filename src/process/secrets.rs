@@ -40,23 +40,37 @@ const LONG: usize = 24;
 pub fn masked(arguments: &[String]) -> String {
     let mut line: Vec<String> = Vec::new();
     // What the argument before says of this one.
-    let mut is_secret = false;
-    let mut is_program = false;
+    let (mut is_secret, mut is_program, mut is_value) = (false, false, false);
+    // Nothing so far but the interpreter and its own options.
+    let mut is_interpreters = true;
     for argument in arguments {
         let is_option = argument.starts_with('-');
-        let shown = if is_program {
+        let program = program_option(argument).filter(|_| is_interpreters && !is_value && !line.is_empty());
+        let shown = match program {
             // A program text may hold anything.
-            "…".to_owned()
-        } else if is_secret && !is_option {
-            MASK.to_owned()
-        } else {
-            one(argument)
+            _ if is_program => "…".to_owned(),
+            Some((option, false)) => format!("{option}…"),
+            _ if is_secret && !is_option => MASK.to_owned(),
+            _ => one(argument),
         };
-        is_program = argument == "-c" && line.len() == 1;
+        is_interpreters &= (is_option && program.is_none()) || is_value || line.is_empty();
+        is_program = matches!(program, Some((_, true)));
+        is_value = is_interpreters && matches!(argument.as_str(), "-X" | "-W");
         is_secret = is_option && !argument.contains('=') && is_secret_name(argument);
         line.push(shown);
     }
     line.join(" ")
+}
+
+/// Python's option for a program text, alone (`-c`) or behind others (`-uc`), and whether the text is the next argument or
+/// the rest of this one.
+fn program_option(argument: &str) -> Option<(&str, bool)> {
+    let letters = argument.strip_prefix('-')?;
+    // The options that take nothing (`python3 -h`).
+    let place = letters.find(|c| !"bBdEhiIOPqRsSuvVx".contains(c))?;
+    letters.get(place..)?.starts_with('c').then_some(())?;
+    let (option, text) = argument.split_at_checked(place + 2)?;
+    Some((option, text.is_empty()))
 }
 
 /// One argument by itself.
@@ -167,6 +181,14 @@ mod tests {
             (&["w", "sk-proj-abcdefghijkl"], "w ***"),
             (&["w", "8f14e45fceea167a5a36dedd4bea2543"], "w ***"),
             (&["python3", "-c", "password = 'x'", "arg"], "python3 -c … arg"),
+            (
+                &["python3", "-u", "-X", "dev", "-c", "p = 'x'"],
+                "python3 -u -X dev -c …",
+            ),
+            (&["python3", "-uc", "p = 'x'", "-c", "a"], "python3 -uc … -c a"),
+            (&["python3", "-Icp='x'", "-v"], "python3 -Ic… -v"),
+            (&["python3", "gunicorn", "-c", "conf.py"], "python3 gunicorn -c conf.py"),
+            (&["python3", "-m", "app", "-c", "conf.py"], "python3 -m app -c conf.py"),
             (
                 &["python3", "/srv/app/agents/very_long_name_of_a_program.py"],
                 "python3 /srv/app/agents/very_long_name_of_a_program.py",

@@ -64,9 +64,9 @@ impl ThreadClock {
     /// The CPU that the thread is on, or was on last (`stat`, field 39).
     pub fn cpu(&self) -> Option<u32> {
         let mut buffer = [0; 512];
-        let text = read(self.stat.as_ref()?, &mut buffer).ok()?;
         // Field 3 is the first one behind the name.
-        text.rsplit_once(") ")?.1.split(' ').nth(39 - 3)?.parse().ok()
+        let fields = behind_name(self.stat.as_ref()?, &mut buffer)?;
+        fields.split(' ').nth(39 - 3)?.parse().ok()
     }
 
     /// What the thread does now; None: the kernel does not say.
@@ -79,11 +79,18 @@ impl ThreadClock {
     /// Stopped by a signal or a tracer.
     pub fn is_stopped(&self) -> Option<bool> {
         let mut buffer = [0; 512];
-        let text = read(self.stat.as_ref()?, &mut buffer).ok()?;
-        // The name of the thread is in brackets, and may hold brackets and spaces itself.
-        let state = text.rsplit_once(") ")?.1.chars().next()?;
+        let state = behind_name(self.stat.as_ref()?, &mut buffer)?.chars().next()?;
         Some(matches!(state, 'T' | 't'))
     }
+}
+
+/// `stat` from its third field on. The name before is in brackets, may hold brackets and spaces itself, and need not be
+/// UTF-8: the kernel cuts it at fifteen bytes.
+fn behind_name<'b>(file: &File, buffer: &'b mut [u8]) -> Option<&'b str> {
+    let length = file.read_at(buffer, 0).ok()?;
+    let bytes = buffer.get(..length)?;
+    let end = bytes.windows(2).rposition(|pair| pair == b") ")?;
+    std::str::from_utf8(bytes.get(end + 2..)?).ok()
 }
 
 fn read<'b>(file: &File, buffer: &'b mut [u8]) -> io::Result<&'b str> {
@@ -142,6 +149,17 @@ mod tests {
         assert!(clock.times().is_some());
         assert_eq!(clock.is_stopped(), Some(false));
         assert!(clock.runs().is_some_and(|runs| runs > 0));
+    }
+
+    #[test]
+    fn a_name_may_be_any_bytes() {
+        let named = std::thread::spawn(|| {
+            // The last of them is half of a letter.
+            std::fs::write("/proc/thread-self/comm", b"a) b \xc3\x84 (c) \xc3").unwrap();
+            let clock = ThreadClock::open(Pid(std::process::id() as i32), Tid(nix::unistd::gettid().as_raw()));
+            (clock.is_stopped(), clock.cpu().is_some())
+        });
+        assert_eq!(named.join().unwrap(), (Some(false), true));
     }
 
     #[test]

@@ -62,7 +62,7 @@ fn fitting(attachment: &Attachment) -> (Fits, Fits) {
         return (imported, Fits::default());
     };
     let threads = heap.thread_states(&plan.runtime).unwrap_or_default();
-    let tasks = lists.walk(heap, &plan.runtime, &threads).unwrap_or_default();
+    let tasks = lists.walk(heap, &plan.runtime, &threads, &[]).unwrap_or_default();
     let found = chooser.look(heap, &tasks.pending).unwrap_or_default();
     (imported.and(found), chooser.adding())
 }
@@ -92,7 +92,7 @@ fn settle(
         names.extend(globals.into_iter().map(|variable| variable.name));
     }
     let threads = heap.thread_states(&plan.runtime).unwrap_or_default();
-    let tasks = lists.walk(heap, &plan.runtime, &threads).unwrap_or_default();
+    let tasks = lists.walk(heap, &plan.runtime, &threads, &[]).unwrap_or_default();
     let contexts = live_contexts(heap, &tasks.pending, TRIED);
     for (option, specs) in asked.iter_mut().filter(|(_, specs)| !specs.is_empty()) {
         let settle = |spec: &Spec| settled(spec, |name| names.iter().any(|known| known == name));

@@ -229,7 +229,7 @@ fn vars_of(heap: &Heap, carriers: &[Carrier]) -> Result<Vec<Option<Addr>>, Fault
         scatter.push(carrier.context, CONTEXT_HEAD);
     }
     heap.spend(carriers.len() * CONTEXT_HEAD)?;
-    scatter.read_each(heap.memory())?;
+    scatter.read_near(heap.memory())?;
     let is_context = |class| {
         let name = heap.name_of_type(class);
         name.is_ok_and(|name| matches!(&*name, "Context" | "_contextvars.Context"))
@@ -248,7 +248,7 @@ fn check<'r>(heap: &Heap, resolved: impl Iterator<Item = (Addr, &'r Resolved)>) 
         .map(|(key, r)| (key, &r.proof, r.proof.push(&mut scatter)))
         .collect();
     heap.spend(scatter.len() * 64)?;
-    scatter.read_each(heap.memory())?;
+    scatter.read_near(heap.memory())?;
     let holding = asked
         .into_iter()
         .filter(|(_, proof, slots)| proof.holds_once(proof.vars, &scatter, *slots));
@@ -266,7 +266,7 @@ fn still_carry(heap: &Heap, carriers: &[Carrier], which: &[usize], vars: Addr) -
         asked.push((carrier, link, context));
     }
     heap.spend(scatter.len() * 8)?;
-    scatter.read_each(heap.memory())?;
+    scatter.read_near(heap.memory())?;
     let still = asked.into_iter().map(|(carrier, link, context)| {
         scatter.pointer(context, 0) == Some(vars)
             && link.is_none_or(|link| scatter.pointer(link, 0) == Some(carrier.context))

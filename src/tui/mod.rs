@@ -3,18 +3,11 @@
 //!
 //! ```text
 //! let mut screen = Screen::open(tui::wants_colour())?;      // raw mode, alternate screen; dropped: restored
-//! tui::events(move |input| sender.send(input.into()).is_ok())?;   // the input thread
+//! tui::events(move |input| sender.send(input).is_ok())?;    // the input thread
 //! loop {
 //!     screen.draw(&mut view, &report, now)?;                // an error: the terminal is gone, so end
 //!     match receive() {
-//!         Input::Key(key) => match action_for(key, view.mood()) {
-//!             Some(action) => match view.update(action, &report, now) {
-//!                 Effect::Quit => break,
-//!                 Effect::Copy(text) => screen.copy(&text)?,
-//!                 Effect::Refresh | Effect::Nothing => {}
-//!             },
-//!             None => {}
-//!         },
+//!         Input::Key(key) => …                              // view::action_for, then ViewState::update; its Effect is the loop's
 //!         Input::Resize => {}                               // the next draw sees the new size
 //!         Input::Gone => break,
 //!     }

@@ -2,6 +2,7 @@
 //! on call would: is the culprit the first thing that is seen?
 
 use super::{Palette, draw};
+use crate::model::SessionReport;
 use crate::model::{Cause, Nanos, Report, Status};
 use crate::view::{Action, Effect, Key, Options, Step, ViewState, action_for, picture, sample};
 use ratatui::Terminal;
@@ -80,7 +81,7 @@ fn no_session() {
 fn one_session_of_which_nothing_is_known() {
     snapshots(
         "unknown",
-        &sample::report(vec![sample::unknown("AJ_000sYfnHPcRu")]),
+        &sample::report(vec![SessionReport::unknown("AJ_000sYfnHPcRu")]),
         &[],
     );
 }

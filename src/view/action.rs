@@ -27,6 +27,22 @@ pub enum Step {
     Last,
 }
 
+impl Step {
+    /// The first row that is to be seen after the step. How far one can go is known when it is drawn.
+    pub fn scrolled(self, first: usize, page: usize) -> usize {
+        let page = page.max(1);
+        match self {
+            Step::Up => first.saturating_sub(1),
+            Step::Down => first + 1,
+            Step::PageUp => first.saturating_sub(page),
+            Step::PageDown => first + page,
+            Step::First => 0,
+            // Rows are added to it.
+            Step::Last => usize::MAX / 2,
+        }
+    }
+}
+
 /// Where a replay is to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Steer {
@@ -98,18 +114,20 @@ pub struct Binding {
     pub help: &'static str,
 }
 
-pub const fn bind(
-    keys: &'static [Key],
-    label: &'static str,
-    action: Action,
-    footer: Option<(u8, &'static str)>,
-    help: &'static str,
-) -> Binding {
+/// A row that is in the help alone.
+pub const fn bind(keys: &'static [Key], label: &'static str, action: Action, help: &'static str) -> Binding {
     Binding {
         keys,
         label,
         action,
-        footer,
+        footer: None,
         help,
+    }
+}
+
+impl Binding {
+    pub const fn in_footer(mut self, rank: u8, word: &'static str) -> Binding {
+        self.footer = Some((rank, word));
+        self
     }
 }

@@ -356,7 +356,6 @@ fn keys() -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::sample;
 
     #[test]
     fn headings_are_the_documented_ones_in_their_order() {
@@ -385,7 +384,7 @@ mod tests {
 
     #[test]
     fn what_is_unknown_is_a_dash_in_every_column_that_could_know_it() {
-        let session = sample::unknown("x");
+        let session = SessionReport::unknown("x");
         for column in COLUMNS {
             let cell = (column.cell)(
                 &session,
@@ -405,7 +404,7 @@ mod tests {
     fn a_blank_id_is_quoted() {
         assert_eq!(
             (COLUMNS[0].cell)(
-                &sample::unknown(" "),
+                &SessionReport::unknown(" "),
                 Context {
                     is_pinned: false,
                     room: 40

@@ -1,272 +1,93 @@
 //! Which key does what, and how the help says it: one table for each mood of the screen. Footer, help overlay and
-//! key handling all come from here. Knows nothing of how a terminal encodes keys.
+//! key handling all come from here. A line for each key, however long. Knows nothing of how a terminal encodes keys.
 
 use super::action::{Action, Binding, Key, Mood, Steer, Step, bind};
 use super::line::{Line, Parts, Piece};
 
-const QUIT: Binding = bind(
-    &[Key::Char('q'), Key::Ctrl('c')],
-    "q Ctrl-C",
-    Action::Quit,
-    Some((0, "quit")),
-    "quit",
-);
-const REFRESH: Binding = bind(
-    &[Key::Char('r')],
-    "r",
-    Action::Refresh,
-    Some((5, "refresh")),
-    "refresh now",
-);
+const QUIT: Binding = bind(&[Key::Char('q'), Key::Ctrl('c')], "q Ctrl-C", Action::Quit, "quit").in_footer(0, "quit");
+const REFRESH: Binding = bind(&[Key::Char('r')], "r", Action::Refresh, "refresh now").in_footer(5, "refresh");
 const FREEZE: Binding = bind(
     &[Key::Char(' ')],
     "Space",
     Action::Freeze,
-    Some((7, "freeze")),
     "freeze the picture; sampling goes on",
-);
+)
+.in_footer(7, "freeze");
 const BLOCKS: Binding = bind(
     &[Key::Char('b')],
     "b",
     Action::Blocks,
-    Some((2, "blocks")),
     "the recent blocks, each with its stack",
+)
+.in_footer(2, "blocks");
+const HELP: Binding = bind(&[Key::Char('?')], "?", Action::Help, "this help").in_footer(1, "help");
+
+const ERASE: Binding = bind(
+    &[Key::Backspace, Key::Ctrl('h')],
+    "Backspace",
+    Action::Erase,
+    "erase a character",
 );
-const HELP: Binding = bind(&[Key::Char('?')], "?", Action::Help, Some((1, "help")), "this help");
+const ERASE_ALL: Binding = bind(&[Key::Ctrl('u')], "Ctrl-U", Action::EraseAll, "erase all");
+/// While a text is typed, q is text.
+const QUIT_TYPING: Binding = bind(&[Key::Ctrl('c')], "Ctrl-C", Action::Quit, "quit");
 
 /// The keys of the table.
+#[rustfmt::skip]
 static TABLE_KEYS: &[Binding] = &[
     QUIT,
-    bind(
-        &[Key::Char('s')],
-        "s",
-        Action::NextSort,
-        Some((3, "sort")),
-        "sort by the next key",
-    ),
-    bind(
-        &[Key::Char('<'), Key::Char(',')],
-        "<",
-        Action::SortLeft,
-        None,
-        "sort by the column to the left",
-    ),
-    bind(
-        &[Key::Char('>'), Key::Char('.')],
-        ">",
-        Action::SortRight,
-        None,
-        "sort by the column to the right",
-    ),
-    bind(&[Key::Char('I')], "I", Action::FlipSort, None, "turn the sort round"),
-    bind(
-        &[Key::Char('f')],
-        "f",
-        Action::NextStatus,
-        Some((4, "filter")),
-        "all, active, slow, draining, errored",
-    ),
-    bind(
-        &[Key::Char('/')],
-        "/",
-        Action::EnterText,
-        Some((6, "find")),
-        "show what contains a text (id, agent, tenant)",
-    ),
+    bind(&[Key::Char('s')], "s", Action::NextSort, "sort by the next key").in_footer(3, "sort"),
+    bind(&[Key::Char('<'), Key::Char(',')], "<", Action::SortLeft, "sort by the column to the left"),
+    bind(&[Key::Char('>'), Key::Char('.')], ">", Action::SortRight, "sort by the column to the right"),
+    bind(&[Key::Char('I')], "I", Action::FlipSort, "turn the sort round"),
+    bind(&[Key::Char('f')], "f", Action::NextStatus, "all, active, slow, draining, errored").in_footer(4, "filter"),
+    bind(&[Key::Char('/')], "/", Action::EnterText, "show what contains a text (id, agent, tenant)").in_footer(6, "find"),
     BLOCKS,
-    bind(
-        &[Key::Char('w')],
-        "w",
-        Action::AskName,
-        Some((11, "write")),
-        "write the last minutes into a file",
-    ),
-    bind(
-        &[Key::Enter],
-        "Enter",
-        Action::Open,
-        Some((8, "alone")),
-        "the selected session alone: over time, its stack, its blocks",
-    ),
+    bind(&[Key::Char('w')], "w", Action::AskName, "write the last minutes into a file").in_footer(11, "write"),
+    bind(&[Key::Enter], "Enter", Action::Open, "the selected session alone: over time, its stack, its blocks").in_footer(8, "alone"),
     REFRESH,
     FREEZE,
-    bind(
-        &[Key::Char('p')],
-        "p",
-        Action::Pin,
-        Some((9, "pin")),
-        "keep the selected session on top",
-    ),
-    bind(
-        &[Key::Char('y')],
-        "y",
-        Action::Yank,
-        Some((10, "yank")),
-        "copy the selected id to the clipboard",
-    ),
-    bind(
-        &[Key::Up, Key::Char('k')],
-        "↑ k",
-        Action::Select(Step::Up),
-        None,
-        "select the session above",
-    ),
-    bind(
-        &[Key::Down, Key::Char('j')],
-        "↓ j",
-        Action::Select(Step::Down),
-        None,
-        "select the session below",
-    ),
-    bind(&[Key::PageUp], "PgUp", Action::Select(Step::PageUp), None, "a page up"),
-    bind(
-        &[Key::PageDown],
-        "PgDn",
-        Action::Select(Step::PageDown),
-        None,
-        "a page down",
-    ),
-    bind(
-        &[Key::Home, Key::Char('g')],
-        "Home g",
-        Action::Select(Step::First),
-        None,
-        "the first session",
-    ),
-    bind(
-        &[Key::End, Key::Char('G')],
-        "End G",
-        Action::Select(Step::Last),
-        None,
-        "the last session",
-    ),
+    bind(&[Key::Char('p')], "p", Action::Pin, "keep the selected session on top").in_footer(9, "pin"),
+    bind(&[Key::Char('y')], "y", Action::Yank, "copy the selected id to the clipboard").in_footer(10, "yank"),
+    bind(&[Key::Up, Key::Char('k')], "↑ k", Action::Select(Step::Up), "select the session above"),
+    bind(&[Key::Down, Key::Char('j')], "↓ j", Action::Select(Step::Down), "select the session below"),
+    bind(&[Key::PageUp], "PgUp", Action::Select(Step::PageUp), "a page up"),
+    bind(&[Key::PageDown], "PgDn", Action::Select(Step::PageDown), "a page down"),
+    bind(&[Key::Home, Key::Char('g')], "Home g", Action::Select(Step::First), "the first session"),
+    bind(&[Key::End, Key::Char('G')], "End G", Action::Select(Step::Last), "the last session"),
     HELP,
-    bind(
-        &[Key::Escape],
-        "Esc",
-        Action::Close,
-        None,
-        "close the help, drop the text, drop the selection",
-    ),
+    bind(&[Key::Escape], "Esc", Action::Close, "close the help, drop the text, drop the selection"),
 ];
 
 /// The keys of the list of blocks.
+#[rustfmt::skip]
 static BLOCKS_KEYS: &[Binding] = &[
     QUIT,
-    bind(
-        &[Key::Escape, Key::Char('b')],
-        "Esc b",
-        Action::Close,
-        Some((2, "back")),
-        "back to the table",
-    ),
-    bind(
-        &[Key::Up, Key::Char('k')],
-        "↑ k",
-        Action::Select(Step::Up),
-        None,
-        "select the newer block",
-    ),
-    bind(
-        &[Key::Down, Key::Char('j')],
-        "↓ j",
-        Action::Select(Step::Down),
-        Some((3, "select")),
-        "select the older block",
-    ),
-    bind(
-        &[Key::Home, Key::Char('g')],
-        "Home g",
-        Action::Select(Step::First),
-        None,
-        "the newest block",
-    ),
-    bind(
-        &[Key::End, Key::Char('G')],
-        "End G",
-        Action::Select(Step::Last),
-        None,
-        "the oldest block",
-    ),
-    bind(
-        &[Key::PageUp],
-        "PgUp",
-        Action::Scroll(Step::PageUp),
-        None,
-        "scroll the stack back",
-    ),
-    bind(
-        &[Key::PageDown],
-        "PgDn",
-        Action::Scroll(Step::PageDown),
-        Some((6, "stack")),
-        "scroll the stack",
-    ),
-    bind(
-        &[Key::Enter],
-        "Enter",
-        Action::Open,
-        Some((4, "session")),
-        "the session that is to blame, alone",
-    ),
+    bind(&[Key::Escape, Key::Char('b')], "Esc b", Action::Close, "back to the table").in_footer(2, "back"),
+    bind(&[Key::Up, Key::Char('k')], "↑ k", Action::Select(Step::Up), "select the newer block"),
+    bind(&[Key::Down, Key::Char('j')], "↓ j", Action::Select(Step::Down), "select the older block").in_footer(3, "select"),
+    bind(&[Key::Home, Key::Char('g')], "Home g", Action::Select(Step::First), "the newest block"),
+    bind(&[Key::End, Key::Char('G')], "End G", Action::Select(Step::Last), "the oldest block"),
+    bind(&[Key::PageUp], "PgUp", Action::Scroll(Step::PageUp), "scroll the stack back"),
+    bind(&[Key::PageDown], "PgDn", Action::Scroll(Step::PageDown), "scroll the stack").in_footer(6, "stack"),
+    bind(&[Key::Enter], "Enter", Action::Open, "the session that is to blame, alone").in_footer(4, "session"),
     REFRESH,
     FREEZE,
     HELP,
 ];
 
 /// The keys while one session is shown alone.
+#[rustfmt::skip]
 static SESSION_KEYS: &[Binding] = &[
     QUIT,
-    bind(
-        &[Key::Escape, Key::Enter],
-        "Esc Enter",
-        Action::Close,
-        Some((2, "back")),
-        "back to where you came from",
-    ),
-    bind(
-        &[Key::Up, Key::Char('k')],
-        "↑ k",
-        Action::Scroll(Step::Up),
-        None,
-        "scroll up",
-    ),
-    bind(
-        &[Key::Down, Key::Char('j')],
-        "↓ j",
-        Action::Scroll(Step::Down),
-        Some((4, "scroll")),
-        "scroll down",
-    ),
-    bind(&[Key::PageUp], "PgUp", Action::Scroll(Step::PageUp), None, "a page up"),
-    bind(
-        &[Key::PageDown],
-        "PgDn",
-        Action::Scroll(Step::PageDown),
-        None,
-        "a page down",
-    ),
-    bind(
-        &[Key::Home, Key::Char('g')],
-        "Home g",
-        Action::Scroll(Step::First),
-        None,
-        "to the top",
-    ),
-    bind(
-        &[Key::End, Key::Char('G')],
-        "End G",
-        Action::Scroll(Step::Last),
-        None,
-        "to the end",
-    ),
-    bind(
-        &[Key::Char('y')],
-        "y",
-        Action::Yank,
-        Some((8, "yank")),
-        "copy its id to the clipboard",
-    ),
+    bind(&[Key::Escape, Key::Enter], "Esc Enter", Action::Close, "back to where you came from").in_footer(2, "back"),
+    bind(&[Key::Up, Key::Char('k')], "↑ k", Action::Scroll(Step::Up), "scroll up"),
+    bind(&[Key::Down, Key::Char('j')], "↓ j", Action::Scroll(Step::Down), "scroll down").in_footer(4, "scroll"),
+    bind(&[Key::PageUp], "PgUp", Action::Scroll(Step::PageUp), "a page up"),
+    bind(&[Key::PageDown], "PgDn", Action::Scroll(Step::PageDown), "a page down"),
+    bind(&[Key::Home, Key::Char('g')], "Home g", Action::Scroll(Step::First), "to the top"),
+    bind(&[Key::End, Key::Char('G')], "End G", Action::Scroll(Step::Last), "to the end"),
+    bind(&[Key::Char('y')], "y", Action::Yank, "copy its id to the clipboard").in_footer(8, "yank"),
     BLOCKS,
     REFRESH,
     FREEZE,
@@ -274,104 +95,35 @@ static SESSION_KEYS: &[Binding] = &[
 ];
 
 /// The keys while a text is typed; every other character is text.
+#[rustfmt::skip]
 static TEXT_KEYS: &[Binding] = &[
-    bind(
-        &[Key::Enter],
-        "Enter",
-        Action::KeepText,
-        Some((0, "keep")),
-        "keep the text",
-    ),
-    bind(
-        &[Key::Escape],
-        "Esc",
-        Action::ClearText,
-        Some((0, "clear")),
-        "drop the text",
-    ),
-    bind(
-        &[Key::Backspace, Key::Ctrl('h')],
-        "Backspace",
-        Action::Erase,
-        None,
-        "erase a character",
-    ),
-    bind(&[Key::Ctrl('u')], "Ctrl-U", Action::EraseAll, None, "erase all"),
-    bind(&[Key::Ctrl('c')], "Ctrl-C", Action::Quit, None, "quit"),
+    bind(&[Key::Enter], "Enter", Action::KeepText, "keep the text").in_footer(0, "keep"),
+    bind(&[Key::Escape], "Esc", Action::ClearText, "drop the text").in_footer(0, "clear"),
+    ERASE,
+    ERASE_ALL,
+    QUIT_TYPING,
 ];
 
 /// The keys while the name of a file is typed.
+#[rustfmt::skip]
 static NAME_KEYS: &[Binding] = &[
-    bind(
-        &[Key::Enter],
-        "Enter",
-        Action::KeepText,
-        Some((0, "write")),
-        "write the file; its ending tells the format",
-    ),
-    bind(
-        &[Key::Escape],
-        "Esc",
-        Action::ClearText,
-        Some((0, "leave it")),
-        "write nothing",
-    ),
-    bind(
-        &[Key::Backspace, Key::Ctrl('h')],
-        "Backspace",
-        Action::Erase,
-        None,
-        "erase a character",
-    ),
-    bind(&[Key::Ctrl('u')], "Ctrl-U", Action::EraseAll, None, "erase all"),
-    bind(&[Key::Ctrl('c')], "Ctrl-C", Action::Quit, None, "quit"),
+    bind(&[Key::Enter], "Enter", Action::KeepText, "write the file; its ending tells the format").in_footer(0, "write"),
+    bind(&[Key::Escape], "Esc", Action::ClearText, "write nothing").in_footer(0, "leave it"),
+    ERASE,
+    ERASE_ALL,
+    QUIT_TYPING,
 ];
 
 /// What keys mean while a recording is replayed, before anything else that they mean.
+#[rustfmt::skip]
 pub static REPLAY_KEYS: &[Binding] = &[
-    bind(
-        &[Key::Char(' ')],
-        "Space",
-        Action::Steer(Steer::Pause),
-        Some((1, "pause")),
-        "pause the replay, or let it go on",
-    ),
-    bind(
-        &[Key::Char('n')],
-        "n",
-        Action::Steer(Steer::Forward),
-        Some((2, "step")),
-        "a second on",
-    ),
-    bind(
-        &[Key::Char('N')],
-        "N",
-        Action::Steer(Steer::Back),
-        None,
-        "a second back",
-    ),
-    bind(
-        &[Key::Char(']')],
-        "]",
-        Action::Steer(Steer::FarForward),
-        Some((4, "seek")),
-        "ten seconds on",
-    ),
-    bind(
-        &[Key::Char('[')],
-        "[",
-        Action::Steer(Steer::FarBack),
-        None,
-        "ten seconds back",
-    ),
-    bind(
-        &[Key::Char('+'), Key::Char('=')],
-        "+",
-        Action::Steer(Steer::Faster),
-        Some((5, "speed")),
-        "faster",
-    ),
-    bind(&[Key::Char('-')], "-", Action::Steer(Steer::Slower), None, "slower"),
+    bind(&[Key::Char(' ')], "Space", Action::Steer(Steer::Pause), "pause the replay, or let it go on").in_footer(1, "pause"),
+    bind(&[Key::Char('n')], "n", Action::Steer(Steer::Forward), "a second on").in_footer(2, "step"),
+    bind(&[Key::Char('N')], "N", Action::Steer(Steer::Back), "a second back"),
+    bind(&[Key::Char(']')], "]", Action::Steer(Steer::FarForward), "ten seconds on").in_footer(4, "seek"),
+    bind(&[Key::Char('[')], "[", Action::Steer(Steer::FarBack), "ten seconds back"),
+    bind(&[Key::Char('+'), Key::Char('=')], "+", Action::Steer(Steer::Faster), "faster").in_footer(5, "speed"),
+    bind(&[Key::Char('-')], "-", Action::Steer(Steer::Slower), "slower"),
 ];
 
 /// The keys of a mood.

@@ -68,7 +68,7 @@ impl Piece {
     /// The piece in exactly `room` cells.
     pub fn padded(&self, room: usize, to_the_right: bool, keep: Keep) -> Piece {
         let cut = self.cut(room, keep);
-        let blank = " ".repeat(room - cut.width());
+        let blank = " ".repeat(room.saturating_sub(cut.width()));
         let text = if to_the_right {
             blank + &cut.text
         } else {

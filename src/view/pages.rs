@@ -108,16 +108,7 @@ impl Pages {
 
     /// Scrolls; how far it can go is known when it is drawn, and `saw` brings back what was possible.
     pub fn scroll_by(&mut self, step: Step) {
-        let page = self.seen.rows.max(1);
-        let first = self.seen.first;
-        self.scroll = match step {
-            Step::Up => first.saturating_sub(1),
-            Step::Down => first + 1,
-            Step::PageUp => first.saturating_sub(page),
-            Step::PageDown => first + page,
-            Step::First => 0,
-            Step::Last => usize::MAX / 2,
-        };
+        self.scroll = step.scrolled(self.seen.first, self.seen.rows);
         self.seen.first = self.scroll;
     }
 

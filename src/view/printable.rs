@@ -17,13 +17,14 @@ pub enum Keep {
     End,
 }
 
-/// True for a character that moves the cursor, changes the direction of the text, or leaves no mark on the screen.
+/// True for a character that moves the cursor, changes the direction of the text, or leaves no mark on the screen; and for
+/// the two that no XML may hold, as flame graphs are.
 pub fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
             | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+            | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{fffe}'..='\u{ffff}'
             | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
@@ -156,7 +157,11 @@ mod tests {
             0x2060..=0x206f,
             0xe0000..=0xe007f,
         ];
-        for code in ranges.into_iter().flatten().chain([0xad, 0x61c, 0xfeff]) {
+        for code in ranges
+            .into_iter()
+            .flatten()
+            .chain([0xad, 0x61c, 0xfeff, 0xfffe, 0xffff])
+        {
             assert!(char::from_u32(code).is_some_and(is_unprintable), "{code:x}");
         }
         assert!(

@@ -180,7 +180,7 @@ mod tests {
                     blocked_ms: blocks as f64 * 60.0,
                     pinned,
                     status: [Status::Active, Status::Slow, Status::Draining, Status::Errored][status as usize],
-                    ..sample::unknown(&id)
+                    ..SessionReport::unknown(&id)
                 },
             )
     }

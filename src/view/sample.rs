@@ -214,6 +214,22 @@ pub fn stack() -> Vec<Where> {
     ]
 }
 
+/// The same, as the samples have it.
+pub fn sampled_stack() -> Arc<Stack> {
+    let frames = stack().into_iter().map(|at| {
+        Arc::new(Frame {
+            function: at.function.unwrap_or_default().into(),
+            file: at.file.unwrap_or_default().into(),
+            line: at.line.unwrap_or_default(),
+            first_line: 1,
+        })
+    });
+    Arc::new(Stack {
+        frames: frames.collect(),
+        is_cut: false,
+    })
+}
+
 /// The blocks of a bad minute, newest first: one for each way in which a block can be.
 pub fn blocks() -> Vec<Arc<Block>> {
     let over = |id: u64, session_id: Option<&str>, cause, began_ago: f64, ms: f64| Block {
@@ -275,34 +291,6 @@ pub fn history(id: &str) -> Vec<Arc<HistoryStretch>> {
         }
     };
     (0..240).map(stretch).map(Arc::new).collect()
-}
-
-/// Everything that could be unknown is.
-pub fn unknown(id: &str) -> SessionReport {
-    SessionReport {
-        key: SessionKey::of(id),
-        session_id: id.to_owned(),
-        worker: None,
-        agent_name: None,
-        tenant: None,
-        duration_s: None,
-        duration_is_lower_bound: false,
-        mem_mb: None,
-        peak_mb: None,
-        cpu_pct: None,
-        cpu_s: None,
-        loop_pct: None,
-        status: Status::Active,
-        pinned: false,
-        tasks: None,
-        blocks: 0,
-        blocked_ms: 0.0,
-        worst_block_ms: None,
-        blocked_is_lower_bound: false,
-        worst_is_lower_bound: false,
-        place: None,
-        stack: None,
-    }
 }
 
 /// Strings that would act on a terminal, if they reached it.

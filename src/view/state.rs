@@ -301,16 +301,7 @@ impl ViewState {
 
     fn scroll_help(&mut self, step: Step) {
         let Some(first) = self.help else { return };
-        let page = self.seen_rows.max(1);
-        // How far it can go is known when it is drawn; `saw` brings back what was possible.
-        self.help = Some(match step {
-            Step::Up => first.saturating_sub(1),
-            Step::Down => first + 1,
-            Step::PageUp => first.saturating_sub(page),
-            Step::PageDown => first + page,
-            Step::First => 0,
-            Step::Last => usize::MAX / 2,
-        });
+        self.help = Some(step.scrolled(first, self.seen_rows));
     }
 
     /// Shows alone what is selected.

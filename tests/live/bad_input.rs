@@ -1,9 +1,9 @@
 //! What bad input gets: the word and the exit code of the contract, one line and the command that mends it, never a
 //! panic or a hang; and what happens when the worker ends, is replaced or is stopped while it is watched.
 
-use crate::support::{FROM, Otop, Ran, Target, any_python, pythons, run, run_command, skip};
+use crate::support::{FROM, OTOP, Otop, Ran, Target, any_python, pythons, run, run_command, skip};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// Everything but a usage error: its code, one line (wrapped by nobody: there is no terminal), and no backtrace.
 #[track_caller]
@@ -128,7 +128,7 @@ fn not_permitted() {
     let target = Target::sessions(&python, "asyncio", &["--sessions", "1"]);
     // Where the checkout lies in root's home, nobody cannot reach the binary: a copy in a place that everyone can.
     let copy = std::env::temp_dir().join(format!("otop-not-permitted-{}", std::process::id()));
-    std::fs::copy(env!("CARGO_BIN_EXE_otop"), &copy).expect("a copy of the binary");
+    std::fs::copy(OTOP, &copy).expect("a copy of the binary");
     let mut command = Command::new(&copy);
     command
         .args(["--pid", &target.pid.to_string(), "--once"])
@@ -252,16 +252,4 @@ fn the_demo_prints_a_snapshot_and_cleans_up() {
         "{ran:?}"
     );
     assert!(!ran.stdout.contains('\u{1b}'), "{ran:?}");
-}
-
-/// As openrtc says where no worker listens: a word, and 1 or 3, and no traceback. (The served table is in live_openrtc.)
-#[test]
-fn a_socket_that_nobody_serves() {
-    let path = std::env::temp_dir().join(format!("otop-no-such-socket-{}", std::process::id()));
-    let path = path.to_str().expect("a plain path");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_otop"));
-    command.args(["--socket", path, "--once"]).stdin(Stdio::null());
-    let ran = run_command(&mut command);
-    assert!(matches!(ran.code, Some(1 | 3)), "{ran:?}");
-    refused(&ran, ran.code.unwrap_or_default(), &[path]);
 }

@@ -2,11 +2,9 @@
 //! namespaces, and read through a seccomp filter. docs/matrix.md says which boxes were met besides, by hand. Containers are
 //! in `sessions`, containers' ways to the right in `doctor`.
 
-use crate::support::{FROM, Labels, Python, Target, once, pythons, run_command, skip};
+use crate::support::{FROM, Labels, OTOP, Python, Target, once, pythons, run_command, skip};
 use std::path::PathBuf;
 use std::process::Command;
-
-const OTOP: &str = env!("CARGO_BIN_EXE_otop");
 
 /// The Pythons that need no chroot: what they run from can be copied.
 fn plain() -> Vec<Python> {

@@ -1,13 +1,11 @@
 //! The doctor says what attaching would do: the same words, the same exit code, and every check there is, whatever the
 //! process; with the ways out of each kind of box.
 
-use crate::support::{Ran, Target, any_python, pythons, run, run_command, skip};
+use crate::support::{OTOP, Ran, Target, any_python, pythons, run, run_command, skip};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use serde_json::Value;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-
-const OTOP: &str = env!("CARGO_BIN_EXE_otop");
 
 /// Every check that a worker's diagnosis names.
 const CHECKS: [&str; 25] = [

@@ -1,29 +1,22 @@
 //! `otop record` against programs that know what they did: totals, stacks and marks in what is written; and what is left
 //! when it is ended early, or killed.
 
-use crate::support::{FROM, Target, any_python, run};
+use crate::support::{FROM, OTOP, Target, any_python, folder, run};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Only a hang takes as long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("record-{name}"));
-    let _ = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir_all(&folder).expect("created");
-    folder
-}
-
 /// A recording that is under way.
 struct Recording(Child);
 
 impl Recording {
     fn start(pid: i32, path: &Path, arguments: &[&str]) -> Recording {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_otop"));
+        let mut command = Command::new(OTOP);
         command
             .args(["record", "--for", "10m", "--pid"])
             .arg(pid.to_string())
@@ -68,7 +61,7 @@ fn begun(path: &Path) -> bool {
 #[test]
 fn blocks_are_whole_in_a_recording_that_was_ended_early_and_in_one_that_was_killed() {
     let Some(python) = any_python() else { return };
-    let folder = folder("blocks");
+    let folder = folder("record-blocks");
     let mut target = Target::sessions(&python, "asyncio", &["--sessions", "3"]);
     let (killed, folded) = (folder.join("killed.otop"), folder.join("blocks.folded"));
     let whole = Recording::start(target.pid, &killed, &[]);
@@ -121,7 +114,7 @@ fn blocks_are_whole_in_a_recording_that_was_ended_early_and_in_one_that_was_kill
 #[test]
 fn what_cannot_be_written_fails_before_anything_is_sampled() {
     let Some(python) = any_python() else { return };
-    let folder = folder("refused");
+    let folder = folder("record-refused");
     let mut target = Target::sessions(&python, "asyncio", &["--sessions", "1"]);
     let there = folder.join("there.svg");
     std::fs::write(&there, "mine").expect("written");
@@ -135,22 +128,13 @@ fn what_cannot_be_written_fails_before_anything_is_sampled() {
 #[test]
 fn a_full_disk_ends_a_recording_and_what_was_written_is_kept() {
     let Some(python) = any_python() else { return };
-    let folder = folder("full");
+    let folder = folder("record-full");
     let mut target = Target::sessions(&python, "asyncio", &["--sessions", "3", "--busy", "1:20"]);
     let path = folder.join("full.otop");
     // A file may have 16 kB and no more, and the signal that says so is ignored: the write fails, as on a full disk.
     let script = "trap '' XFSZ; ulimit -f 16; exec \"$@\"";
     let mut command = Command::new("bash");
-    command.args([
-        "-c",
-        script,
-        "bash",
-        env!("CARGO_BIN_EXE_otop"),
-        "record",
-        "--for",
-        "10m",
-        "--pid",
-    ]);
+    command.args(["-c", script, "bash", OTOP, "record", "--for", "10m", "--pid"]);
     command.arg(target.pid.to_string()).arg("-o").arg(&path).args(FROM);
     let output = command.output().expect("it ends by itself");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -179,7 +163,7 @@ fn a_full_disk_ends_a_recording_and_what_was_written_is_kept() {
 #[test]
 fn a_worker_that_ends_leaves_what_there_was() {
     let Some(python) = any_python() else { return };
-    let folder = folder("ended");
+    let folder = folder("record-ended");
     let mut target = Target::sessions(&python, "asyncio", &["--sessions", "2"]);
     let path = folder.join("ended.otop");
     let recording = Recording::start(target.pid, &path, &[]);

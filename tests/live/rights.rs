@@ -1,7 +1,7 @@
 //! What otop gives up, what it keeps, and that what it keeps is enough: also for a thread of another user's worker that
 //! was born after the attach.
 
-use crate::support::{FROM, Target, any_python, pythons, skip};
+use crate::support::{FROM, OTOP, Target, any_python, pythons, skip};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -18,7 +18,7 @@ struct Started {
 
 impl Started {
     fn on(target: &Target, sudo_user: Option<&str>) -> Started {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_otop"));
+        let mut command = Command::new(OTOP);
         command
             .args(["--json", "--window", "300ms", "--pid", &target.pid.to_string()])
             .args(FROM);
@@ -141,7 +141,7 @@ fn a_root_without_the_right_reads_what_has_no_more_than_itself() {
     let mut said = BufReader::new(worker.stdout.take().expect("piped")).lines();
     let started = said.any(|line| line.is_ok_and(|line| line.contains("\"started\"")));
     let mut command = Command::new("setpriv");
-    command.args(["--bounding-set", POOR, "--inh-caps", "-all", env!("CARGO_BIN_EXE_otop")]);
+    command.args(["--bounding-set", POOR, "--inh-caps", "-all", OTOP]);
     command
         .args([
             "--once",

@@ -1,32 +1,13 @@
 //! Two workers that know the same id, and what they are together.
 
 use super::*;
-use crate::model::Status;
+use crate::model::{Cause, CausesMs};
 
 fn session(id: &str, mem_mb: f64, cpu_pct: f64) -> SessionReport {
     SessionReport {
-        key: SessionKey::of(id),
-        worker: None,
-        session_id: id.to_owned(),
-        agent_name: None,
-        tenant: None,
-        duration_s: None,
-        duration_is_lower_bound: false,
         mem_mb: Some(mem_mb),
-        peak_mb: None,
         cpu_pct: Some(cpu_pct),
-        cpu_s: None,
-        loop_pct: None,
-        status: Status::Active,
-        pinned: false,
-        tasks: None,
-        blocks: 0,
-        blocked_ms: 0.0,
-        worst_block_ms: None,
-        blocked_is_lower_bound: false,
-        worst_is_lower_bound: false,
-        place: None,
-        stack: None,
+        ..SessionReport::unknown(id)
     }
 }
 
@@ -121,6 +102,57 @@ fn a_pool_of_nobody_knows_nothing() {
         (5, None, None)
     );
     assert!(report.sessions.is_empty() && report.pool.is_some_and(|pool| pool.members.is_empty()));
+}
+
+fn block(id: u64, started_at: Option<f64>, ongoing: bool) -> Arc<Block> {
+    Arc::new(Block {
+        id,
+        culprit: Some(SessionKey(1)),
+        session_id: Some("a".to_owned()),
+        agent_name: None,
+        tenant: None,
+        step_session_id: None,
+        holder_session_id: None,
+        holder_thread: None,
+        started_at,
+        duration_ms: 100.0,
+        duration_is_lower_bound: started_at.is_none(),
+        ongoing,
+        cause: Cause::Cpu,
+        causes_ms: CausesMs::default(),
+        syscall: None,
+        function: None,
+        file: None,
+        line: None,
+        stack: None,
+        waiting: None,
+    })
+}
+
+#[test]
+fn the_recent_blocks_of_all_are_one_list_newest_first() {
+    let mut both = vec![
+        watched(7, Vec::new(), vec![session("a", 1.0, 1.0)]),
+        watched(9, Vec::new(), vec![session("a", 1.0, 1.0)]),
+    ];
+    both[0].report.recent = vec![block(3, Some(30.0), true), block(2, Some(10.0), false)];
+    both[1].report.recent = vec![block(3, Some(20.0), false), block(1, None, false)];
+    let report = merge(None, both, 0);
+    let began: Vec<_> = report.recent.iter().map(|block| block.started_at).collect();
+    assert_eq!(began, [Some(30.0), Some(20.0), Some(10.0), None]);
+    // Each worker numbers its own, and keys are by worker.
+    assert_ne!(report.recent[0].id, report.recent[1].id);
+    let culprits: Vec<_> = report.recent.iter().map(|block| block.culprit).collect();
+    assert_eq!((culprits[0] == culprits[1], culprits[0] == culprits[2]), (false, true));
+}
+
+#[test]
+fn what_the_worst_rate_cannot_see_is_said() {
+    let mut both = vec![watched(7, Vec::new(), Vec::new()), watched(9, Vec::new(), Vec::new())];
+    both[1].report.quality.blocks_from_ms = Some(90.0);
+    both[1].report.quality.unresolved = Some(4);
+    let quality = merge(None, both, 0).quality;
+    assert_eq!((quality.blocks_from_ms, quality.unresolved), (Some(90.0), Some(4)));
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Whether the worker's memory may be read: each of the kernel's checks with what is known of both sides, and then the real
 //! thing. Knows nothing of what is in the memory.
 
-use super::super::error::CliError;
 use super::failed;
 use super::finding::Finding;
+use crate::cli::error::CliError;
 use crate::model::Pid;
 use crate::process::gates::{Circumstances, Gate};
 use crate::process::namespaces::{self, Namespace};

@@ -1,7 +1,7 @@
 //! What the doctor says of one thing that decides: a verdict, the fact that shows it, and what mends it; and all of them
 //! as text or JSON. Knows nothing of how they were found out.
 
-use super::super::error::Exit;
+use crate::cli::error::Exit;
 use crate::model::Pid;
 use crate::view::{printable, width};
 use serde::Serialize;

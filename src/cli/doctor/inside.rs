@@ -1,14 +1,14 @@
 //! Whether the worker is one that otop reads, and how well: attaches, looks for half a second, and says what came of it.
 //! Knows nothing of why memory may be read.
 
-use super::super::error::CliError;
-use super::super::once;
-use super::super::plan::Measuring;
-use super::super::run;
-use super::super::wire::{self, Examination, Proved, Reading};
-use super::super::worker::Worker;
 use super::failed;
 use super::finding::Finding;
+use crate::cli::error::CliError;
+use crate::cli::plan::Measuring;
+use crate::cli::run;
+use crate::cli::table::once;
+use crate::cli::wire::{self, Examination, Proved, Reading};
+use crate::cli::worker::Worker;
 use crate::model::{Pid, Report};
 use crate::process;
 use crate::source::error::AttachError;

@@ -1,8 +1,8 @@
 //! What decides on this machine, whatever the worker: who otop runs as, what it may, and what the kernel lets it have.
 //! Knows nothing of any worker.
 
-use super::super::wire;
 use super::finding::Finding;
+use crate::cli::wire;
 use crate::model::Pid;
 use crate::process::container::Container;
 use crate::process::gates::{self, CAP_DAC_READ_SEARCH, CAP_SYS_NICE, CAP_SYS_PTRACE};

@@ -3,14 +3,15 @@
 //! for half a second, and so knows what an attach would give.
 
 mod access;
+pub mod arguments;
 mod finding;
 mod inside;
 mod machine;
 
-use super::error::{CliError, Exit};
-use super::plan::Measuring;
-use super::wire::Reading;
-use super::{find, output};
+use crate::cli::error::{CliError, Exit};
+use crate::cli::plan::Measuring;
+use crate::cli::wire::Reading;
+use crate::cli::{find, output};
 use crate::model::Pid;
 use crate::process;
 use crate::source::error::AttachError;

@@ -12,7 +12,7 @@ mod target;
 mod terminal;
 
 pub use followed::{Followed, sessions};
-pub use otop::{Blame, Doc, FROM, Otop, Ran, WINDOW, once, run, run_command};
+pub use otop::{Blame, Doc, FROM, OTOP, Otop, Ran, WINDOW, once, run, run_command};
 pub use pythons::{Python, any_python, one_python, openrtc, presets, pythons, pythons_of};
 pub use target::Target;
 pub use terminal::Terminal;
@@ -20,6 +20,7 @@ pub use terminal::Terminal;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -27,6 +28,14 @@ use std::time::Duration;
 
 /// Long enough for a loaded machine, short enough for a person who waits for a hang to fail.
 const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A folder of this test alone, empty.
+pub fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).expect("created");
+    folder
+}
 
 /// Says that something was left out, past libtest's capture: a skip nobody reads is a test nobody ran.
 pub fn skip(what: &str) {

@@ -142,7 +142,8 @@ impl Blame {
     }
 }
 
-const OTOP: &str = env!("CARGO_BIN_EXE_otop");
+/// The program under test.
+pub const OTOP: &str = env!("CARGO_BIN_EXE_otop");
 
 impl Otop {
     pub fn follow(pid: i32, args: &[&str]) -> Otop {

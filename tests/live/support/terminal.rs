@@ -35,7 +35,7 @@ impl Terminal {
             .openpty(size(columns, rows))
             .expect("a pseudo-terminal");
         let modes = modes(&*pair.master);
-        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_otop"));
+        let mut command = CommandBuilder::new(super::OTOP);
         command.args(args);
         command.env("TERM", "xterm-256color");
         command.env_remove("NO_COLOR");

@@ -1,0 +1,124 @@
+//! The command line as clap reads it. From this definition come `--help`, the man page and the completions. Here is what
+//! all commands share; what one alone has lies in its own folder. Knows what each flag may hold, nothing of what is done
+//! with it; `plan` makes of these arguments what is meant.
+
+mod measuring;
+mod process;
+pub mod values;
+
+pub use measuring::MeasuringArguments;
+pub use process::ProcessArguments;
+
+use super::blocks::{self, arguments::BlocksArguments};
+use super::diff::{self, arguments::DiffArguments};
+use super::doctor::arguments::DoctorArguments;
+use super::dump::{self, arguments::DumpArguments};
+use super::record::{self, arguments::RecordArguments};
+use super::replay::{self, arguments::ReplayArguments};
+use super::table::arguments::{LookArguments, WorkerArguments};
+use super::vars::arguments::VarsArguments;
+use super::version;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
+
+const ABOUT: &str = "Shows, from outside, who uses the CPU and who blocks the loop in a Python asyncio worker";
+
+const LONG_ABOUT: &str = "\
+Shows, from outside, the sessions that share one Python asyncio worker: who uses the CPU, who blocks the event loop, \
+why, and since when.
+
+The worker need not have been prepared and does not take part: otop reads its memory and its clocks through the kernel. \
+It never signals, traces or writes to it. Reading another process needs its user's rights or root's.";
+
+const AFTER: &str = "\
+Examples:
+  otop                                   find the asyncio workers here, and watch one
+  sudo otop --pid 1234                   watch this worker live; ? shows the keys
+  sudo otop --pid 1234 --once            one look at it, as text
+  sudo otop --pid 1234 --sort cpu_pct    the greediest session first
+  sudo otop --pid 1234 --status slow     only those who blocked the loop
+  sudo otop --pid 1234 --json --window 10s >> worker.jsonl
+  sudo otop --pid 1234 --session-from request_id
+  sudo otop dump --pid 1234              once, where every task runs or waits
+  sudo otop --pid 1234 --session-from 'log_context[\"call_id\"]' --session-from task:name
+  sudo otop blocks --pid 1234            a line for every block of the loop, as it happens
+  sudo otop blocks --pid 1234 --for 60s --fail-on 100ms
+  sudo otop record --pid 1234 -o w.svg   a flame graph of 30 s, by session
+  otop replay worker.otop                a recording, as if it were live
+  otop demo                              start a sample worker and watch it
+  otop doctor --pid 1234                 what decides whether this worker can be watched
+
+Exit status:
+  0  done
+  1  anything that is not named below
+  2  the command line is wrong
+  3  no such process, or no worker was found
+  4  the worker's memory may not be read
+  5  not a Python that otop can read, or one without asyncio
+  6  the worker ended before there was a figure
+  7  --fail-on was met";
+
+#[derive(Debug, Parser)]
+#[command(name = "otop", version = version::short(), long_version = version::long(), about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
+    infer_long_args = false
+)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub worker: WorkerArguments,
+    #[command(flatten)]
+    pub look: LookArguments,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+impl Arguments {
+    /// The command line of this process; one that is wrong ends it, as clap does.
+    pub fn read() -> Arguments {
+        let arguments = Arguments::parse();
+        arguments.check().unwrap_or_else(|error| error.exit());
+        arguments
+    }
+
+    /// What no value alone can be wrong in.
+    pub fn check(&self) -> Result<(), clap::Error> {
+        if self.worker.children && self.worker.process.pid.len() > 1 {
+            return Err(conflict("--children is of one --pid".to_owned()));
+        }
+        match &self.command {
+            Some(Command::Blocks(blocks)) => blocks.process.of_one().and_then(|()| blocks.check()),
+            Some(Command::Record(record)) => record.process.of_one().and_then(|()| record.check()),
+            Some(Command::Dump(dump)) => dump.process.of_one(),
+            Some(Command::Replay(replay)) => replay.check(),
+            Some(Command::Diff(diff)) => diff.check(),
+            Some(Command::Doctor(_) | Command::Demo(_) | Command::Vars(_)) | None => Ok(()),
+        }
+    }
+}
+
+/// A usage error about several arguments, in clap's own words and with its exit code.
+pub fn conflict(text: String) -> clap::Error {
+    Arguments::command().error(ErrorKind::ArgumentConflict, text)
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    #[command(about = blocks::arguments::ABOUT, long_about = blocks::arguments::LONG_ABOUT, after_help = blocks::arguments::AFTER)]
+    Blocks(BlocksArguments),
+    #[command(about = dump::arguments::ABOUT, long_about = dump::arguments::LONG_ABOUT, after_help = dump::arguments::AFTER)]
+    Dump(DumpArguments),
+    /// List the contextvars in live tasks, and which would name sessions as a ready --session-from
+    Vars(VarsArguments),
+    #[command(about = record::arguments::ABOUT, long_about = record::arguments::LONG_ABOUT, after_help = record::arguments::AFTER)]
+    Record(RecordArguments),
+    #[command(about = replay::arguments::ABOUT, long_about = replay::arguments::LONG_ABOUT, after_help = replay::arguments::AFTER)]
+    Replay(ReplayArguments),
+    #[command(about = diff::arguments::ABOUT, long_about = diff::arguments::LONG_ABOUT, after_help = diff::arguments::AFTER)]
+    Diff(DiffArguments),
+    /// Start the bundled sample worker and watch it; without a terminal, print one snapshot
+    Demo(LookArguments),
+    /// Say everything that decides whether attaching works, and what mends it
+    Doctor(DoctorArguments),
+}

@@ -1,0 +1,75 @@
+//! `otop diff`: two recordings, or two sessions of one, beside each other. Knows nothing of how a difference is found or
+//! drawn.
+
+pub mod arguments;
+pub mod plan;
+
+use super::error::CliError;
+use super::files::{FileError, OutputFile};
+use super::output;
+use super::plan::Measuring;
+use super::record::formats::Format;
+use super::replay;
+use super::replay::player::Player;
+use super::wire::{Profile, Wanted};
+use super::worker::Worker;
+use crate::analysis::{Of, unlike};
+use crate::export::difference::{self, Side};
+use crate::model::Origin;
+use plan::Comparing;
+use std::path::Path;
+
+pub fn diff(wanted: &Comparing) -> Result<(), CliError> {
+    let file = match &wanted.output {
+        Some((path, may_replace, _)) => Some(OutputFile::open(path, *may_replace)?),
+        None => None,
+    };
+    let [(before_path, before), (after_path, after)] = &wanted.sides;
+    let (one, origin) = profile(before_path, before, &wanted.measuring)?;
+    let (other, other_origin) = profile(after_path, after, &wanted.measuring)?;
+    if let Some(why) = unlike(&one, &other) {
+        return Err(CliError::Unlike(why));
+    }
+    // Of two sessions it is what they do that is compared, of two recordings how much.
+    let of = if before_path == after_path {
+        Of::Itself
+    } else {
+        Of::Time
+    };
+    let names = [before_path, after_path].map(|path| path.display().to_string());
+    let before = Side {
+        name: &names[0],
+        profile: &one,
+        origin: &origin,
+    };
+    let after = Side {
+        name: &names[1],
+        profile: &other,
+        origin: &other_origin,
+    };
+    output::write(&difference::table(before, after, of, wanted.top))?;
+    let Some((mut file, (path, _, format))) = file.zip(wanted.output.as_ref()) else {
+        return Ok(());
+    };
+    let bytes = match format {
+        Format::Folded => Ok(difference::folded(before, after, of)),
+        _ => difference::picture(before, after, of),
+    };
+    let failed = |error| FileError::Io {
+        path: path.clone(),
+        error,
+    };
+    file.add(&bytes.map_err(failed)?)?;
+    file.show()?;
+    Ok(())
+}
+
+/// A profile of the whole recording.
+fn profile(path: &Path, wanted: &Wanted, measuring: &Measuring) -> Result<(Profile, Origin), CliError> {
+    let recording = replay::open(path)?;
+    let origin = recording.origin().clone();
+    let hello = recording.hello().clone();
+    let mut worker = Worker::recorded(hello, Player::new(recording), measuring);
+    replay::take_all(&mut worker);
+    Ok((worker.profile(wanted), origin))
+}

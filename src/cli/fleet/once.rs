@@ -1,0 +1,112 @@
+//! `--once` and `--json` for several workers: the loops of `once` and `json`, for each worker by its own windows. Knows
+//! nothing of who comes and goes; `fleet` does.
+
+use crate::cli::error::CliError;
+use crate::cli::fleet::{Fleet, MOST};
+use crate::cli::output;
+use crate::cli::plan::Measuring;
+use crate::cli::signals::Signals;
+use crate::cli::worker::{Worker, now};
+use crate::model::{Nanos, Report};
+use std::time::Duration;
+
+/// How long after the end of a window its last samples may come.
+const LATE_SAMPLES: Duration = Duration::from_millis(200);
+const STEP: Duration = Duration::from_millis(20);
+
+/// One window of all of them, or less where one is blocked already. Those who come meanwhile are taken with what they have.
+pub fn once(fleet: &mut Fleet, measuring: &Measuring) -> Result<(), CliError> {
+    let begin = now();
+    let after = |patience: Duration| begin + Nanos::from(patience);
+    if fleet.is_empty() {
+        return Err(CliError::NoWorkerBelow { pid: fleet.root() });
+    }
+    let end = after(measuring.window + LATE_SAMPLES);
+    let names_are_due = after(measuring.slow_threshold + Duration::from_millis(60));
+    while now() < end {
+        fleet.wait(STEP);
+        output::check_open()?;
+        let mut members = 0;
+        let (mut complete, mut emergency) = (0, false);
+        for member in fleet.members() {
+            members += 1;
+            complete += usize::from(member.worker.has_reached(after(measuring.window)));
+            emergency |= member.worker.emergency();
+        }
+        if complete == members || (emergency && now() >= names_are_due) {
+            break;
+        }
+    }
+    say_left_out(fleet.left_out());
+    for member in fleet.members() {
+        member.worker.settle();
+    }
+    if fleet.members().all(|member| !member.worker.has_figure()) {
+        let how = "all of them".to_owned();
+        return Err(CliError::EndedEarly { pid: fleet.root(), how });
+    }
+    Ok(())
+}
+
+/// Takes a worker's report, with its memory (PSS, bytes) where that is known; an error ends all.
+pub type Tell<'a> = dyn FnMut(&Report, Option<u64>) -> Result<(), CliError> + 'a;
+
+/// Each worker's report for every window of its own; ends with the last worker, the reader, or a signal.
+pub fn stream(
+    fleet: &mut Fleet,
+    measuring: &Measuring,
+    signals: &Signals,
+    tell: &mut Tell<'_>,
+) -> Result<(), CliError> {
+    let window = Nanos::from(measuring.window);
+    let mut said = 0;
+    let mut told = false;
+    loop {
+        fleet.wait(STEP);
+        output::check_open()?;
+        if signals.raised() {
+            return Ok(());
+        }
+        if fleet.left_out() > said {
+            said = fleet.left_out();
+            say_left_out(said);
+        }
+        for mut ended in fleet.take_ended() {
+            if ended.worker.has_figure() {
+                tell(&ended.worker.tumbling_report(now()), ended.pss())?;
+                told = true;
+            }
+        }
+        if fleet.is_over() {
+            let how = "all of them".to_owned();
+            return match told {
+                true => Ok(()),
+                false => Err(CliError::EndedEarly { pid: fleet.root(), how }),
+            };
+        }
+        for member in fleet.members() {
+            let (now, end) = (now(), member.window_end);
+            if now < end || !is_complete(&member.worker, end, now) {
+                continue;
+            }
+            let report = member.worker.tumbling_report(end);
+            tell(&report, member.pss())?;
+            told = true;
+            // A machine that slept leaves no queue of empty windows behind.
+            let passed = (now - end).0 / window.0.max(1);
+            member.window_end += Nanos(window.0.saturating_mul(passed + 1));
+        }
+    }
+}
+
+fn is_complete(worker: &Worker, end: Nanos, now: Nanos) -> bool {
+    worker.has_reached(end) || now >= end + LATE_SAMPLES.into()
+}
+
+fn say_left_out(count: usize) {
+    if count > 0 {
+        output::say(&format!(
+            "{count} more workers are not watched: {MOST} is the most at once"
+        ));
+    }
+}

@@ -1,0 +1,188 @@
+//! `otop record`: takes in for a time, and writes a file. Ends with the time, the worker, a key or a signal, and writes what
+//! there is then. Knows nothing of how a format is made.
+
+pub mod arguments;
+pub mod formats;
+pub mod plan;
+pub mod profile;
+mod progress;
+
+use super::error::CliError;
+use super::files::{FileError, OutputFile};
+use super::output;
+use super::signals::Signals;
+use super::wire::{self, Profile};
+use super::worker::Worker;
+use crate::model::{Nanos, Origin, Pid};
+use crate::process;
+use crate::recording;
+use crate::tui::QuitKey;
+use formats::Format;
+use plan::Recording;
+use progress::Progress;
+use std::time::Duration;
+
+const STEP: Duration = Duration::from_millis(50);
+
+/// How long after the end of the time its last samples may come.
+const LATE_SAMPLES: Duration = Duration::from_millis(200);
+
+/// How long after the end of the time the first figure may come: the first walk over a huge worker.
+const FIRST_FIGURE: Duration = Duration::from_secs(5);
+
+/// Records into the file until a key, a signal or the time ends it.
+pub fn into_file(file: OutputFile, worker: &mut Worker, wanted: &Recording) -> anyhow::Result<()> {
+    let signals = Signals::listen()?;
+    // In a pipeline the keys may be another program's.
+    let key = output::has_terminal().then(QuitKey::listen).flatten();
+    let mut wants_to_quit = || key.as_ref().is_some_and(QuitKey::was_pressed);
+    let origin = origin(worker.pid);
+    Ok(record(worker, wanted, &origin, file, &signals, &mut wants_to_quit)?)
+}
+
+/// What a file says of where it comes from.
+pub fn origin(pid: Pid) -> Origin {
+    Origin {
+        otop: env!("CARGO_PKG_VERSION").to_owned(),
+        command: process::command_line(pid).ok().map(|line| process::masked(&line)),
+    }
+}
+
+/// Records into the file. `wants_to_quit`: somebody has pressed the key.
+pub fn record(
+    worker: &mut Worker,
+    wanted: &Recording,
+    origin: &Origin,
+    mut file: OutputFile,
+    signals: &Signals,
+    wants_to_quit: &mut dyn FnMut() -> bool,
+) -> Result<(), CliError> {
+    if wanted.format == Format::Otop {
+        worker.keep_all();
+        file.add(&recording::begin(origin, worker.hello()))?;
+        // It grows under its own name, so that a kill leaves what there is.
+        file.show()?;
+    } else {
+        worker.keep_profile();
+    }
+    let mut progress = Progress::begin(worker, wanted.time);
+    let taken = take(worker, wanted, &mut file, signals, wants_to_quit, &mut progress);
+    progress.end();
+    if let Some(how) = taken? {
+        output::say(&format!("worker {} has ended ({how})", worker.pid));
+    }
+    worker.settle();
+    if wanted.format == Format::Otop {
+        write_parts(worker, &mut file, true)?;
+        file.add(&recording::end(worker.now()))?;
+    } else {
+        let profile = worker.profile(&wanted.profile);
+        write_profile(&profile, origin, wanted.format, &mut file)?;
+    }
+    output::say(&summary(worker, &file));
+    Ok(())
+}
+
+/// Writes a profile into a file that then appears.
+pub fn write_profile(
+    profile: &Profile,
+    origin: &Origin,
+    format: Format,
+    file: &mut OutputFile,
+) -> Result<(), CliError> {
+    let made = wire::profile(profile, origin, format);
+    let bytes = made.map_err(|error| FileError::Io {
+        path: file.path().to_owned(),
+        error,
+    })?;
+    file.add(&bytes)?;
+    file.show()?;
+    if let Some(why) = profile.nothing() {
+        output::say(&format!("{why}; the file says so"));
+    }
+    Ok(())
+}
+
+/// Takes in until it is time to end. How the worker ended, if it did.
+fn take(
+    worker: &mut Worker,
+    wanted: &Recording,
+    file: &mut OutputFile,
+    signals: &Signals,
+    wants_to_quit: &mut dyn FnMut() -> bool,
+    progress: &mut Progress,
+) -> Result<Option<String>, CliError> {
+    let end = worker.attached_at + wanted.time.into();
+    loop {
+        worker.take_in(STEP);
+        write_parts(worker, file, false)?;
+        if signals.raised() || wants_to_quit() {
+            return Ok(None);
+        }
+        if let Some(how) = worker.ending() {
+            return match worker.has_figure() {
+                true => Ok(Some(how)),
+                false => Err(CliError::EndedEarly { pid: worker.pid, how }),
+            };
+        }
+        let now = worker.now();
+        if now >= end {
+            let is_complete = worker.has_reached(end) || now >= end + LATE_SAMPLES.into();
+            if is_complete && worker.has_figure() {
+                // A picture of nothing would be taken for a worker that does nothing.
+                return if worker.lacks_asyncio() {
+                    Err(CliError::NoAsyncio(worker.pid))
+                } else {
+                    Ok(None)
+                };
+            }
+            if now >= end + FIRST_FIGURE.into() {
+                let seconds = (now - worker.attached_at).as_secs_f64() as u64;
+                return Err(CliError::NoFigure {
+                    pid: worker.pid,
+                    seconds,
+                });
+            }
+        }
+        progress.show(worker, file.written());
+    }
+}
+
+fn write_parts(worker: &mut Worker, file: &mut OutputFile, is_last: bool) -> Result<(), CliError> {
+    for part in worker.take_parts(is_last) {
+        if let Err(error) = file.add(&part.bytes) {
+            let kept_s = (part.from - worker.attached_at).as_secs_f64();
+            return Err(CliError::RecordingCut { error, kept_s });
+        }
+    }
+    Ok(())
+}
+
+/// `30.0 s of worker 1234 are in x.svg: 29876 samples, 2990 stacks, 6 sessions, 1.2 MB`.
+fn summary(worker: &Worker, file: &OutputFile) -> String {
+    let counts = worker.counts();
+    let seconds = (worker.now() - worker.attached_at).as_secs_f64();
+    format!(
+        "{seconds:.1} s of worker {} are in {}: {} samples, {} stacks, {} sessions, {}",
+        worker.pid,
+        file.path().display(),
+        counts.ticks,
+        counts.stacks,
+        counts.sessions,
+        size(file.written())
+    )
+}
+
+/// `1.2 MB`, of a million bytes each.
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} bytes"),
+        1_000..1_000_000 => format!("{:.0} kB", bytes as f64 / 1e3),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
+
+/// When the recording is to end.
+pub fn left(worker: &Worker, time: Duration) -> Nanos {
+    worker.attached_at + Nanos::from(time) - worker.now()
+}

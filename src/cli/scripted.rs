@@ -1,0 +1,141 @@
+//! For tests: a worker that sends what a script says, in the place of a real one, and the observations that scripts are
+//! made of. Knows nothing of the loops that are tested with it.
+
+use super::plan::Measuring;
+use super::table::plan::{Look, Shape};
+use super::wire::Attached;
+use super::worker::{Worker, now};
+use crate::model::*;
+use crate::view::Options;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+use std::time::{Duration, Instant};
+
+pub const LOOP: ThreadIndex = ThreadIndex(0);
+/// `recvfrom`, as a loop that waits for a database sits in it.
+pub const RECVFROM: i32 = 45;
+/// Longer than any loop under test goes on.
+pub const LONG: Duration = Duration::from_secs(30);
+
+pub fn look(window: Duration) -> Look {
+    Look {
+        shape: Shape::Once,
+        options: Options::default(),
+        refresh: Duration::from_secs(1),
+        measuring: measuring(window),
+        words: Vec::new(),
+    }
+}
+
+pub fn measuring(window: Duration) -> Measuring {
+    Measuring {
+        rate_hz: 1000.0,
+        stack_rate_hz: 100.0,
+        own: Vec::new(),
+        window,
+        slow_threshold: Duration::from_millis(50),
+        slow_window: Duration::from_secs(5),
+    }
+}
+
+/// A worker that sends what the script says, from a thread of its own.
+pub fn worker(look: &Look, script: impl FnOnce(&Sender<Observation>) + Send + 'static) -> Worker {
+    let (send, observations) = mpsc::channel();
+    let hello = Hello {
+        pid: Pid(7),
+        python: "3.12.1".to_owned(),
+        name: Some("host".to_owned()),
+        session_from: None,
+        attached_at: now(),
+        realtime_offset: 0,
+        started_unix: None,
+        vcpus: 2,
+        rate_hz: 1_000.0,
+        stack_rate_hz: None,
+        library: None,
+    };
+    std::thread::spawn(move || script(&send));
+    Worker::new(
+        Attached {
+            hello,
+            observations,
+            stop: Box::new(()),
+        },
+        &look.measuring,
+    )
+}
+
+pub fn census(asyncio_imported: bool) -> Observation {
+    let labels = Arc::new(Labels {
+        session_id: "a".to_owned(),
+        agent: None,
+        tenant: None,
+    });
+    let session = SessionFacts {
+        key: SessionKey::of("a"),
+        labels,
+        live: true,
+        tasks: 1,
+        started_unix: None,
+        errored: false,
+        pinned: false,
+        reading: None,
+    };
+    Observation::Census(Box::new(Census {
+        at: now(),
+        took: Nanos::ZERO,
+        sessions: if asyncio_imported { vec![session] } else { Vec::new() },
+        loops: Vec::new(),
+        tasks: 1,
+        session_from: Some("openrtc".to_owned()),
+        asyncio_imported,
+        pool: None,
+        rss_bytes: None,
+        host: HostFacts::default(),
+        unreadable: 0,
+        stopped: false,
+    }))
+}
+
+/// One tick; the loop is in this step, and has not moved since.
+pub fn batch(step: Option<u64>) -> Observation {
+    let sample = Sample {
+        thread: LOOP,
+        owner: Owner::Session(SessionKey::of("a")),
+        step,
+        progress: 1,
+        state: State::Syscall(RECVFROM),
+        cpu: Some(Nanos::ZERO),
+        run_delay: Some(Nanos::ZERO),
+    };
+    let tick = Tick {
+        at: now(),
+        late: Nanos::ZERO,
+        own_wait: Nanos::ZERO,
+        suspended: Nanos::ZERO,
+        gil: Gil::default(),
+        collecting: None,
+        first: 0,
+        count: 1,
+    };
+    let thread = ThreadFacts {
+        index: LOOP,
+        tid: Tid(7),
+        name: "main".to_owned(),
+        is_loop: true,
+    };
+    Observation::Batch(Batch {
+        ticks: vec![tick],
+        samples: vec![sample],
+        threads: vec![thread],
+        ..Batch::default()
+    })
+}
+
+/// Sends ticks until nobody takes them, or for so long.
+pub fn tick_on(send: &Sender<Observation>, step: Option<u64>, time: Duration) {
+    let end = Instant::now() + time;
+    while Instant::now() < end && send.send(batch(step)).is_ok() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}

@@ -1,0 +1,96 @@
+//! The flags of the table: whose, and how it is shown. Knows nothing of what is done with them.
+
+use crate::cli::arguments::values::{self, SLOW_WINDOW, WINDOW};
+use crate::cli::arguments::{MeasuringArguments, ProcessArguments};
+use crate::view::{COLUMNS, Column, Sort, choose_columns};
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Which worker, and what names the sessions in it.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Worker")]
+pub struct WorkerArguments {
+    #[command(flatten)]
+    pub process: ProcessArguments,
+
+    /// The whole pool: every asyncio worker below the process, as they come and go
+    #[arg(long, requires = "pid", conflicts_with = "socket")]
+    pub children: bool,
+
+    /// Show what the worker itself serves at its OpenRTC introspection socket
+    #[arg(long, value_name = "PATH")]
+    #[arg(conflicts_with_all = [
+        "pid", "session_from", "agent_from", "tenant_from", "rate", "stack_rate", "own", "slow_threshold", "slow_window",
+    ])]
+    pub socket: Option<PathBuf>,
+}
+
+/// What to measure and how to show it.
+#[derive(Debug, Args)]
+pub struct LookArguments {
+    /// Watch for one window, print the table, exit
+    #[arg(long, help_heading = "Output")]
+    pub once: bool,
+
+    /// One JSON document per window, a line each; with --once a single one
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+
+    /// Pictures a second of the live table, 0.5 to 10
+    #[arg(long, value_name = "HZ", default_value = "1.0", help_heading = "Output")]
+    #[arg(value_parser = values::refresh_rate, allow_negative_numbers = true)]
+    pub refresh_rate: f64,
+
+    /// Column to sort by; in the live table key s goes on
+    #[arg(long, value_name = "KEY", default_value = Sort::default().name(), help_heading = "Rows and columns")]
+    #[arg(value_parser = PossibleValuesParser::new(Sort::names()))]
+    pub sort: String,
+
+    /// Show only sessions in this state; in the live table key f goes on
+    #[arg(
+        long,
+        value_name = "STATUS",
+        default_value = "all",
+        help_heading = "Rows and columns"
+    )]
+    #[arg(value_parser = PossibleValuesParser::new(["all", "active", "slow", "draining", "errored"]))]
+    pub status: String,
+
+    /// Show only sessions of this agent
+    #[arg(long, value_name = "NAME", help_heading = "Rows and columns")]
+    pub agent: Option<String>,
+
+    /// Show only sessions of this tenant
+    #[arg(long, value_name = "NAME", help_heading = "Rows and columns")]
+    pub tenant: Option<String>,
+
+    #[arg(long, value_name = "LIST", help = columns_help(), help_heading = "Rows and columns")]
+    #[arg(value_parser = choose_columns)]
+    pub columns: Option<Columns>,
+
+    /// Stretch of time that a percentage is about, 100ms to 10m
+    #[arg(long, value_name = "TIME", default_value = "1s", help_heading = "Measuring")]
+    #[arg(value_parser = |text: &str| WINDOW.parse(text))]
+    pub window: Duration,
+
+    /// How long a session stays slow after it has blocked the loop, 100ms to 1h
+    #[arg(long, value_name = "TIME", default_value = "5s", help_heading = "Measuring")]
+    #[arg(value_parser = |text: &str| SLOW_WINDOW.parse(text))]
+    pub slow_window: Duration,
+
+    #[command(flatten)]
+    pub measuring: MeasuringArguments,
+}
+
+/// A name of its own, so that clap takes the list for one value.
+pub type Columns = Vec<&'static Column>;
+
+fn columns_help() -> String {
+    let keys: Vec<&str> = COLUMNS.iter().map(|column| column.key).collect();
+    format!(
+        "Columns to show, in this order, with commas between them: {}",
+        keys.join(", ")
+    )
+}

@@ -1,0 +1,47 @@
+//! `--json`: one document per window, a line each, until the worker ends, the reader goes, or a signal comes.
+
+use crate::cli::error::CliError;
+use crate::cli::output;
+use crate::cli::signals::Signals;
+use crate::cli::table::plan::Look;
+use crate::cli::worker::Worker;
+use crate::model::{Nanos, Report};
+use std::time::Duration;
+
+/// How long after the end of a window its last samples may come.
+const LATE_SAMPLES: Duration = Duration::from_millis(200);
+
+const STEP: Duration = Duration::from_millis(50);
+
+/// Tells every window's report.
+pub fn stream(
+    worker: &mut Worker,
+    look: &Look,
+    signals: &Signals,
+    tell: &mut dyn FnMut(&Report) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    let window = Nanos::from(look.measuring.window);
+    let mut end = worker.attached_at + window;
+    loop {
+        let now = worker.now();
+        worker.take_in(STEP.min(Duration::from(end - now).max(Duration::from_millis(1))));
+        output::check_open()?;
+        if signals.raised() {
+            return Ok(());
+        }
+        if let Some(how) = worker.ending() {
+            if !worker.has_figure() {
+                return Err(CliError::EndedEarly { pid: worker.pid, how });
+            }
+            let report = worker.tumbling_report(now);
+            return tell(&report);
+        }
+        if now >= end && (worker.has_reached(end) || now >= end + LATE_SAMPLES.into()) {
+            let report = worker.tumbling_report(end);
+            tell(&report)?;
+            // A machine that slept leaves no queue of empty windows behind.
+            let passed = (now - end).0 / window.0.max(1);
+            end += Nanos(window.0.saturating_mul(passed + 1));
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The table: of a worker, of several, or of what a socket serves; as a picture that goes on, or as text or documents. Knows
+//! nothing of how the figures are had.
+
+pub mod arguments;
+pub mod json;
+pub mod live;
+pub mod minutes;
+pub mod once;
+pub mod plan;
+#[cfg(test)]
+mod tests;
+
+use super::fleet::{self, Fleet, Whom};
+use super::plan::Plan;
+use super::signals::Signals;
+use super::socket::Socket;
+use super::wire::{self, Reading};
+use super::worker::Worker;
+use super::{output, run};
+use crate::model::Report;
+use plan::{Look, Shape};
+use std::path::Path;
+
+pub fn of_worker(worker: &mut Worker, look: &Look) -> anyhow::Result<()> {
+    match look.shape {
+        Shape::Live => {
+            worker.keep_last(minutes::ring());
+            live::watch(worker, look, &Signals::listen()?)?;
+        }
+        Shape::Json => {
+            let mut tell = |report: &Report| output::write(&shown(report, look));
+            json::stream(worker, look, &Signals::listen()?, &mut tell)?;
+        }
+        Shape::Once | Shape::OnceJson => {
+            let report = once::watch(worker, &look.measuring)?;
+            output::write(&shown(&report, look))?;
+        }
+    }
+    Ok(())
+}
+
+/// The table of several workers, or a document of each.
+pub fn of_pool(whom: &Whom, plan: &Plan, look: &Look, reading: &dyn Reading) -> anyhow::Result<()> {
+    let options = run::attach_options(&plan.naming, &look.measuring);
+    let mut fleet = Fleet::open(whom.clone(), options, &look.measuring, reading)?;
+    let document = |report: &Report, pss: Option<u64>| wire::member_json(report, &look.options, pss);
+    match look.shape {
+        Shape::Live => live::watch(&mut fleet, look, &Signals::listen()?)?,
+        Shape::Json => {
+            let mut tell = |report: &Report, pss| output::write(&document(report, pss));
+            fleet::once::stream(&mut fleet, &look.measuring, &Signals::listen()?, &mut tell)?;
+        }
+        Shape::Once => {
+            fleet::once::once(&mut fleet, &look.measuring)?;
+            output::write(&shown(&fleet.whole(), look))?;
+        }
+        Shape::OnceJson => {
+            fleet::once::once(&mut fleet, &look.measuring)?;
+            for member in fleet.members() {
+                output::write(&document(&member.worker.report(), member.pss()))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the worker itself serves.
+pub fn of_socket(path: &Path, look: &Look) -> anyhow::Result<()> {
+    let period = if look.shape == Shape::Json {
+        look.measuring.window
+    } else {
+        look.refresh
+    };
+    let mut socket = Socket::open(path, period);
+    if look.shape == Shape::Live {
+        return Ok(live::watch(&mut socket, look, &Signals::listen()?)?);
+    }
+    let signals = if look.shape == Shape::Json {
+        Signals::listen()?
+    } else {
+        Signals::default()
+    };
+    loop {
+        output::check_open()?;
+        if signals.raised() {
+            return Ok(());
+        }
+        let Some(answer) = socket.next() else { continue };
+        let text = shown(&answer?, look);
+        output::write(&text)?;
+        if look.shape != Shape::Json {
+            return Ok(());
+        }
+    }
+}
+
+/// One report, once.
+pub fn shown(report: &Report, look: &Look) -> String {
+    match look.shape {
+        Shape::Once | Shape::Live => wire::text(report, &look.options, output::width(), output::wants_colour()),
+        Shape::OnceJson | Shape::Json => wire::json(report, &look.options),
+    }
+}

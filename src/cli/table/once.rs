@@ -1,0 +1,85 @@
+//! `--once`: one window, then the table or the document. Where the loop is blocked already when otop comes, it ends early:
+//! whoever looks at a sick worker must not wait for the end of a window to hear it. A window that is longer than the usual
+//! one is kept, and the news told at once.
+
+use crate::cli::error::CliError;
+use crate::cli::output;
+use crate::cli::plan::{Measuring, WINDOW};
+use crate::cli::wire::block_line;
+use crate::cli::worker::Worker;
+use crate::export::block_line::BlockEvent;
+use crate::model::{Nanos, Report};
+use std::time::Duration;
+
+/// How long to wait for asyncio to be imported, where the window is longer: a worker that has just been started.
+const ASYNCIO_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long after the end of the window its last samples may come, before the window is taken as it is.
+const LATE_SAMPLES: Duration = Duration::from_millis(200);
+
+/// How long after the end of the window the first figure may come: the first walk over a huge worker.
+const FIRST_FIGURE: Duration = Duration::from_secs(5);
+
+/// Short, for the emergency has to be told within 100 ms of the threshold.
+const STEP: Duration = Duration::from_millis(10);
+
+/// A window's report. Signals end the process as they do by themselves: nothing was printed, so nothing was done.
+pub fn watch(worker: &mut Worker, measuring: &Measuring) -> Result<Report, CliError> {
+    let start = worker.attached_at;
+    let after = |patience: Duration| start + Nanos::from(patience);
+    let end = after(measuring.window);
+    let mut has_said_it = false;
+    loop {
+        worker.take_in(STEP);
+        let now = worker.now();
+        output::check_open()?;
+        if let Some(how) = worker.ending() {
+            if worker.has_figure() {
+                break;
+            }
+            return Err(CliError::EndedEarly { pid: worker.pid, how });
+        }
+        if worker.lacks_asyncio() && now >= after(measuring.window.min(ASYNCIO_PATIENCE)) {
+            return Err(CliError::NoAsyncio(worker.pid));
+        }
+        // The name of the one who blocks comes with the walk; it is not waited for in vain.
+        let names_are_due = after(measuring.slow_threshold + Duration::from_millis(60));
+        let is_blocked = worker.emergency() && (worker.has_sessions() || now >= names_are_due);
+        // A block that ends while it is looked at is no reason to cut the window short.
+        let goes_on = now >= after(measuring.slow_threshold + Duration::from_millis(45));
+        if goes_on && is_blocked {
+            // Whoever asks for a longer window wants its figures; the news cannot wait for them.
+            if measuring.window <= WINDOW {
+                break;
+            }
+            if !has_said_it {
+                has_said_it = true;
+                say_what_goes_on(worker, measuring);
+            }
+        }
+        let is_complete = worker.has_reached(end) || now >= end + LATE_SAMPLES.into();
+        if now >= end && is_complete && worker.has_figure() {
+            break;
+        }
+        if now >= end + FIRST_FIGURE.into() {
+            let seconds = (measuring.window + FIRST_FIGURE).as_secs();
+            return Err(CliError::NoFigure {
+                pid: worker.pid,
+                seconds,
+            });
+        }
+    }
+    Ok(worker.last_report())
+}
+
+/// The blocks that began before otop looked and go on, as `otop blocks` has them.
+fn say_what_goes_on(worker: &Worker, measuring: &Measuring) {
+    let seconds = measuring.window.as_secs_f64();
+    for block in worker
+        .blocks()
+        .filter(|block| block.ongoing && block.duration_is_lower_bound)
+    {
+        let line = block_line(BlockEvent::Began, block, false);
+        output::say(&format!("{}; the window goes on to {seconds} s", line.trim_end()));
+    }
+}

@@ -1,0 +1,252 @@
+//! `otop vars`: the contextvars in a worker's live tasks, as text or as a JSON document, and the line that would name its
+//! sessions. Shows values only where they were asked for, and a credential never. Knows nothing of how they are read.
+
+pub mod arguments;
+
+use super::error::{CliError, shell_word};
+use super::output;
+use super::wire::{Reading, Variables};
+use crate::identity::{Held, Suggestion};
+use crate::model::{Pid, TASKS};
+use crate::view::{printable, width};
+use serde_json::{Value, json};
+
+/// What of them is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// Values are shown too.
+    pub values: bool,
+    pub json: bool,
+}
+
+/// What stands in a credential's place.
+const MASKED: &str = "(credential: never shown)";
+/// Longer names are cut in the table; JSON has them whole.
+const LONGEST_NAME: usize = 48;
+
+/// Reads them once and prints them.
+pub fn list(pid: Pid, listing: &Listing, reading: &dyn Reading) -> Result<(), CliError> {
+    let found = reading.variables(pid)?;
+    if !found.asyncio_imported {
+        return Err(CliError::NoAsyncio(pid));
+    }
+    output::write(&match listing.json {
+        true => document(pid, &found, listing.values),
+        false => text(pid, &found, listing.values),
+    })
+}
+
+fn text(pid: Pid, found: &Variables, values: bool) -> String {
+    let inventory = &found.inventory;
+    let partial = if inventory.is_partial {
+        ", and more than could be read"
+    } else {
+        ""
+    };
+    let mut text = format!(
+        "worker {pid}, Python {}: {} contextvars in {} tasks{partial}\n",
+        printable(&found.python),
+        inventory.variables.len(),
+        inventory.tasks,
+    );
+    text.push_str(&match found.session_from.as_str() {
+        TASKS => "nothing that otop knows names sessions here: tasks stand for them\n\n".to_owned(),
+        name => format!("without a flag, sessions are named by {}\n\n", printable(name)),
+    });
+    let mut heading = vec!["VARIABLE", "TASKS", "VALUES", "TYPES"]
+        .into_iter()
+        .map(str::to_owned)
+        .collect::<Vec<_>>();
+    if values {
+        heading.push("SOME OF THEM".to_owned());
+    }
+    let rows = inventory.variables.iter().map(|held| row(held, values));
+    let rows: Vec<Vec<String>> = std::iter::once(heading).chain(rows).collect();
+    if inventory.variables.is_empty() {
+        text.push_str("no contextvar is set in a live task\n");
+    } else {
+        text.push_str(&columns(&rows));
+    }
+    text.push_str(&suggested(pid, &inventory.suggestions));
+    text
+}
+
+fn row(held: &Held, values: bool) -> Vec<String> {
+    let more = if held.distinct_is_lower_bound { "≥ " } else { "" };
+    let types: Vec<String> = held.types.keys().map(|class| printable(class)).collect();
+    let mut row = vec![
+        cut(&printable(&held.name), LONGEST_NAME),
+        held.holders.to_string(),
+        format!("{more}{}", held.distinct),
+        cut(&types.join(", "), LONGEST_NAME),
+    ];
+    if values {
+        row.push(match held.is_credential {
+            true => MASKED.to_owned(),
+            false => held
+                .examples
+                .iter()
+                .map(|text| printable(text))
+                .collect::<Vec<_>>()
+                .join("  "),
+        });
+    }
+    row
+}
+
+/// The numbers to the right, words to the left.
+fn columns(rows: &[Vec<String>]) -> String {
+    let widest = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| width(cell))
+            .max()
+            .unwrap_or(0)
+    };
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let blank = " ".repeat(widest(column).saturating_sub(width(cell)));
+            line.push_str(&match column {
+                1 | 2 => format!("{blank}{cell}  "),
+                _ => format!("{cell}{blank}  "),
+            });
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn suggested(pid: Pid, suggestions: &[Suggestion]) -> String {
+    if suggestions.is_empty() {
+        return "\nnone of them names sessions: --session-from task:name or frame:COROUTINE:LOCAL may\n".to_owned();
+    }
+    let rows: Vec<Vec<String>> = suggestions
+        .iter()
+        .map(|suggestion| {
+            let spec = printable(&shell_word(&suggestion.spec.to_string()));
+            let many = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+            let (values, tasks) = (many(suggestion.distinct, "value"), many(suggestion.holders, "task"));
+            vec![
+                format!("  otop --pid {pid} --session-from {spec}"),
+                String::new(),
+                String::new(),
+                format!("{values} in {tasks}"),
+            ]
+        })
+        .collect();
+    format!("\nwhat would name sessions, the likeliest first:\n{}", columns(&rows))
+}
+
+fn document(pid: Pid, found: &Variables, values: bool) -> String {
+    let inventory = &found.inventory;
+    let variables = inventory.variables.iter().map(|held| {
+        let shown = match (values, held.is_credential) {
+            (true, false) => json!(held.examples.iter().map(|text| printable(text)).collect::<Vec<_>>()),
+            _ => Value::Null,
+        };
+        json!({
+            "name": held.name,
+            "types": held.types,
+            "tasks": held.holders,
+            "distinct": held.distinct,
+            "distinct_is_lower_bound": held.distinct_is_lower_bound,
+            "credential": held.is_credential,
+            "values": shown,
+        })
+    });
+    let suggestions = inventory.suggestions.iter().map(|suggestion| {
+        json!({
+            "session_from": suggestion.spec.to_string(),
+            "distinct": suggestion.distinct,
+            "tasks": suggestion.holders,
+        })
+    });
+    let document = json!({
+        "schema": 1,
+        "pid": pid.0,
+        "python": found.python,
+        "tasks": inventory.tasks,
+        "partial": inventory.is_partial,
+        "session_from": found.session_from,
+        "variables": variables.collect::<Vec<_>>(),
+        "suggestions": suggestions.collect::<Vec<_>>(),
+    });
+    format!("{}\n", crate::export::json::line(&document))
+}
+
+fn cut(text: &str, room: usize) -> String {
+    if text.chars().count() <= room {
+        return text.to_owned();
+    }
+    text.chars().take(room.saturating_sub(1)).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{Inventory, Spec};
+    use std::collections::BTreeMap;
+
+    fn found() -> Variables {
+        let held = |name: &str, is_credential, examples: &[&str]| Held {
+            name: name.to_owned(),
+            types: BTreeMap::from([("str".to_owned(), 6)]),
+            holders: 6,
+            distinct: 3,
+            is_credential,
+            examples: examples.iter().map(|&text| text.to_owned()).collect(),
+            ..Held::default()
+        };
+        Variables {
+            python: "3.12.1".to_owned(),
+            session_from: TASKS.to_owned(),
+            asyncio_imported: true,
+            inventory: Inventory {
+                tasks: 7,
+                variables: vec![
+                    held("api_key", true, &[]),
+                    held("evil\u{1b}[2J\nname", false, &["\u{1b}[31mred\u{7}", "b"]),
+                ],
+                suggestions: vec![Suggestion {
+                    spec: Spec::parse("log['call id']").expect("a spec"),
+                    distinct: 3,
+                    holders: 6,
+                }],
+                is_partial: false,
+            },
+        }
+    }
+
+    #[test]
+    fn values_are_shown_only_where_they_were_asked_for() {
+        let without = text(Pid(7), &found(), false);
+        assert!(!without.contains("red") && without.contains("TYPES\n"), "{without}");
+        let with = text(Pid(7), &found(), true);
+        assert!(with.contains("red") && with.contains(MASKED), "{with}");
+        let shown = |values| serde_json::from_str::<Value>(&document(Pid(7), &found(), values)).expect("JSON");
+        assert_eq!(shown(false)["variables"][1]["values"], Value::Null);
+        assert_eq!(shown(true)["variables"][0]["values"], Value::Null);
+        assert_eq!(shown(true)["variables"][1]["values"].as_array().map(Vec::len), Some(2));
+    }
+
+    #[test]
+    fn nothing_of_a_value_or_a_name_reaches_the_terminal_raw() {
+        for text in [text(Pid(7), &found(), true), document(Pid(7), &found(), true)] {
+            assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+            assert!(!text.lines().any(|line| line.starts_with("name")), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_line_is_ready_for_a_shell() {
+        let text = text(Pid(7), &found(), false);
+        assert!(
+            text.contains("otop --pid 7 --session-from 'log[\"call id\"]'"),
+            "{text}"
+        );
+        assert!(text.contains("3 values in 6 tasks"), "{text}");
+    }
+}
