@@ -78,6 +78,10 @@ pub struct Counts {
     pub sessions: u64,
 }
 
+/// Something comes every 50 ms as long as otop runs. Where a recording is silent for so long, otop was stopped itself, or the
+/// file was made up: nobody wants to be told of each of those windows.
+const LONG_SILENCE: Nanos = Nanos(10_000_000_000);
+
 /// What is said of a recording that is over.
 const RECORDING_ENDS: &str = "the recording ends here";
 
@@ -217,7 +221,10 @@ impl Worker {
             None if player.is_over() => {
                 self.seen.ending = Some(Ending::Lost(RECORDING_ENDS.to_owned()));
             }
-            None => player.pass(limit),
+            None => {
+                let next = player.next_at().filter(|next| *next - limit > LONG_SILENCE);
+                player.pass(next.unwrap_or(limit));
+            }
         }
     }
 
