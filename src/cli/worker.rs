@@ -180,6 +180,14 @@ impl Worker {
         std::mem::take(parts)
     }
 
+    /// Parts that were too large to be kept.
+    pub fn parts_left_out(&self) -> u64 {
+        match &self.keeps {
+            Keeps::All { recorder, .. } => recorder.left_out(),
+            Keeps::Nothing | Keeps::Ring(_) => 0,
+        }
+    }
+
     /// The call tree of all that came.
     pub fn profile(&self, wanted: &Wanted) -> Profile {
         self.engine.profile(wanted)

@@ -1,6 +1,5 @@
 //! Which specs name session, agent and tenant. Knows nothing of memory, nor of where they come from (`chooser.rs`).
 
-use super::presets::{PRESETS, Preset};
 use super::spec::Spec;
 
 /// For each thing that is to be named, the specs in order: the first that gives a text wins.
@@ -16,18 +15,6 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// What names a session in OpenRTC and LiveKit.
-    pub fn openrtc() -> Rules {
-        let rows = |of: fn(&Preset) -> Vec<Spec>| PRESETS.first().map(of).unwrap_or_default();
-        Rules {
-            session: rows(Preset::session),
-            rivals: Vec::new(),
-            agent: rows(Preset::agent),
-            tenant: rows(Preset::tenant),
-            name: "openrtc".to_owned(),
-        }
-    }
-
     /// Sessions by these specs, and nothing else.
     pub fn of_specs(session: Vec<Spec>) -> Rules {
         Rules {
