@@ -32,9 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         rate_hz: rate,
         stack_rate_hz: Some(stack_rate).filter(|rate| *rate > 0.0),
         session_from: vec![Spec::variable(variable)],
-        agent_from: Vec::new(),
-        tenant_from: Vec::new(),
-        own: Vec::new(),
+        ..AttachOptions::default()
     };
     let Attached { observations, stop, .. } = attach(Pid(pid.parse()?), &options)?;
     std::thread::Builder::new()

@@ -43,11 +43,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let states = heap.thread_states(&runtime)?;
     let mut resolver = Resolver::new(Rules {
-        agent: vec![Spec::variable("agent_name")],
+        agent: vec![vec![vec![Spec::variable("agent_name")]]],
         ..Rules::of_specs(vec![Spec::variable(variable)])
     });
     let mut sessions: BTreeMap<String, (Option<String>, u32)> = BTreeMap::new();
-    let tasks = lists.walk(&heap, &runtime, &states)?;
+    let tasks = lists.walk(&heap, &runtime, &states, &[])?;
     for task in &tasks.pending {
         let vars = heap.context(task.context)?.vars;
         if let Some(labels) = resolver

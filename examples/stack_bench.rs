@@ -63,9 +63,7 @@ fn run(python: &str, target: &mut Micro, rate: f64, seconds: f64, clocked: bool)
         rate_hz: 1.0,
         stack_rate_hz: Some(rate),
         session_from: vec![Spec::variable("call_ref")],
-        agent_from: Vec::new(),
-        tenant_from: Vec::new(),
-        own: Vec::new(),
+        ..AttachOptions::default()
     };
     let Attached { observations, stop, .. } = attach(Pid(target.pid), &options)?;
     // The first stacks read every code object.

@@ -17,9 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         rate_hz: 1000.0,
         stack_rate_hz: Some(100.0),
         session_from: vec![Spec::variable(variable)],
-        agent_from: Vec::new(),
-        tenant_from: Vec::new(),
-        own: Vec::new(),
+        ..AttachOptions::default()
     };
     let Attached { observations, stop, .. } = attach(Pid(pid.parse()?), &options)?;
     // The first walk meets everything for the first time; it is none of those that follow.

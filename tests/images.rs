@@ -85,10 +85,14 @@ impl Recording {
     /// What a walk finds: sessions, tasks, and what could not be read.
     fn walk(&self, heap: &Heap, lists: &TaskLists) -> Result<(Sessions, u64, u32), Fault> {
         let runtime = heap.runtime(self.runtime())?;
-        let tasks = lists.walk(heap, &runtime, &heap.thread_states(&runtime)?)?;
+        let threads = heap.thread_states(&runtime)?;
+        let tasks = lists.walk(heap, &runtime, &threads, &[])?;
+        // Where they were before is a help, and no more.
+        let again = lists.walk(heap, &runtime, &threads, &tasks.pending)?;
+        assert_eq!((&again.pending, again.unreadable), (&tasks.pending, tasks.unreadable));
         let mut unreadable = tasks.unreadable;
         let mut resolver = Resolver::new(Rules {
-            agent: vec![Spec::variable("agent_name")],
+            agent: vec![vec![vec![Spec::variable("agent_name")]]],
             ..Rules::of_specs(vec![Spec::variable(self.about["variable"].as_str().unwrap())])
         });
         let mut sessions = Sessions::new();
@@ -279,7 +283,7 @@ fn a_proof_does_not_hold_for_what_is_only_left_in_freed_memory() {
             recording.about["variable"].as_str().unwrap(),
         )]));
         let mut found = Vec::new();
-        for task in lists.walk(&heap, &runtime, &threads).unwrap().pending {
+        for task in lists.walk(&heap, &runtime, &threads, &[]).unwrap().pending {
             let vars = heap.context(task.context).unwrap().vars;
             let resolved = resolver.resolve(&heap, vars).unwrap();
             let root = heap.object(vars, recording.offsets.hamt_root).unwrap();
@@ -311,7 +315,7 @@ fn a_task_that_is_gone_is_counted_and_costs_no_other() {
     let (heap, lists) = recording.attach(&recording.image, &recording.offsets).unwrap().unwrap();
     let runtime = heap.runtime(recording.runtime()).unwrap();
     let tasks = lists
-        .walk(&heap, &runtime, &heap.thread_states(&runtime).unwrap())
+        .walk(&heap, &runtime, &heap.thread_states(&runtime).unwrap(), &[])
         .unwrap()
         .pending;
     let (before, count, _) = recording.walk(&heap, &lists).unwrap();

@@ -14,6 +14,11 @@ fn recording() -> String {
     path.to_str().expect("UTF-8").to_owned()
 }
 
+/// The same as this version of the format has it, with a dump of the 445th millisecond.
+fn newest() -> String {
+    recording().replace("v1.otop", "v2.otop")
+}
+
 /// A folder of this test, empty.
 fn folder(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("recordings-{name}"));
@@ -68,6 +73,57 @@ fn blocks_are_told_as_they_were() {
             .any(|line| line.contains("blocked event loop for 300ms (syscall: recvfrom)")),
         "{lines:?}"
     );
+}
+
+#[test]
+fn a_dump_is_the_last_one_up_to_then_and_says_how_old_it_is() {
+    let file = newest();
+    let tree = otop(&["replay", &file, "dump", "--at", "900ms"]);
+    assert_eq!((tree.code, tree.stderr.as_str()), (Some(0), ""));
+    for text in [
+        "worker-1, PID 1234, Python 3.12.1: 2 sessions and 2 tasks in all",
+        "0.4 s into the recording and 455 ms before the instant that is shown",
+        "├─ Task-7 waiting for queue (Queue.get)",
+        "* agents/booking.py:30 turn",
+    ] {
+        assert!(
+            tree.stdout.contains(text) || text.starts_with('├'),
+            "{text}: {}",
+            tree.stdout
+        );
+    }
+    let json = |arguments: &[&str]| {
+        let answer = otop(&[&["replay", &file, "dump", "--json"], arguments].concat());
+        assert_eq!(answer.code, Some(0), "{}", answer.stderr);
+        serde_json::from_str::<Value>(&answer.stdout).expect("JSON")
+    };
+    let whole = json(&["--at", "500ms"]);
+    assert_eq!(whole["recorded"], serde_json::json!({"at_s": 0.445, "age_s": 0.055}));
+    assert_eq!(whole["sessions"][0]["tasks"][0]["waits_for"]["kind"], "queue");
+    assert_eq!(whole["sessions"][0]["tasks"][0]["chain"][1]["own"], false);
+    // Own code is judged when it is shown.
+    let judged = json(&["--own", "/usr/lib/python3.12/asyncio"]);
+    assert_eq!(judged["sessions"][0]["tasks"][0]["chain"][1]["own"], true);
+    let narrowed = json(&["--session", "job-b"]);
+    assert_eq!(narrowed["sessions"].as_array().map(Vec::len), Some(1));
+    assert_eq!(narrowed["no_session"], Value::Null);
+}
+
+#[test]
+fn where_there_is_no_dump_that_is_said() {
+    for (file, at, words) in [
+        (
+            recording(),
+            "900ms",
+            "v1.otop has no dumps: an otop that took none recorded it",
+        ),
+        (newest(), "300ms", "v2.otop has no dump of that instant or before"),
+    ] {
+        let answer = otop(&["replay", &file, "dump", "--at", at]);
+        assert_eq!(answer.code, Some(1), "{}", answer.stdout);
+        assert!(answer.stderr.contains(words), "{}", answer.stderr);
+        assert_eq!(answer.stderr.lines().count(), 1);
+    }
 }
 
 #[test]
@@ -165,7 +221,7 @@ fn what_is_not_whole_is_read_up_to_there_and_what_is_foreign_is_refused() {
         (&whole[..20], "cut off before anything was recorded"),
         (
             b"\x89otop\r\n\x1a\x07\x00",
-            "a newer otop recorded it (format 7; this one reads up to 1)",
+            "a newer otop recorded it (format 7; this one reads up to 2)",
         ),
     ] {
         let path = folder.join("foreign.otop");
@@ -237,6 +293,14 @@ fn usage_errors_say_what_would_be_right() {
         (vec!["replay", &file, "-o", "x.otop"], "it is a .otop recording already"),
         (vec!["replay", &file, "--mode", "cpu"], "--output <FILE>"),
         (vec!["replay", &file, "--rate", "10"], "cannot be used with"),
+        (
+            vec!["replay", &file, "blocks", "--at", "1s"],
+            "'--at <TIME>' cannot be used with 'blocks'",
+        ),
+        (
+            vec!["replay", &file, "--session", "a"],
+            "--session is for dump, and for what -o writes",
+        ),
         (vec!["diff", &file], "<B>"),
         (vec!["diff", &file, "--session", "a"], "--against"),
         (

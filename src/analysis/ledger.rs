@@ -82,7 +82,7 @@ impl Ledger {
                     self.labels.insert(facts.key, Arc::clone(&facts.labels));
                 }
             }
-            Observation::Waiting(_) | Observation::Ended(_) => {}
+            Observation::Waiting(_) | Observation::Dump(..) | Observation::Ended(_) => {}
         }
     }
 

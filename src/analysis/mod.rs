@@ -182,6 +182,8 @@ impl Engine {
                 self.judge_blocks(false);
             }
             Observation::Waiting(waiting) => self.stacks.waiting(waiting),
+            // Shown as it is: nothing is concluded from it.
+            Observation::Dump(..) => {}
             Observation::Ended(ending) => self.ended(ending),
         }
     }

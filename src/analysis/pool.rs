@@ -4,6 +4,7 @@
 use crate::model::{
     Block, Member, PoolReport, Quality, Report, SCHEMA, SessionKey, SessionReport, Unattributed, WorkerReport,
 };
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// So many blocks of all workers together can be looked at again.
@@ -41,7 +42,7 @@ pub fn merge(root: Option<i32>, watched: Vec<Watched>, left_out: usize) -> Repor
             worker: Some(pid),
             // Pages that a pool shares count once: the rows sum to the pool's share of memory.
             mem_mb: session.mem_mb.and(share).or(session.mem_mb),
-            // The highest is known of the resident set alone, which is another measure.
+            // A worker knows the highest share of its resident set alone, which is another measure: `Peaks`.
             peak_mb: session.peak_mb.filter(|_| share.is_none()),
             ..session
         }));
@@ -63,6 +64,23 @@ pub fn merge(root: Option<i32>, watched: Vec<Watched>, left_out: usize) -> Repor
             members,
             left_out,
         }),
+    }
+}
+
+/// The highest share of memory of each session of a pool, since it was first seen there.
+#[derive(Debug, Default)]
+pub struct Peaks(HashMap<SessionKey, f64>);
+
+impl Peaks {
+    /// Takes note of what the sessions have now, and fills in what they had at most. Those that are gone are forgotten.
+    pub fn fill_in(&mut self, sessions: &mut [SessionReport]) {
+        let mut now = HashMap::with_capacity(sessions.len());
+        for session in sessions.iter_mut().filter(|session| session.peak_mb.is_none()) {
+            let before = self.0.get(&session.key).copied();
+            session.peak_mb = before.into_iter().chain(session.mem_mb).max_by(f64::total_cmp);
+            now.extend(session.peak_mb.map(|peak| (session.key, peak)));
+        }
+        self.0 = now;
     }
 }
 

@@ -6,9 +6,10 @@ use super::stacks::Typical;
 use super::tally::{Shares, Tally};
 use super::{Engine, percent, wall_clock, worker};
 use crate::model::{
-    Nanos, Quality, Report, SCHEMA, SessionFacts, SessionKey, SessionReport, Status, Unattributed, Where,
+    Nanos, Quality, Report, SCHEMA, SessionFacts, SessionKey, SessionReport, Stack, Status, Unattributed, Where,
 };
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 const MIB: f64 = 1_048_576.0;
 /// A session that was met in this share of the stacks runs; one that was met in less waits, mostly.
@@ -133,16 +134,14 @@ impl Context<'_> {
             blocked_is_lower_bound: session.blocked_is_lower_bound || ongoing.is_lower_bound,
             worst_is_lower_bound: worst.is_lower_bound,
             place: self.place(key, facts),
-            stack: None,
+            stack: self.runs_in(key).cloned(),
         })
     }
 
     /// Where the session runs, if it did so for more than a moment of the window; else where it waits.
     fn place(&self, key: SessionKey, facts: &SessionFacts) -> Option<Where> {
-        let typical = self.places.get(&key);
-        let runs = typical.is_some_and(|typical| typical.resolved as f64 >= RUNS * self.stack_ticks);
         let running = || {
-            let stack = typical?.stack.as_ref()?;
+            let stack = self.places.get(&key)?.stack.as_ref()?;
             let frame = stack.frames.get(self.engine.own.place(&stack.frames)?)?;
             Some(Where {
                 state: Some("running".to_owned()),
@@ -157,11 +156,17 @@ impl Context<'_> {
                 state: Some(reading.state.to_owned()),
             })
         };
-        if runs {
-            running().or_else(waiting)
-        } else {
-            waiting().or_else(running)
+        match self.runs_in(key) {
+            Some(_) => running().or_else(waiting),
+            None => waiting().or_else(running),
         }
+    }
+
+    /// The stack that it mostly had, if it ran for more than a moment of the window.
+    fn runs_in(&self, key: SessionKey) -> Option<&Arc<Stack>> {
+        let typical = self.places.get(&key)?;
+        let runs = typical.resolved as f64 >= RUNS * self.stack_ticks;
+        typical.stack.as_ref().filter(|_| runs)
     }
 
     /// Seconds, and whether they count only from when otop first saw the session.

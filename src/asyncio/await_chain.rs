@@ -6,9 +6,8 @@
 //! chains that are still the same are to be believed.
 
 use crate::cpython::{CoroutineFrame, CoroutineState, GeneratorLayout, HeadOf, Heap, RawFrame, unqualified, word_at};
-use crate::memory::{Fault, Scatter};
+use crate::memory::{AddrMap, Fault, Scatter};
 use crate::model::Addr;
-use std::collections::HashMap;
 
 /// Deeper chains are cut here.
 pub const MOST_LINKS: usize = 256;
@@ -91,7 +90,7 @@ pub struct ChainReader {
     head: usize,
     frame_head: usize,
     locals: u64,
-    classes: HashMap<Addr, Class>,
+    classes: AddrMap<Class>,
     first: Scatter,
     second: Scatter,
 }
@@ -107,7 +106,7 @@ impl ChainReader {
             },
             frame_head: layout.frame_head,
             locals: layout.first_local(),
-            classes: HashMap::new(),
+            classes: AddrMap::default(),
             first: Scatter::new(),
             second: Scatter::new(),
         }
@@ -192,7 +191,7 @@ impl ChainReader {
                 self.first.push(link.object, self.layout.head);
             }
             heap.spend(together.len().saturating_mul(self.layout.head))?;
-            self.first.read_each(heap.memory())?;
+            self.first.read_near(heap.memory())?;
             for (slot, link) in together.iter().enumerate() {
                 let head = self.first.bytes(slot);
                 let now = head.and_then(|head| self.layout.of_head(link.object, head).ok());
@@ -217,7 +216,7 @@ impl ChainReader {
             self.first.push(object, self.head);
         }
         heap.spend(objects.len().saturating_mul(self.head))?;
-        self.first.read_each(heap.memory())?;
+        self.first.read_near(heap.memory())?;
         let mut hops = Vec::with_capacity(objects.len());
         // Frames whose words are known, and what is to be read for each before it is a link.
         let mut frames: Vec<(usize, Class, Addr, CoroutineFrame)> = Vec::new();
@@ -258,7 +257,7 @@ impl ChainReader {
                 self.second.push(frame, length);
             }
             heap.spend(frame_objects.len().saturating_mul(length))?;
-            self.second.read_each(heap.memory())?;
+            self.second.read_near(heap.memory())?;
             for (asked, &(slot, class, at)) in frame_objects.iter().enumerate() {
                 let mut short = Vec::new();
                 let bytes = match self.second.bytes(asked) {
@@ -339,7 +338,7 @@ impl ChainReader {
     }
 }
 
-fn class_of(heap: &Heap, classes: &mut HashMap<Addr, Class>, class: Addr) -> Class {
+fn class_of(heap: &Heap, classes: &mut AddrMap<Class>, class: Addr) -> Class {
     if let Some(&known) = classes.get(&class) {
         return known;
     }

@@ -12,7 +12,7 @@ pub fn codes(heap: &Heap, coroutines: &[Addr]) -> Result<Vec<Option<Addr>>, Faul
         scatter.push(coroutine.offset(offset), 8);
     }
     heap.spend(coroutines.len() * 8)?;
-    scatter.read_each(heap.memory())?;
+    scatter.read_near(heap.memory())?;
     // From 3.14 on, the low bits of a stack reference are tags.
     let code = |slot| scatter.u64(slot, 0).map(|word| Addr(word & !3));
     Ok((0..coroutines.len()).map(code).collect())

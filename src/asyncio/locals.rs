@@ -1,11 +1,10 @@
 //! The names of tasks, and the local variables of the coroutines that a task runs or waits in, each with the words that
 //! prove it. Knows nothing of lines and stacks, nor of what the names are for.
 //!
-//! Of a task that runs, only its own coroutine can be looked into: which others it is in, its frames on the thread would
-//! tell. Of one that waits, the whole chain of awaits.
+//! Of a task that waits, the chain of awaits leads to all of its coroutines. One that runs has them on its thread.
 
 use super::tasks::Task;
-use crate::cpython::{Heap, Key, Links};
+use crate::cpython::{CoroutineLook, CoroutineState, Heap, Key, Links};
 use crate::memory::Fault;
 use crate::model::Addr;
 
@@ -14,58 +13,16 @@ const MOST_AWAITS: usize = 128;
 /// More locals are damage.
 const MOST_LOCALS: usize = 4096;
 
-/// Where things stand in generators, coroutines and their frames that only this file asks for. The other fields are
-/// those of `Offsets`, or neighbours of them.
-struct Layout {
-    /// `gi_qualname` of PyGenObject, PyCoroObject and PyAsyncGenObject (Include/genobject.h up to 3.10,
-    /// Include/internal/pycore_genobject.h from 3.12 on).
-    qualname: u64,
-    /// `gi_frame_state` (signed byte), and its value while the frame waits in an `await`; up to 3.10 the frame tells.
-    suspended: Option<(u64, i8)>,
-    /// Up to 3.10 `gi_frame` is a pointer; from 3.11 on the frame is part of the object.
-    frame_is_pointer: bool,
-    frame: u64,
-    /// `f_code`, and the first of the locals, seen from the frame.
-    code: u64,
-    locals: u64,
-}
-
-impl Layout {
-    /// 3.8 to 3.15, from the headers of these versions.
-    fn of(heap: &Heap) -> Layout {
-        let o = &heap.offsets;
-        let minor = heap.version.minor;
-        let old = |qualname, locals| Layout {
-            qualname,
-            suspended: None,
-            frame_is_pointer: true,
-            frame: 16,
-            code: 32,
-            locals,
-        };
-        let new = |qualname, state, waiting| Layout {
-            qualname,
-            suspended: Some((state, waiting)),
-            frame_is_pointer: false,
-            frame: o.coro_frame,
-            code: o.frame_executable,
-            locals: o.frame_localsplus,
-        };
-        match minor {
-            ..=9 => old(56, 360),
-            10 => old(48, 352),
-            11 => new(40, 75, -1),
-            12..=14 => new(32, 67, -1),
-            _ => new(32, 67, 2),
-        }
-    }
-
-    fn frame(&self, heap: &Heap, coroutine: Addr, links: &mut Links) -> Result<Addr, Fault> {
-        match self.frame_is_pointer {
-            true => heap.pointer_by(coroutine, self.frame, links),
-            false => Ok(coroutine.offset(self.frame)),
-        }
-    }
+/// What a look for a local variable comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Local {
+    Value(Addr),
+    /// The task is in no coroutine of that name, or the local is not set; as proved as a value is.
+    Absent,
+    /// At this moment: of what runs, it would not show if that changed.
+    AbsentNow,
+    /// It moved on while it was looked at: nothing can be said.
+    Torn,
 }
 
 /// The name that the program gave to the task. None: it gave none, and asyncio numbers it.
@@ -110,9 +67,7 @@ pub fn root_name(heap: &Heap, task: &Task, links: &mut Links) -> Result<Option<S
     };
     // What is no coroutine of Python code (Cython's, say) has no name that can be read.
     let qualname = match &*heap.type_name(coroutine)? {
-        "coroutine" | "generator" | "async_generator" => {
-            heap.pointer_by(coroutine, Layout::of(heap).qualname, links)?
-        }
+        "coroutine" | "generator" | "async_generator" => heap.coroutine_name_by(coroutine, links)?,
         _ => return Ok(Some(number)),
     };
     Ok(Some(format!("{number} {}", heap.str_by(qualname, links)?)))
@@ -131,22 +86,22 @@ pub fn is_of_context(heap: &Heap, task: &Task, context: Addr, links: &mut Links)
 }
 
 /// The value of a local variable of the coroutine named `qualname` that the task runs or waits in, the outermost of that
-/// name. None: it is in no such coroutine, or the local is not set.
+/// name. `threads` are the thread states among which is the one that runs the task, if one does; where none is given, only
+/// the outermost of what runs is looked at.
 pub fn coroutine_local(
     heap: &Heap,
     task: &Task,
-    qualname: &str,
-    local: &str,
+    (qualname, local): (&str, &str),
+    threads: &[Addr],
     links: &mut Links,
-) -> Result<Option<Addr>, Fault> {
-    let layout = Layout::of(heap);
+) -> Result<Local, Fault> {
     let mut at = match task.is_native {
         true => heap.pointer_by(task.address, heap.offsets.task_coro, links)?,
         false => heap.attribute_by(task.address, "_coro", links)?.unwrap_or(Addr::NULL),
     };
     for _ in 0..MOST_AWAITS {
         if at.is_null() {
-            return Ok(None);
+            return Ok(Local::Absent);
         }
         match &*heap.type_name(at)? {
             "coroutine" | "generator" | "async_generator" => {}
@@ -155,45 +110,88 @@ pub fn coroutine_local(
                 at = heap.pointer_by(at, 16, links)?;
                 continue;
             }
-            _ => return Ok(None),
+            _ => return Ok(Local::Absent),
         }
-        // A coroutine that is freed loses its names first (Objects/genobject.c: `gen_dealloc`).
-        let name = heap.pointer_by(at, layout.qualname, links)?;
-        if !name.is_null() && heap.str(name)? == qualname {
-            return local_of(heap, &layout, at, local, links);
+        let look = heap.coroutine_by(at, links)?;
+        if is_named(heap, at, qualname, links)? {
+            return local_of(heap, &look, local, links);
         }
-        at = awaited(heap, &layout, at, links)?;
+        match (look.frame.state, look.awaited) {
+            (CoroutineState::Executing, _) => {
+                return local_inside(heap, &look, (qualname, local), threads, links);
+            }
+            (_, Some(awaited)) => at = awaited,
+            (_, None) => return Ok(Local::Absent),
+        }
     }
     Err(Fault::Implausible("chain of awaits"))
 }
 
-fn local_of(
+/// The same, of what runs inside of a coroutine that runs.
+fn local_inside(
     heap: &Heap,
-    layout: &Layout,
-    coroutine: Addr,
-    local: &str,
+    outer: &CoroutineLook,
+    (qualname, local): (&str, &str),
+    threads: &[Addr],
     links: &mut Links,
-) -> Result<Option<Addr>, Fault> {
-    let frame = layout.frame(heap, coroutine, links)?;
-    if frame.is_null() {
-        return Ok(None);
+) -> Result<Local, Fault> {
+    for &thread in threads {
+        let inside = match heap.running_inside(thread, outer.place) {
+            Ok(Some(inside)) => inside,
+            Ok(None) => continue,
+            Err(fault @ (Fault::Gone | Fault::Denied | Fault::Budget)) => return Err(fault),
+            // The frames changed under the walk: perhaps it was this thread.
+            Err(_) => return Ok(Local::Torn),
+        };
+        // What runs further inside comes and goes, and proves nothing of what is looked for.
+        let mut so_far = Links::new();
+        for (at, mut callers) in inside {
+            so_far.append(&mut callers);
+            let look = heap.coroutine_by(at, &mut so_far)?;
+            if look.frame.state != CoroutineState::Executing {
+                return Ok(Local::Torn);
+            }
+            if is_named(heap, at, qualname, &mut so_far)? {
+                links.append(&mut so_far);
+                return local_of(heap, &look, local, links);
+            }
+        }
+        return Ok(Local::AbsentNow);
     }
-    // From 3.14 on, the low bits of a stack reference are tags.
-    let code = Addr(heap.pointer_by(frame, layout.code, links)?.0 & !3);
-    let Some(place) = place_of_local(heap, code, local)? else {
-        return Ok(None);
+    // It runs, and so it is on one of the threads; unless it stopped running meanwhile.
+    Ok(match threads.is_empty() {
+        true => Local::AbsentNow,
+        false => Local::Torn,
+    })
+}
+
+fn is_named(heap: &Heap, coroutine: Addr, qualname: &str, links: &mut Links) -> Result<bool, Fault> {
+    let name = heap.coroutine_name_by(coroutine, links)?;
+    Ok(!name.is_null() && heap.str(name)? == qualname)
+}
+
+fn local_of(heap: &Heap, look: &CoroutineLook, local: &str, links: &mut Links) -> Result<Local, Fault> {
+    // It has ended, or what it would run with is not there yet.
+    let (Some(raw), false) = (look.frame.raw, look.frame.state == CoroutineState::Finished) else {
+        return Ok(Local::Absent);
     };
-    let value = heap.pointer_by(frame, layout.locals.wrapping_add(place as u64 * 8), links)?;
-    let value = Addr(value.0 & !3);
+    let Some(place) = place_of_local(heap, raw.code, local)? else {
+        return Ok(Local::Absent);
+    };
+    let value = heap.frame_local_by(look.place, place as u64, links)?;
     if value.is_null() {
-        return Ok(None);
+        return Ok(Local::Absent);
     }
     // A local that an inner function uses too.
     if heap.is_a(value, "cell")? {
         let inside = heap.pointer_by(value, 16, links)?;
-        return Ok((!inside.is_null()).then_some(inside));
+        return Ok(if inside.is_null() {
+            Local::Absent
+        } else {
+            Local::Value(inside)
+        });
     }
-    Ok(Some(value))
+    Ok(Local::Value(value))
 }
 
 /// Which of the frame's locals has this name.
@@ -219,50 +217,6 @@ fn place_of_local(heap: &Heap, code: Addr, local: &str) -> Result<Option<usize>,
         }
     }
     Ok(None)
-}
-
-/// What a suspended coroutine waits for: the top of its frame's stack. NULL: it waits for nothing, or runs.
-fn awaited(heap: &Heap, layout: &Layout, coroutine: Addr, links: &mut Links) -> Result<Addr, Fault> {
-    if let Some((state, waiting)) = layout.suspended
-        && heap.byte(coroutine, state)? as i8 != waiting
-    {
-        return Ok(Addr::NULL);
-    }
-    let frame = layout.frame(heap, coroutine, &mut Links::new())?;
-    if frame.is_null() {
-        return Ok(Addr::NULL);
-    }
-    let top = match heap.version.minor {
-        ..=9 => {
-            // `f_stacktop` is NULL while the frame runs, and the stack's begin where nothing is on it.
-            let (first, top) = (heap.pointer(frame, 64)?, heap.pointer(frame, 72)?);
-            if top.0 <= first.0 {
-                return Ok(Addr::NULL);
-            }
-            top.0.wrapping_sub(8)
-        }
-        10 => {
-            let depth = heap.half(frame, 80)? as i32;
-            if !(1..=1 << 16).contains(&depth) {
-                return Ok(Addr::NULL);
-            }
-            let first = heap.pointer(frame, 64)?;
-            first.0.wrapping_add(depth as u64 * 8).wrapping_sub(8)
-        }
-        11..=13 => {
-            // `stacktop` counts the locals too.
-            let depth = heap.half(frame, 64)? as i32;
-            if !(1..=1 << 16).contains(&depth) {
-                return Ok(Addr::NULL);
-            }
-            let first = frame.offset(layout.locals);
-            first.0.wrapping_add(depth as u64 * 8).wrapping_sub(8)
-        }
-        14 => heap.pointer(frame, 64)?.0.wrapping_sub(8),
-        // SEND keeps one more value above.
-        _ => heap.pointer(frame, 64)?.0.wrapping_sub(16),
-    };
-    Ok(Addr(heap.pointer_by(Addr(top), 0, links)?.0 & !3))
 }
 
 /// The tasks that run now, by what the running thread and `asyncio.tasks` say: all of this thread's from 3.14 on, those

@@ -18,7 +18,7 @@ pub fn task_numbers(heap: &Heap, names: &[Addr]) -> Result<Vec<Option<u64>>, Fau
         scatter.push(name, HEAD);
     }
     heap.spend(names.len().saturating_mul(HEAD))?;
-    scatter.read_each(heap.memory())?;
+    scatter.read_near(heap.memory())?;
     let numbers = names.iter().enumerate().map(|(slot, &name)| {
         let Some(bytes) = scatter.bytes(slot) else {
             // The last thing before an unmapped page.

@@ -6,9 +6,8 @@
 //! what makes no sense is counted, not believed.
 
 use crate::cpython::{ABSENT, Heap, Runtime, ThreadState, word_at};
-use crate::memory::{AddrSet, Fault, Scatter};
+use crate::memory::{AddrMap, AddrSet, Fault, Scatter};
 use crate::model::Addr;
-use std::collections::HashMap;
 
 /// More tasks than this are damage.
 const MOST_TASKS: usize = 2_000_000;
@@ -75,8 +74,15 @@ impl TaskLists {
         Ok(lists)
     }
 
-    /// Reads all tasks that are not done.
-    pub fn walk(&self, heap: &Heap, runtime: &Runtime, threads: &[ThreadState]) -> Result<Tasks, Fault> {
+    /// Reads all tasks that are not done. `before` are tasks of an earlier walk: the lists mostly lead through the same
+    /// ones again, and what is read of many at once need not be read one by one.
+    pub fn walk(
+        &self,
+        heap: &Heap,
+        runtime: &Runtime,
+        threads: &[ThreadState],
+        before: &[Task],
+    ) -> Result<Tasks, Fault> {
         let mut tasks = Tasks::default();
         let mut addresses: Vec<Addr> = Vec::new();
         let mut weak = Vec::new();
@@ -92,7 +98,7 @@ impl TaskLists {
             scatter.push(reference.offset(heap.offsets.weakref_object), 8);
         }
         heap.spend(weak.len() * 8)?;
-        scatter.read_each(heap.memory())?;
+        scatter.read_near(heap.memory())?;
         for slot in 0..weak.len() {
             match scatter.pointer(slot, 0) {
                 Some(Addr::NULL) => {}
@@ -108,12 +114,13 @@ impl TaskLists {
             }
         }
         if heap.offsets.task_node != ABSENT {
+            let nodes = Nodes::read(heap, before)?;
             let heads = threads
                 .iter()
                 .map(|t| t.address.offset(heap.offsets.tstate_asyncio_tasks_head));
             let heads = heads.chain([runtime.interpreter.offset(heap.offsets.interp_asyncio_tasks_head)]);
             for head in heads {
-                linked(heap, head, &mut addresses, &mut tasks.unreadable)?;
+                nodes.follow(heap, head, &mut addresses, &mut tasks.unreadable)?;
             }
         }
         let mut seen = AddrSet::default();
@@ -124,34 +131,65 @@ impl TaskLists {
     }
 }
 
-/// Follows the list at `head` (`struct llist_node { next, prev }`, circular). A node that is just being unlinked points
-/// nowhere useful: the walk of this list ends there, and is counted.
-fn linked(heap: &Heap, head: Addr, into: &mut Vec<Addr>, unreadable: &mut u32) -> Result<(), Fault> {
-    let node_in_task = heap.offsets.task_node;
-    let mut before = head;
-    let mut node = match heap.pointer(head, 0) {
-        Ok(node) => node,
-        Err(Fault::Gone) => return Err(Fault::Gone),
-        Err(_) => {
-            *unreadable += 1;
-            return Ok(());
+/// Nodes of linked lists (`struct llist_node { next, prev }`), read ahead.
+#[derive(Default)]
+struct Nodes {
+    slots: AddrMap<usize>,
+    read: Scatter,
+}
+
+impl Nodes {
+    /// Those of these tasks.
+    fn read(heap: &Heap, tasks: &[Task]) -> Result<Nodes, Fault> {
+        let mut nodes = Nodes::default();
+        for task in tasks.iter().filter(|task| task.is_native) {
+            let node = task.address.offset(heap.offsets.task_node);
+            let slot = nodes.read.push(node, 16);
+            nodes.slots.insert(node, slot);
         }
-    };
-    while node != head {
+        heap.spend(nodes.read.len() * 16)?;
+        nodes.read.read_near(heap.memory())?;
+        Ok(nodes)
+    }
+
+    /// `next` of a node whose `prev` is `before`; None: it is not, or the node cannot be read.
+    fn next(&self, heap: &Heap, node: Addr, before: Addr) -> Result<Option<Addr>, Fault> {
+        let next = |links: &[u8]| (Addr(word_at(links, 8)) == before).then(|| Addr(word_at(links, 0)));
+        let ahead = self.slots.get(&node).and_then(|&slot| self.read.bytes(slot));
+        if let Some(found) = ahead.and_then(next) {
+            return Ok(Some(found));
+        }
         let mut links = [0; 16];
         match heap.read(node, 0, &mut links) {
-            Ok(()) if Addr(word_at(&links, 8)) == before && into.len() < MOST_TASKS => {}
-            Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
-            _ => {
+            Ok(()) => Ok(next(&links)),
+            Err(fault @ (Fault::Gone | Fault::Budget)) => Err(fault),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Follows the circular list at `head`. A node that is just being unlinked points nowhere useful: the walk of this
+    /// list ends there, and is counted.
+    fn follow(&self, heap: &Heap, head: Addr, into: &mut Vec<Addr>, unreadable: &mut u32) -> Result<(), Fault> {
+        let mut before = head;
+        let mut node = match heap.pointer(head, 0) {
+            Ok(node) => node,
+            Err(Fault::Gone) => return Err(Fault::Gone),
+            Err(_) => {
                 *unreadable += 1;
                 return Ok(());
             }
+        };
+        while node != head {
+            let next = self.next(heap, node, before)?.filter(|_| into.len() < MOST_TASKS);
+            let Some(next) = next else {
+                *unreadable += 1;
+                return Ok(());
+            };
+            into.push(Addr(node.0.wrapping_sub(heap.offsets.task_node)));
+            (before, node) = (node, next);
         }
-        into.push(Addr(node.0.wrapping_sub(node_in_task)));
-        before = node;
-        node = Addr(word_at(&links, 0));
+        Ok(())
     }
-    Ok(())
 }
 
 /// The task at this address; None: it is none, or done.
@@ -173,8 +211,8 @@ fn read_tasks(heap: &Heap, addresses: &[Addr], tasks: &mut Tasks) -> Result<(), 
         scatter.push(address, length);
     }
     heap.spend(addresses.len().saturating_mul(length))?;
-    scatter.read_each(heap.memory())?;
-    let mut kinds: HashMap<Addr, Kind> = HashMap::new();
+    scatter.read_near(heap.memory())?;
+    let mut kinds: AddrMap<Kind> = AddrMap::default();
     for (slot, &address) in addresses.iter().enumerate() {
         let Some(bytes) = scatter.bytes(slot) else {
             tasks.unreadable += 1;

@@ -42,7 +42,7 @@ fn looks_like_a_loop(h: &Heap, object: Addr) -> Result<bool, Fault> {
 pub fn verify(heap: &mut Heap, runtime_address: Addr, lists: &TaskLists) -> Result<Result<bool, Refused>, Fault> {
     let threads = |h: &Heap| h.thread_states(&h.runtime(runtime_address)?);
     let pending = |h: &Heap| -> Result<Vec<Task>, Fault> {
-        let tasks = lists.walk(h, &h.runtime(runtime_address)?, &threads(h)?)?;
+        let tasks = lists.walk(h, &h.runtime(runtime_address)?, &threads(h)?, &[])?;
         holds(tasks.unreadable as usize <= tasks.pending.len(), "tasks")?;
         Ok(tasks.pending.into_iter().take(LOOKED_AT).collect())
     };

@@ -74,6 +74,8 @@ pub enum CliError {
         path: PathBuf,
         error: crate::recording::RecordingError,
     },
+    #[error("{} {}", .path.display(), no_dump(*.comes_later))]
+    NoDump { path: PathBuf, comes_later: bool },
     #[error("{0}")]
     NoFormat(String),
     #[error("the two cannot be compared: {0}")]
@@ -117,6 +119,7 @@ impl CliError {
             | CliError::TerminalGone(_)
             | CliError::Output { .. }
             | CliError::Recording { .. }
+            | CliError::NoDump { .. }
             | CliError::NoFormat(_)
             | CliError::Unlike(_)
             | CliError::File(_)
@@ -154,6 +157,13 @@ impl CliError {
             CliError::SocketSilent { .. } => "sudo otop --pid PID, with the worker's PID".to_owned(),
             CliError::SocketStrange { .. } => "sudo otop (needs no socket)".to_owned(),
             CliError::Demo(_) => "sudo apt install python3".to_owned(),
+            CliError::NoDump {
+                path,
+                comes_later: true,
+            } => format!("otop replay {} dump", shell_word(&path.display().to_string())),
+            CliError::NoDump { path, .. } => {
+                format!("otop replay {} --once", shell_word(&path.display().to_string()))
+            }
             CliError::File(FileError::Exists { .. }) => "--force (replaces it)".to_owned(),
             CliError::File(FileError::Terminal) => "-o FILE".to_owned(),
             CliError::Diagnosed(_)
@@ -247,10 +257,17 @@ fn attach_remedy(error: &AttachError) -> Option<String> {
 
 /// As a shell takes it for one word.
 pub fn shell_word(word: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ':');
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ':' | '/');
     match word.chars().all(plain) {
         true => word.to_owned(),
         false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}
+
+fn no_dump(comes_later: bool) -> &'static str {
+    match comes_later {
+        true => "has no dump of that instant or before: its first was taken later",
+        false => "has no dumps: an otop that took none recorded it, or it was cut off before the first",
     }
 }
 

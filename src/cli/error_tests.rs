@@ -204,6 +204,24 @@ fn each_cause_has_its_text_its_code_and_its_command() {
             "loop is blocked",
             "sudo otop --pid 77",
         ),
+        (
+            CliError::NoDump {
+                path: path(),
+                comes_later: true,
+            },
+            Exit::Other,
+            "no dump of that instant",
+            "otop replay top.sock dump",
+        ),
+        (
+            CliError::NoDump {
+                path: path(),
+                comes_later: false,
+            },
+            Exit::Other,
+            "has no dumps",
+            "otop replay top.sock --once",
+        ),
     ];
     let mut texts = Vec::new();
     for (error, exit, text, remedy) in cases {

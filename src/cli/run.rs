@@ -3,6 +3,7 @@
 use super::error::CliError;
 use super::files::OutputFile;
 use super::plan::{Measuring, Naming, Plan, Target, Work};
+use super::record::formats::Format;
 use super::table::plan::Shape;
 use super::wire::{AttachOptions, Attached, Reading};
 use super::worker::Worker;
@@ -91,6 +92,11 @@ fn worker(pid: Pid, plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
     if let Work::Dump(dumping) = &plan.work {
         return Ok(dump::show(pid, &options, dumping)?);
     }
+    let keeps_all = matches!(&plan.work, Work::Record(wanted) if wanted.format == Format::Otop);
+    let options = AttachOptions {
+        dumps: keeps_all,
+        ..options
+    };
     let attached = attach(pid, &options, reading).map_err(CliError::from)?;
     // The reading threads have begun with what they need to set themselves up.
     privilege::only_read();
@@ -118,6 +124,7 @@ pub fn attach_options(naming: &Naming, measuring: &Measuring) -> AttachOptions {
         agent_from,
         tenant_from,
         own: measuring.own.clone(),
+        dumps: false,
     }
 }
 

@@ -3,15 +3,15 @@
 
 use super::record::formats::Format;
 use crate::export::block_line::{self, BlockEvent};
-use crate::model::{Block, Dump, Hello, Observation, Origin, Pid, Report};
+use crate::model::{Block, Dump, DumpAsked, DumpRecorded, Hello, Observation, Origin, OwnCode, Pid, Report};
 use crate::sampler;
+use crate::source;
 use crate::source::error::AttachError;
-use crate::source::{self, DumpAsked};
 use crate::view::Options;
 use std::any::Any;
 use std::sync::mpsc::Receiver;
 
-pub use crate::analysis::pool::{Watched, merge};
+pub use crate::analysis::pool::{Peaks, Watched, merge};
 pub use crate::analysis::{By, Engine, Mode, Narrow, Profile, Settings, Wanted};
 pub use crate::sampler::{AttachOptions, Probe, Reach, Variables, reach};
 pub use crate::source::{Examination, Proved};
@@ -85,6 +85,14 @@ pub fn json(report: &Report, options: &Options) -> String {
 /// One look at everything in a worker.
 pub fn dump(pid: Pid, options: &AttachOptions, asked: &DumpAsked, pause: bool) -> Result<Dump, AttachError> {
     sampler::dump(pid, options, asked, pause)
+}
+
+/// A dump of a recording, taken `at_s` seconds into it, as it is shown at an instant that is `age_s` later.
+pub fn dump_of_then(dump: &Dump, (at_s, age_s): (f64, f64), asked: &DumpAsked, own: &OwnCode) -> Dump {
+    let mut dump = dump.clone().narrowed(asked);
+    dump.judge_own(own);
+    dump.recorded = Some(DumpRecorded { at_s, age_s });
+    dump
 }
 
 /// A dump as a tree, or as a line of JSON, with its line feed.

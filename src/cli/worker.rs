@@ -5,7 +5,7 @@ use super::plan::Measuring;
 use super::replay::player::Player;
 use super::table::minutes;
 use super::wire::{Attached, Engine, Profile, Settings, Wanted};
-use crate::model::{Block, Ending, Hello, Nanos, Observation, Pid, Report};
+use crate::model::{Block, Dump, Ending, Hello, Nanos, Observation, Pid, Report};
 use crate::recording::{Part, Recorder, Ring};
 use nix::time::{ClockId, clock_gettime};
 use std::any::Any;
@@ -66,6 +66,7 @@ struct Seen {
     /// What the last walk said of asyncio; None: there was no walk yet.
     asyncio_imported: Option<bool>,
     ending: Option<Ending>,
+    dump: Option<(Nanos, Box<Dump>)>,
     counts: Counts,
 }
 
@@ -296,10 +297,23 @@ impl Worker {
                 self.seen.counts.sessions = census.sessions.iter().filter(|facts| facts.live).count() as u64;
             }
             Observation::Stacks(batch) => self.seen.counts.stacks += batch.samples.len() as u64,
-            Observation::Labels(..) | Observation::Waiting(_) => {}
+            Observation::Labels(..) | Observation::Waiting(_) | Observation::Dump(..) => {}
             Observation::Ended(ending) => self.seen.ending = Some(ending.clone()),
         }
-        self.engine.observe(observation);
+        match observation {
+            // Of a worker that runs another one can be had.
+            Observation::Dump(at, dump) => {
+                if let Feed::Recorded(_) = self.feed {
+                    self.seen.dump = Some((at, dump));
+                }
+            }
+            observation => self.engine.observe(observation),
+        }
+    }
+
+    /// The last dump of a recording up to now, and when it was taken.
+    pub fn dump(&self) -> Option<(Nanos, &Dump)> {
+        self.seen.dump.as_ref().map(|(at, dump)| (*at, &**dump))
     }
 
     /// The sliding window up to now, after which nothing more is asked.

@@ -6,11 +6,10 @@ use super::heap::Heap;
 use super::lines::LineFormat;
 use super::objects::word_at;
 use super::offsets::{ABSENT, Offsets};
-use crate::memory::{Fault, Scatter};
+use crate::memory::{AddrMap, AddrSet, Fault, Scatter};
 use crate::model::{Addr, Frame};
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 /// A program with more code objects than this on its stacks starts over.
@@ -146,7 +145,7 @@ impl Code {
 /// The code objects that were met.
 #[derive(Default)]
 pub struct Codes {
-    known: HashMap<Addr, Code, ByAddress>,
+    known: AddrMap<Code>,
     /// Names of files, which many code objects share.
     files: HashSet<Arc<str>>,
     /// Code objects that were found at an earlier look are looked at again before they are believed.
@@ -154,7 +153,7 @@ pub struct Codes {
     /// How many were read.
     read: u64,
     /// Addresses at which one code object followed another.
-    reused: HashSet<Addr>,
+    reused: AddrSet,
 }
 
 impl Codes {
@@ -270,29 +269,6 @@ impl Codes {
 /// Code of no file: from `exec`, `eval` or a template. Functions of modules stay as long as their module.
 fn is_made(file: &str) -> bool {
     file.starts_with('<') && !file.starts_with("<frozen ")
-}
-
-/// Addresses are looked up for every frame of a stack; one multiplication spreads them.
-type ByAddress = BuildHasherDefault<Spread>;
-
-#[derive(Default)]
-struct Spread(u64);
-
-impl Hasher for Spread {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        // The upper half of the product is the better one, and the table begins with the lower bits.
-        self.0 = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
-    }
 }
 
 impl Heap {

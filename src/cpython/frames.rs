@@ -201,9 +201,14 @@ impl FrameWalk {
 
     /// 3.12 makes a new frame the current one before it sets its `previous`: while its first instruction has not begun,
     /// what stands there may be a caller of long ago.
-    fn has_not_begun(&self, frame: &RawFrame) -> bool {
+    pub(super) fn has_not_begun(&self, frame: &RawFrame) -> bool {
         self.not_begun
             .is_some_and(|before| frame.code.0.wrapping_add(before) == frame.instruction)
+    }
+
+    /// Where the word stands that names the caller of the frame at `at`.
+    pub(super) fn caller_at(&self, at: Addr) -> Addr {
+        at.offset(self.previous as u64)
     }
 
     /// Reads the frame at `at`.

@@ -6,6 +6,7 @@
 
 use super::frames::RawFrame;
 use super::heap::Heap;
+use super::links::Links;
 use super::objects::word_at;
 use super::offsets::{ABSENT, Offsets};
 use super::version::Version;
@@ -37,6 +38,15 @@ pub struct CoroutineFrame {
     /// It stands in an `await`, `yield from` or `async for`, and not at a `yield` of its own. None: that is not in the
     /// object before 3.13; `Heap::is_delegating` looks at the instruction.
     pub delegates: Option<bool>,
+}
+
+/// A coroutine that was looked at: its frame and where that lies, and what it awaits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CoroutineLook {
+    pub frame: CoroutineFrame,
+    pub awaited: Option<Addr>,
+    /// Where the frame begins (3.11 on, in the object itself), or the frame object.
+    pub place: Addr,
 }
 
 /// No frame has more locals and values; what claims so is damage.
@@ -242,27 +252,79 @@ impl Heap {
     /// A coroutine, generator or async generator: its frame, and what it awaits if it is suspended in an `await`, a
     /// `yield from` or an `async for`.
     pub fn coroutine_frame(&self, object: Addr) -> Result<(CoroutineFrame, Option<Addr>), Fault> {
+        let look = self.coroutine_by(object, &mut Links::new())?;
+        Ok((look.frame, look.awaited))
+    }
+
+    /// The same, and where the frame is; with the words that would change if it ran on, or stopped running: its state,
+    /// how high its stack of values is, and the value on top.
+    pub fn coroutine_by(&self, object: Addr, links: &mut Links) -> Result<CoroutineLook, Fault> {
         let layout = GeneratorLayout::new(&self.offsets, self.version);
         let head = self.bytes(object, layout.head)?;
-        let frame = match layout.of_head(object, &head)? {
-            HeadOf::Frame(frame) => frame,
+        let mut keep = |at: Addr, head: &[u8], place: usize, length: usize| {
+            let bytes = head.get(place..place.saturating_add(length)).unwrap_or_default();
+            links.push((at.offset(place as u64), bytes.to_vec()));
+        };
+        let stack_width = if (10..=13).contains(&self.version.minor) { 4 } else { 8 };
+        let (place, frame) = match layout.of_head(object, &head)? {
+            HeadOf::Frame(frame) => {
+                match layout.frame_head {
+                    0 => keep(object, &head, layout.state, 1),
+                    _ => keep(object, &head, layout.frame_object, 8),
+                }
+                if frame.state == CoroutineState::Suspended {
+                    keep(object, &head, layout.stack, stack_width);
+                }
+                (object.offset(self.offsets.coro_frame), frame)
+            }
             HeadOf::FrameObject(at) => {
+                keep(object, &head, layout.frame_object, 8);
                 let head = self.bytes(at, layout.frame_head)?;
-                layout.of_frame_object(at, &head)?
+                keep(at, &head, layout.stack, stack_width);
+                (at, layout.of_frame_object(at, &head)?)
             }
         };
+        let mut look = CoroutineLook {
+            frame,
+            awaited: None,
+            place,
+        };
         let (Some(at), Some(raw)) = (frame.awaited_at, frame.raw) else {
-            return Ok((frame, None));
+            return Ok(look);
         };
         let delegates = match frame.delegates {
             Some(known) => known,
             None => self.is_a(object, "coroutine")? || self.is_delegating(&raw)?,
         };
-        if !delegates {
-            return Ok((frame, None));
+        if delegates {
+            let awaited = layout.awaited(self.pointer_by(at, 0, links)?.0);
+            look.awaited = Some(awaited).filter(|object| !object.is_null());
         }
-        let awaited = layout.awaited(self.word(at, 0)?);
-        Ok((frame, Some(awaited).filter(|object| !object.is_null())))
+        Ok(look)
+    }
+
+    /// The local variable number `index` of a frame, NULL where it is not set.
+    pub fn frame_local_by(&self, frame: Addr, index: u64, links: &mut Links) -> Result<Addr, Fault> {
+        let o = &self.offsets;
+        let first = if o.coro_frame == ABSENT {
+            o.frameobject_localsplus
+        } else {
+            o.frame_localsplus
+        };
+        let word = self.pointer_by(frame, first.wrapping_add(index.wrapping_mul(8)), links)?;
+        Ok(GeneratorLayout::new(o, self.version).awaited(word.0))
+    }
+
+    /// `gi_qualname` (Include/genobject.h up to 3.10, later Include/internal/pycore_genobject.h). NULL: it is being
+    /// freed, which is where a coroutine loses its names first (`gen_dealloc`).
+    pub fn coroutine_name_by(&self, coroutine: Addr, links: &mut Links) -> Result<Addr, Fault> {
+        let at = match self.version.minor {
+            ..=9 => 56,
+            10 => 48,
+            11 => 40,
+            _ => 32,
+        };
+        self.pointer_by(coroutine, at, links)
     }
 
     /// Whether a suspended frame stands in an `await`, `yield from` or `async for`, by the instruction that is next

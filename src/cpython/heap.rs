@@ -6,7 +6,7 @@
 
 use super::offsets::{ABSENT, Offsets};
 use super::version::Version;
-use crate::memory::{Fault, Memory};
+use crate::memory::{AddrMap, Fault, Memory, Pages};
 use crate::model::Addr;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -24,7 +24,8 @@ pub struct Heap {
     pub offsets: Offsets,
     pub version: Version,
     budget: Cell<u64>,
-    type_names: RefCell<HashMap<Addr, Arc<str>>>,
+    pages: RefCell<Option<Pages>>,
+    type_names: RefCell<AddrMap<Arc<str>>>,
     /// Modules that were found in `sys.modules`, by name.
     pub(super) known_modules: RefCell<HashMap<&'static str, Addr>>,
 }
@@ -36,6 +37,7 @@ impl Heap {
             offsets,
             version,
             budget: Cell::new(ONE_WALK),
+            pages: RefCell::default(),
             type_names: RefCell::default(),
             known_modules: RefCell::default(),
         }
@@ -49,6 +51,11 @@ impl Heap {
 
     pub fn memory(&self) -> &dyn Memory {
         &*self.memory
+    }
+
+    /// From now on, what has been read is not read again; or is.
+    pub fn keep_pages(&self, keep: bool) {
+        *self.pages.borrow_mut() = keep.then(Pages::default);
     }
 
     /// Grants `bytes` for the next walk; what was left of the last grant is forgotten.
@@ -81,7 +88,10 @@ impl Heap {
             return Err(Fault::Implausible("pointer"));
         }
         self.spend(into.len())?;
-        self.memory.read(object.offset(offset), into)
+        match &mut *self.pages.borrow_mut() {
+            Some(pages) => pages.read(&*self.memory, object.offset(offset), into),
+            None => self.memory.read(object.offset(offset), into),
+        }
     }
 
     /// The `length` bytes at `at`; refuses lengths that cannot be.

@@ -365,7 +365,7 @@ impl Heap {
         for &key in keys {
             scatter.push(key, length);
         }
-        scatter.read_each(self.memory())?;
+        scatter.read_near(self.memory())?;
         let mut found = vec![None; names.len()];
         for (slot, &key) in keys.iter().enumerate() {
             // The key may be the last thing before an unmapped page, so that the longest name reaches too far.

@@ -1,5 +1,6 @@
 //! A dump as a tree for people, and as a line of JSON. Knows nothing of how it was read, nor of where it goes.
 
+use super::about::utc;
 use super::json::escape;
 use crate::model::{Dump, DumpCallback, DumpFrame, DumpLoop, DumpTask, DumpThread, DumpWork, TaskState, WaitsFor};
 use crate::view::{place, printable};
@@ -43,6 +44,15 @@ pub fn text(dump: &Dump) -> String {
         let _ = write!(head, "; {} not readable", dump.unreadable);
     }
     line(&mut out, "", &head);
+    if let Some(recorded) = &dump.recorded {
+        let then = format!(
+            "recorded {}, {:.1} s into the recording and {} before the instant that is shown",
+            utc(dump.taken_at),
+            recorded.at_s,
+            seconds(recorded.age_s)
+        );
+        line(&mut out, "", &then);
+    }
     for event_loop in &dump.loops {
         line(&mut out, "", &words_of_loop(event_loop));
     }

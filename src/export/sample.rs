@@ -56,6 +56,78 @@ pub fn hello() -> Hello {
     }
 }
 
+/// Between its call and its run `a` waits for a message; the thread of `b` has not begun to work.
+fn dump(at: Nanos) -> Dump {
+    let frame = |function: &str, file: &str, line, own| DumpFrame {
+        function: function.to_owned(),
+        file: file.to_owned(),
+        line: Some(line),
+        own,
+    };
+    let task = DumpTask {
+        name: Some("Task-7".to_owned()),
+        state: TaskState::Waiting,
+        waited_s: None,
+        waits_for: Some(WaitsFor {
+            kind: WaitKind::Queue,
+            what: Some("Queue.get".to_owned()),
+            tasks: Vec::new(),
+            left_s: None,
+            fd: None,
+            pid: None,
+        }),
+        chain: vec![
+            frame("turn", "/srv/app/agents/booking.py", 30, true),
+            frame("Queue.get", "/usr/lib/python3.12/asyncio/queues.py", 158, false),
+        ],
+        is_cut: false,
+        changed: false,
+    };
+    let session = |id: &str, tasks| {
+        let labels = labels(id);
+        DumpSession {
+            session_id: labels.session_id.clone(),
+            agent_name: labels.agent.clone(),
+            tenant: labels.tenant.clone(),
+            work: DumpWork {
+                tasks,
+                callbacks: Some(Vec::new()),
+                threads: Vec::new(),
+            },
+        }
+    };
+    Dump {
+        schema: 1,
+        worker: DumpWorker {
+            pid: 1234,
+            name: Some("worker-1".to_owned()),
+            python: "3.12.1".to_owned(),
+            session_from: Some("openrtc".to_owned()),
+        },
+        taken_at: (i128::from(at.0) + hello().realtime_offset) as f64 / 1e9,
+        took_ms: 3.0,
+        recorded: None,
+        paused_ms: None,
+        changed: 0,
+        unreadable: 0,
+        tasks: 2,
+        loops: Vec::new(),
+        sessions: vec![
+            session(A, vec![task.clone()]),
+            session(
+                "job-b",
+                vec![DumpTask {
+                    name: None,
+                    state: TaskState::Ready,
+                    waits_for: None,
+                    ..task
+                }],
+            ),
+        ],
+        no_session: Some(DumpWork::default()),
+    }
+}
+
 /// What comes of a second, with when it came, in milliseconds since the attach: `a` sleeps in a call from 100 to 400 and
 /// runs from 500 to 540, `b`'s thread runs from 600 to 800. A walk every quarter of a second.
 pub fn observations() -> Vec<(Nanos, Observation)> {
@@ -134,6 +206,9 @@ pub fn observations() -> Vec<(Nanos, Observation)> {
         }
         if ms % 250 == 10 {
             all.push((at(ms), Observation::Census(Box::new(census(at(ms), a, b)))));
+        }
+        if ms == 450 {
+            all.push((at(ms), Observation::Dump(at(445), Box::new(dump(at(445))))));
         }
         if ms == 250 {
             all.push((

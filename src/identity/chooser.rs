@@ -3,13 +3,13 @@
 
 use super::presets::{PRESETS, Preset};
 use super::resolver::{Resolver, Subject};
-use super::rules::Rules;
+use super::rules::{Rank, Rules};
 use super::spec::{Reading, Source, Spec};
 use crate::asyncio::Task;
 use crate::cpython::{Heap, Runtime};
-use crate::memory::Fault;
+use crate::memory::{AddrMap, AddrSet, Fault};
 use crate::model::{Addr, TASKS};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -30,6 +30,8 @@ pub struct Naming {
     pub only_named: bool,
     /// The presets that fit, a bit each; shared by all clones.
     pub shared: Arc<AtomicU32>,
+    /// Those of them that name sessions where the ones that win name none.
+    pub adding: Arc<AtomicU32>,
 }
 
 /// The presets that fit, a bit each. It only ever grows.
@@ -71,6 +73,11 @@ impl Naming {
         self.shared.fetch_or(fits.0, Ordering::Relaxed);
     }
 
+    /// These presets name sessions where those that win name none.
+    pub fn also(&self, adding: Fits) {
+        self.adding.fetch_or(adding.0, Ordering::Relaxed);
+    }
+
     /// It is for the presets to name the sessions.
     pub fn follows_presets(&self) -> bool {
         self.session.is_empty()
@@ -79,7 +86,7 @@ impl Naming {
     /// The rules that follow.
     pub fn rules(&self, fits: Fits) -> Rules {
         let mut rules = match self.follows_presets() {
-            true => of_presets(fits, self.only_named),
+            true => of_presets(fits, Fits(self.adding.load(Ordering::Relaxed)), self.only_named),
             // Where the sessions are the user's own, a preset's agents and tenants would be another program's.
             false => Rules {
                 session: self.session.clone(),
@@ -91,7 +98,7 @@ impl Naming {
         };
         for (asked, rule) in [(&self.agent, &mut rules.agent), (&self.tenant, &mut rules.tenant)] {
             if !asked.is_empty() {
-                rule.clone_from(asked);
+                *rule = vec![vec![asked.clone()]];
             }
         }
         rules
@@ -99,7 +106,7 @@ impl Naming {
 }
 
 /// The rules of the presets that fit: sessions by those of the smallest rank, agents and tenants by all.
-fn of_presets(fits: Fits, only_named: bool) -> Rules {
+fn of_presets(fits: Fits, adding: Fits, only_named: bool) -> Rules {
     let Some(best) = fits.presets().next() else {
         let session = match only_named {
             true => PRESETS.first().map(Preset::session).unwrap_or_default(),
@@ -117,24 +124,31 @@ fn of_presets(fits: Fits, only_named: bool) -> Rules {
     let session = best.session();
     let mut names: Vec<&str> = equals.iter().map(|preset| preset.name).collect();
     names.dedup();
-    let others = fits
+    let others = adding
         .presets()
         .filter(|other| other.rank > best.rank && !names.contains(&other.name));
-    // LiveKit's own rule is one of OpenRTC's.
-    let others = others.filter(|other| !other.session().iter().all(|spec| session.contains(spec)));
     let mut also: Vec<&str> = others.map(|other| other.name).collect();
     also.dedup();
     let name = names.join(", ");
     Rules {
         rivals: equals.iter().skip(1).map(|preset| preset.session()).collect(),
-        agent: fits.presets().flat_map(Preset::agent).collect(),
-        tenant: fits.presets().flat_map(Preset::tenant).collect(),
+        agent: ranks(fits, Preset::agent),
+        tenant: ranks(fits, Preset::tenant),
         name: match also.is_empty() {
             true => name,
             false => format!("{name} (also {})", also.join(", ")),
         },
         session,
     }
+}
+
+/// What the presets say of agents or tenants, those of one rank together.
+fn ranks(fits: Fits, of: fn(&Preset) -> Vec<Spec>) -> Vec<Rank> {
+    let presets: Vec<&Preset> = fits.presets().collect();
+    let ranks = presets.chunk_by(|one, next| one.rank == next.rank);
+    ranks
+        .map(|rank| rank.iter().map(|preset| of(preset)).collect())
+        .collect()
 }
 
 fn root_task() -> Spec {
@@ -147,12 +161,13 @@ fn root_task() -> Spec {
 
 /// Looks for presets that fit.
 pub struct Chooser {
-    /// For each preset that is not known to fit: what resolves by it alone, and the variables that it begins with.
+    /// For each preset: what resolves by it alone, and the variables that it begins with. In the order in which they win.
     open: Vec<Open>,
+    adding: Fits,
     /// Contexts that were looked at.
-    seen: HashSet<Addr>,
+    seen: AddrSet,
     /// Names of the variables that were met.
-    names: HashMap<Addr, String>,
+    names: AddrMap<String>,
 }
 
 struct Open {
@@ -162,6 +177,7 @@ struct Open {
     needs_task: bool,
     /// What it is by is imported.
     imported: bool,
+    fits: bool,
 }
 
 impl Default for Chooser {
@@ -175,12 +191,14 @@ impl Default for Chooser {
                 needs_task: session.iter().any(Spec::needs_task),
                 resolver: Resolver::new(Rules::of_specs(session)),
                 imported: false,
+                fits: false,
             }
         });
         Chooser {
             open: open.collect(),
-            seen: HashSet::new(),
-            names: HashMap::new(),
+            adding: Fits::default(),
+            seen: AddrSet::default(),
+            names: AddrMap::default(),
         }
     }
 }
@@ -204,8 +222,13 @@ impl Chooser {
                 fits = fits.with(open.preset);
             }
         }
-        self.close(fits);
+        self.note(fits);
         Ok(fits)
+    }
+
+    /// Those that name sessions where no preset of a smaller rank names any, as far as was looked.
+    pub fn adding(&self) -> Fits {
+        self.adding
     }
 
     /// Which presets give a text for one of the tasks that were not looked at before.
@@ -216,7 +239,7 @@ impl Chooser {
         let by_task = self.open.iter().any(|open| open.needs_task && open.imported);
         let new: Vec<&Task> = tasks.iter().filter(|task| !self.seen.contains(&task.context)).collect();
         let mut fits = Fits::default();
-        let mut sets = HashSet::new();
+        let mut sets = AddrSet::default();
         for task in new.into_iter().take(MOST_LOOKED_AT) {
             self.seen.insert(task.context);
             let Ok(context) = heap.context(task.context) else {
@@ -229,7 +252,7 @@ impl Chooser {
             match self.look_into(heap, context.vars, task) {
                 Ok(found) => {
                     fits = fits.and(found);
-                    self.close(found);
+                    self.note(found);
                 }
                 Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
                 // It changed under the look; others will show the same.
@@ -254,8 +277,22 @@ impl Chooser {
                 .filter_map(|b| self.names.get(&b.variable).map(String::as_str)),
         );
         let mut fits = Fits::default();
+        // The rank that names a session here.
+        let mut named = None;
         for open in &mut self.open {
-            let may = (open.needs_task && open.imported) || open.variables.iter().any(|name| here.contains(&**name));
+            let Some(preset) = PRESETS.get(open.preset) else {
+                continue;
+            };
+            // That it fits is known, and here it adds nothing.
+            if open.fits && named.is_some_and(|named| named < preset.rank) {
+                continue;
+            }
+            let named_here = open.variables.iter().any(|name| here.contains(&**name));
+            // LiveKit's contexts look like OpenRTC's where OpenRTC runs: what is told by its import needs that.
+            let may = match preset.is_it_if_imported.is_some() {
+                true => open.imported && (open.needs_task || named_here),
+                false => named_here,
+            };
             if !may {
                 continue;
             }
@@ -263,9 +300,15 @@ impl Chooser {
                 vars,
                 context: task.context,
                 tasks: std::slice::from_ref(task),
+                threads: &[],
             };
             match open.resolver.resolve_subject(heap, subject) {
-                Ok(resolved) if resolved.session.is_some() => fits = fits.with(open.preset),
+                Ok(resolved) if resolved.session.is_some() => {
+                    fits = fits.with(open.preset);
+                    if *named.get_or_insert(preset.rank) == preset.rank {
+                        self.adding = self.adding.with(open.preset);
+                    }
+                }
                 Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
                 _ => {}
             }
@@ -273,8 +316,10 @@ impl Chooser {
         Ok(fits)
     }
 
-    fn close(&mut self, fits: Fits) {
-        self.open.retain(|open| !fits.has(open.preset));
+    fn note(&mut self, fits: Fits) {
+        for open in &mut self.open {
+            open.fits |= fits.has(open.preset);
+        }
     }
 
     /// Looks at everything anew: values that stand behind the same variables may have come meanwhile.
@@ -302,6 +347,7 @@ mod tests {
     fn naming(names: &[&str]) -> Rules {
         let naming = Naming::default();
         naming.add(fits(names));
+        naming.also(naming.fits());
         naming.rules(naming.fits())
     }
 
@@ -324,9 +370,29 @@ mod tests {
     }
 
     #[test]
-    fn livekit_says_nothing_that_openrtc_does_not() {
-        let rules = naming(&["openrtc 0.20.1", "livekit-agents 1.8.9, process and thread executors"]);
-        assert_eq!(rules.name, "openrtc");
+    fn what_adds_no_session_is_not_said() {
+        let naming = Naming::default();
+        naming.add(fits(&[
+            "openrtc 0.20.1",
+            "livekit-agents 1.8.9, process and thread executors",
+        ]));
+        assert_eq!(naming.rules(naming.fits()).name, "openrtc");
+    }
+
+    #[test]
+    fn agents_of_one_rank_are_rivals_and_a_smaller_rank_goes_before() {
+        let rules = naming(&[
+            "structlog 26.1.0, contextvars",
+            "loguru 0.7.3, contextualize",
+            "sentry-sdk 2.75.0",
+        ]);
+        let rivals: Vec<usize> = rules.agent.iter().map(Vec::len).collect();
+        assert_eq!(
+            rivals,
+            [2, 2],
+            "sentry's row of tags and its row of traces are of two ranks: {:?}",
+            rules.agent
+        );
     }
 
     #[test]
@@ -344,7 +410,7 @@ mod tests {
         };
         asked.add(fits(&["openrtc 0.20.1"]));
         let rules = asked.rules(asked.fits());
-        assert_eq!((rules.name.as_str(), rules.agent), ("openrtc", vec![agent]));
+        assert_eq!((rules.name.as_str(), rules.agent), ("openrtc", vec![vec![vec![agent]]]));
         assert!(!rules.tenant.is_empty());
         asked.session = vec![Spec::parse("call").expect("a spec")];
         assert!(asked.rules(asked.fits()).tenant.is_empty());

@@ -8,9 +8,8 @@
 use super::resolver::Resolver;
 use crate::asyncio::{Task, codes, local, qualified_name};
 use crate::cpython::{ABSENT, Heap};
-use crate::memory::Fault;
+use crate::memory::{AddrMap, AddrSet, Fault};
 use crate::model::{Addr, PoolFacts, SessionKey};
-use std::collections::{HashMap, HashSet};
 
 const MONITOR: &str = "CoroutinePool._monitor_loop_lag";
 /// A pool that claims more sessions is damage.
@@ -21,9 +20,9 @@ const MOST_SESSIONS: usize = 100_000;
 pub struct Pool {
     address: Option<Addr>,
     /// Coroutines that are known to be none of the pool's.
-    passed: HashSet<Addr>,
+    passed: AddrSet,
     /// Jobs by executor, as they were read in full.
-    known: HashMap<Addr, Known>,
+    known: AddrMap<Known>,
     looks: u32,
 }
 
@@ -101,7 +100,7 @@ impl Pool {
             .filter(|c| !self.passed.contains(c))
             .collect();
         self.passed = tasks.iter().map(|t| t.coroutine).collect();
-        let mut is_monitor: HashMap<Addr, bool> = HashMap::new();
+        let mut is_monitor: AddrMap<bool> = AddrMap::default();
         for (&coroutine, code) in new.iter().zip(codes(heap, &new)?) {
             let Some(code) = code else { continue };
             let monitor = match is_monitor.get(&code) {

@@ -2,10 +2,12 @@
 //! read that this still holds. Knows nothing of threads and time.
 
 use super::follow::{Found, filtered, follow, text};
+use super::names::{Names, in_question, one};
+use super::proof::{Holds, Proof};
 use super::rules::Rules;
 use super::spec::{Reading, Source, Spec};
 use super::variables::Variable;
-use crate::asyncio::{Task, coroutine_local, given_name, is_of_context, root_name, waiting_chain};
+use crate::asyncio::{Local, Task, coroutine_local, given_name, is_of_context, root_name, waiting_chain};
 use crate::cpython::{Heap, Links};
 use crate::memory::{Fault, Scatter};
 use crate::model::{Addr, Labels, SessionKey};
@@ -25,19 +27,6 @@ pub struct Resolved {
     pub proof: Proof,
 }
 
-/// Everything that must still be as it was for the same answer to be right: the variables of the context (`vars`, which
-/// never change: a `ContextVar.set` makes new ones), every link from there to the place that keeps the value, and the
-/// text itself. All of it, because all addresses may come back with another content within a few milliseconds: a
-/// consumer that sets a new id for every item frees the old one, and the trie around it, just before.
-#[derive(Clone, Debug)]
-pub struct Proof {
-    pub vars: Addr,
-    /// Where, and which bytes.
-    parts: Links,
-    /// Something that was not at hand would decide: the answer is for this once.
-    once: bool,
-}
-
 /// What there is to find a session by.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'t> {
@@ -46,39 +35,8 @@ pub struct Subject<'t> {
     /// The context itself, and tasks of which one may be its own. Asked for only where the rules need a task.
     pub context: Addr,
     pub tasks: &'t [Task],
-}
-
-/// The slots of a scatter in which a proof's bytes will be: the first, as many as the proof has parts.
-#[derive(Clone, Copy, Debug)]
-pub struct ProofSlots {
-    first: usize,
-}
-
-impl Proof {
-    /// Asks for the bytes that the proof needs, beside the context's own head.
-    pub fn push(&self, scatter: &mut Scatter) -> ProofSlots {
-        let first = scatter.len();
-        for (at, bytes) in &self.parts {
-            scatter.push(*at, bytes.len());
-        }
-        ProofSlots { first }
-    }
-
-    /// Whether the bytes that were read are still the same. `vars` is what the context's head holds now.
-    pub fn holds(&self, vars: Addr, scatter: &Scatter, slots: ProofSlots) -> bool {
-        !self.once && self.holds_once(vars, scatter, slots)
-    }
-
-    /// The answer is for one look: at another, more may be at hand.
-    pub fn is_for_once(&self) -> bool {
-        self.once
-    }
-
-    /// As `holds`, for the look that follows at once: also for an answer that is for this once.
-    pub fn holds_once(&self, vars: Addr, scatter: &Scatter, slots: ProofSlots) -> bool {
-        let mut parts = self.parts.iter().enumerate();
-        vars == self.vars && parts.all(|(i, (_, known))| scatter.bytes(slots.first + i) == Some(known.as_slice()))
-    }
+    /// Thread states among which is the one that runs the task, if one does.
+    pub threads: &'t [Addr],
 }
 
 /// A spec, and what of it is worked out once.
@@ -97,12 +55,18 @@ impl Rule {
     }
 }
 
+/// Lists of rules of the same right.
+type Rivals = Arc<[Vec<Rule>]>;
+
+fn rivals<'s>(lists: impl IntoIterator<Item = &'s Vec<Spec>>) -> Rivals {
+    lists.into_iter().map(|specs| Rule::of(specs)).collect()
+}
+
 /// Finds sessions by rules. Each reading thread has its own.
 pub struct Resolver {
-    session: Arc<[Rule]>,
-    rivals: Vec<Arc<[Rule]>>,
-    agent: Arc<[Rule]>,
-    tenant: Arc<[Rule]>,
+    session: Rivals,
+    agent: Vec<Rivals>,
+    tenant: Vec<Rivals>,
     /// Variables that some rule begins with, by name.
     wanted: HashMap<String, Vec<Variable>>,
     /// Addresses of variables that were looked at.
@@ -115,16 +79,14 @@ pub struct Resolver {
 
 impl Resolver {
     pub fn new(rules: Rules) -> Resolver {
-        let all = [&rules.session, &rules.agent, &rules.tenant];
-        let [session, agent, tenant] = all.map(|specs| Rule::of(specs).into());
-        let rivals: Vec<Arc<[Rule]>> = rules.rivals.iter().map(|specs| Rule::of(specs).into()).collect();
-        let readings = [&session, &agent, &tenant].into_iter().chain(&rivals);
-        let readings = readings.flat_map(|rules: &Arc<[Rule]>| rules.iter());
+        let session = rivals(std::iter::once(&rules.session).chain(&rules.rivals));
+        let [agent, tenant] = [&rules.agent, &rules.tenant].map(|ranks| ranks.iter().map(rivals).collect::<Vec<_>>());
+        let all = std::iter::once(&session).chain(&agent).chain(&tenant);
+        let readings = all.flat_map(|rivals| rivals.iter().flatten());
         let names = readings.flat_map(|rule| rule.readings.iter().map(|reading| reading.variable.clone()));
         Resolver {
             wanted: names.map(|name| (name, Vec::new())).collect(),
             session,
-            rivals,
             agent,
             tenant,
             seen: HashSet::new(),
@@ -154,9 +116,7 @@ impl Resolver {
                 .get(&reading.variable)
                 .is_some_and(|known| !known.is_empty())
         };
-        let mut rules = std::iter::once(&self.session)
-            .chain(&self.rivals)
-            .flat_map(|rules| rules.iter());
+        let mut rules = self.session.iter().flatten();
         rules.any(|rule| rule.spec.needs_task() || rule.readings.iter().any(met))
     }
 
@@ -167,10 +127,13 @@ impl Resolver {
 
     /// Whose a context is, its variables alone do not tell: the resolver wants to know its task.
     pub fn needs_task(&self) -> bool {
-        let mut rules = std::iter::once(&self.session)
-            .chain(&self.rivals)
-            .flat_map(|rules| rules.iter());
-        rules.any(|rule| rule.spec.needs_task())
+        self.session.iter().flatten().any(|rule| rule.spec.needs_task())
+    }
+
+    /// The same, for the names of sessions too.
+    pub fn needs_task_for_names(&self) -> bool {
+        let mut all = self.agent.iter().chain(&self.tenant).chain([&self.session]);
+        all.any(|rivals| rivals.iter().flatten().any(|rule| rule.spec.needs_task()))
     }
 
     /// Forgets all addresses, so that memory which was freed and used again is looked at anew. To be called now and then.
@@ -195,6 +158,7 @@ impl Resolver {
                 vars,
                 context: Addr::NULL,
                 tasks: &[],
+                threads: &[],
             },
         )
     }
@@ -231,23 +195,56 @@ impl Resolver {
         Ok(None)
     }
 
-    /// The session's id. Where rules of the same right differ: all that they say, behind a `?`.
+    /// The session's id.
     fn session_id(&mut self, heap: &Heap, subject: Subject<'_>, search: &mut Search) -> Result<Option<String>, Fault> {
+        let mut found = self.said_by(heap, subject, &self.session, search)?;
+        self.disagreed |= found.len() > 1;
+        Ok(match found.len() {
+            0 | 1 => found.pop(),
+            _ => Some(in_question(&found)),
+        })
+    }
+
+    /// The texts that rules of the same right give.
+    fn said_by(
+        &self,
+        heap: &Heap,
+        subject: Subject<'_>,
+        rivals: &[Vec<Rule>],
+        search: &mut Search,
+    ) -> Result<Vec<String>, Fault> {
         let mut found: Vec<String> = Vec::new();
-        for rules in std::iter::once(&self.session).chain(&self.rivals) {
+        for rules in rivals {
             if let Some(text) = self.first(heap, subject, rules, search)?
                 && !found.contains(&text)
             {
                 found.push(text);
             }
         }
-        Ok(match found.len() {
-            0 | 1 => found.pop(),
-            _ => {
-                self.disagreed = true;
-                Some(format!("? {}", found.join(" | ")))
+        Ok(found)
+    }
+
+    /// What the context says of its session's agent and tenant, proved for this moment: several where rules of the same
+    /// right differ.
+    pub fn names(&self, heap: &Heap, subject: Subject<'_>) -> Result<Names, Fault> {
+        let mut search = Search::default();
+        let mut of = |ranks: &[Rivals]| {
+            for rivals in ranks {
+                let found = self.said_by(heap, subject, rivals, &mut search)?;
+                if !found.is_empty() {
+                    return Ok(found);
+                }
             }
-        })
+            Ok(Vec::new())
+        };
+        let names = Names {
+            agents: of(&self.agent)?.into_iter().collect(),
+            tenants: of(&self.tenant)?.into_iter().collect(),
+        };
+        match search.still_holds(heap)? {
+            true => Ok(names),
+            false => Err(Fault::Implausible("name of a session (it moved)")),
+        }
     }
 
     /// The text of the first rule that gives one.
@@ -329,27 +326,44 @@ impl Resolver {
         Ok(new)
     }
 
+    /// Notes what a session that was met is called, so far as it is not known yet: contexts of one session may carry fewer
+    /// names than others, or other ones.
     fn name(&mut self, heap: &Heap, subject: Subject<'_>, key: SessionKey, session_id: String) -> Result<(), Fault> {
-        let complete = |labels: &Labels| labels.agent.is_some() && labels.tenant.is_some();
-        if self.labels.get(&key).is_some_and(|labels| complete(labels)) {
+        let known = self.labels.get(&key);
+        if known.is_some_and(|labels| labels.agent.is_some() && labels.tenant.is_some()) {
             return Ok(());
         }
-        let label = |rules| self.first(heap, subject, rules, &mut Search::default());
-        let (agent, tenant) = (label(&self.agent)?, label(&self.tenant)?);
+        // A name that moved on is there at the next look, and costs no session.
+        let found = match self.names(heap, subject) {
+            Err(fault @ (Fault::Gone | Fault::Denied | Fault::Budget)) => return Err(fault),
+            found => found.unwrap_or_default(),
+        };
         let known = self.labels.get(&key);
-        // A task that carries fewer names than another of the same session does not take them away.
-        let agent = agent.or_else(|| known.and_then(|k| k.agent.clone()));
-        let tenant = tenant.or_else(|| known.and_then(|k| k.tenant.clone()));
         let labels = Labels {
             session_id,
-            agent,
-            tenant,
+            agent: known.and_then(|k| k.agent.clone()).or_else(|| one(&found.agents)),
+            tenant: known.and_then(|k| k.tenant.clone()).or_else(|| one(&found.tenants)),
         };
-        if known.is_none_or(|known| **known != labels) {
+        self.call(key, labels);
+        Ok(())
+    }
+
+    /// What all live contexts of a session say of it. What none of them says stays as it was known.
+    pub fn agree(&mut self, key: SessionKey, names: &Names) {
+        let Some(known) = self.labels.get(&key) else { return };
+        let labels = Labels {
+            session_id: known.session_id.clone(),
+            agent: one(&names.agents).or_else(|| known.agent.clone()),
+            tenant: one(&names.tenants).or_else(|| known.tenant.clone()),
+        };
+        self.call(key, labels);
+    }
+
+    fn call(&mut self, key: SessionKey, labels: Labels) {
+        if self.labels.get(&key).is_none_or(|known| **known != labels) {
             self.labels.insert(key, Arc::new(labels));
             self.new_labels.push(key);
         }
-        Ok(())
     }
 }
 
@@ -359,11 +373,22 @@ struct Search {
     links: Links,
     /// A variable was not set here.
     is_unset: bool,
-    /// No task was at hand where one would decide.
-    lacks_task: bool,
+    /// A task would decide that was not at hand, or moved on.
+    holds: Holds,
 }
 
 impl Search {
+    /// What was found by still stands there.
+    fn still_holds(&self, heap: &Heap) -> Result<bool, Fault> {
+        let mut scatter = Scatter::new();
+        for (at, bytes) in &self.links {
+            scatter.push(*at, bytes.len());
+        }
+        scatter.read_each(heap.memory())?;
+        let mut links = self.links.iter().enumerate();
+        Ok(self.holds != Holds::Never && links.all(|(slot, (_, known))| scatter.bytes(slot) == Some(known.as_slice())))
+    }
+
     /// The proof of what was found, and of what was not found before it.
     fn proof(self, heap: &Heap, vars: Addr) -> Result<Proof, Fault> {
         let mut parts = Links::new();
@@ -377,7 +402,7 @@ impl Search {
         Ok(Proof {
             vars,
             parts,
-            once: self.lacks_task,
+            holds: self.holds,
         })
     }
 }
@@ -396,29 +421,31 @@ fn by_task(heap: &Heap, subject: Subject<'_>, spec: &Spec, search: &mut Search) 
             return Ok(name.map_or(Found::Nothing, |name| filtered(name, &spec.filters)));
         }
         for task in &chain {
-            let found = of_task(heap, task, spec, search)?;
+            let found = of_task(heap, task, subject.threads, spec, search)?;
             if matches!(found, Found::Text(_)) {
                 return Ok(found);
             }
         }
         return Ok(Found::Nothing);
     }
-    search.lacks_task = true;
+    search.holds = search.holds.max(Holds::Once);
     Ok(Found::Nothing)
 }
 
 /// What one task of a chain gives.
-fn of_task(heap: &Heap, task: &Task, spec: &Spec, search: &mut Search) -> Result<Found, Fault> {
+fn of_task(heap: &Heap, task: &Task, threads: &[Addr], spec: &Spec, search: &mut Search) -> Result<Found, Fault> {
     let links = &mut search.links;
     match &spec.source {
-        Source::Local { coroutine, local } => match coroutine_local(heap, task, coroutine, local, links)? {
-            Some(value) => follow(heap, value, &spec.steps, &spec.filters, links),
-            // Which coroutines a running task is in is not known here, and another look may find it waiting.
-            None => {
-                search.lacks_task = true;
-                Ok(Found::Nothing)
-            }
-        },
+        Source::Local { coroutine, local } => {
+            let holds = match coroutine_local(heap, task, (coroutine, local), threads, links)? {
+                Local::Value(value) => return follow(heap, value, &spec.steps, &spec.filters, links),
+                Local::Absent => Holds::Long,
+                Local::AbsentNow => Holds::Once,
+                Local::Torn => Holds::Never,
+            };
+            search.holds = search.holds.max(holds);
+            Ok(Found::Nothing)
+        }
         _ => match given_name(heap, task, links)? {
             Some(name) => text(heap, name, &spec.filters, links),
             None => Ok(Found::Nothing),

@@ -2,14 +2,18 @@
 
 use super::spec::Spec;
 
-/// For each thing that is to be named, the specs in order: the first that gives a text wins.
+/// Specs of the same right, a list for each of those who say it; within a list the first that gives a text wins.
+pub type Rank = Vec<Vec<Spec>>;
+
+/// For each thing that is to be named, the specs in order: the first that gives a text wins. Agents and tenants
+/// by ranks: the first in which anybody gives one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     pub session: Vec<Spec>,
     /// Others that name sessions with the same right: where they give another text, none is believed.
     pub rivals: Vec<Vec<Spec>>,
-    pub agent: Vec<Spec>,
-    pub tenant: Vec<Spec>,
+    pub agent: Vec<Rank>,
+    pub tenant: Vec<Rank>,
     /// What the header calls them.
     pub name: String,
 }

@@ -110,6 +110,7 @@ fn attempt_by_task(heap: &Heap, spec: &Spec, contexts: &[(Addr, Task)]) -> Resul
             vars: *vars,
             context: task.context,
             tasks: std::slice::from_ref(task),
+            threads: &[],
         };
         match resolver.resolve_subject(heap, subject) {
             Ok(resolved) if resolved.session.is_some() => return Ok(Trial::Fits),

@@ -80,7 +80,12 @@ const SOME_TASKS: usize = 100;
 pub fn variables_in_use(heap: &Heap, runtime: &Runtime, lists: &TaskLists) -> Result<HashSet<String>, Fault> {
     let mut names: HashMap<Addr, String> = HashMap::new();
     let threads = heap.thread_states(runtime)?;
-    for task in lists.walk(heap, runtime, &threads)?.pending.iter().take(SOME_TASKS) {
+    for task in lists
+        .walk(heap, runtime, &threads, &[])?
+        .pending
+        .iter()
+        .take(SOME_TASKS)
+    {
         let bindings = heap
             .context(task.context)
             .and_then(|context| heap.bindings(context.vars));
@@ -99,7 +104,12 @@ pub fn variables_in_use(heap: &Heap, runtime: &Runtime, lists: &TaskLists) -> Re
 pub fn likely_variables(heap: &Heap, runtime: &Runtime, lists: &TaskLists) -> Result<Vec<String>, Fault> {
     let threads = heap.thread_states(runtime)?;
     let mut values: HashMap<String, HashSet<String>> = HashMap::new();
-    for task in lists.walk(heap, runtime, &threads)?.pending.iter().take(MOST_TASKS) {
+    for task in lists
+        .walk(heap, runtime, &threads, &[])?
+        .pending
+        .iter()
+        .take(MOST_TASKS)
+    {
         let Ok(bindings) = heap
             .context(task.context)
             .and_then(|context| heap.bindings(context.vars))

@@ -4,6 +4,7 @@
 mod addr_map;
 mod image;
 mod live;
+mod pages;
 mod prediction;
 mod recorder;
 mod scatter;
@@ -12,6 +13,7 @@ mod snapshot;
 pub use addr_map::{AddrMap, AddrSet};
 pub use image::{Image, ImageError};
 pub use live::LiveMemory;
+pub use pages::Pages;
 pub use prediction::{Key, Predictions, Range};
 pub use recorder::Recorder;
 pub use scatter::Scatter;

@@ -4,18 +4,29 @@
 use super::{Fault, Memory};
 use crate::model::Addr;
 
-/// Ranges to read together. `push` gives a slot number; after `read`, `bytes(slot)` has what was there.
+/// Ranges to read together. `push` gives a slot number; after a read, `bytes(slot)` has what was there.
 #[derive(Default)]
 pub struct Scatter {
     ranges: Vec<(Addr, usize)>,
+    /// Where each slot's bytes begin; set by a read.
     starts: Vec<usize>,
     bytes: Vec<u8>,
     /// Slots that were read; a bad range in the middle costs itself only.
     good: Vec<bool>,
+    /// The slots by address, and what they come to where neighbours are read as one.
+    by_address: Vec<u32>,
+    merged: Vec<(Addr, usize)>,
+    /// Of each merged range, where in `by_address` its slots end.
+    last: Vec<usize>,
 }
 
 /// No caller needs more in one go; what is larger is damage.
 const MOST_BYTES: usize = 64 << 20;
+/// So many bytes between two ranges cost less than another range does: some 0.3 µs of the kernel's time, in which it
+/// copies a few kilobytes (measured, Linux 6.18). Less than a page, so that none is touched that nobody asked for.
+const NEAR: u64 = 1024;
+/// A merged range is no longer than this, so that a bad one among many costs little.
+const MOST_MERGED: u64 = 64 << 10;
 
 impl Scatter {
     pub fn new() -> Scatter {
@@ -24,7 +35,6 @@ impl Scatter {
 
     pub fn clear(&mut self) {
         self.ranges.clear();
-        self.starts.clear();
         self.good.clear();
     }
 
@@ -38,20 +48,22 @@ impl Scatter {
 
     /// Asks for `length` bytes at `at`.
     pub fn push(&mut self, at: Addr, length: usize) -> usize {
-        let start = self
-            .starts
-            .last()
-            .map_or(0, |&s| s + self.ranges[self.ranges.len() - 1].1);
         self.ranges.push((at, length));
-        self.starts.push(start);
         self.ranges.len() - 1
     }
 
     fn prepare(&mut self) -> Result<usize, Fault> {
-        let total = self
-            .starts
-            .last()
-            .map_or(0, |&s| s + self.ranges[self.ranges.len() - 1].1);
+        self.starts.clear();
+        let mut total = 0usize;
+        for &(_, length) in &self.ranges {
+            self.starts.push(total);
+            total = total.saturating_add(length);
+        }
+        self.make_room(total)?;
+        Ok(total)
+    }
+
+    fn make_room(&mut self, total: usize) -> Result<(), Fault> {
         if total > MOST_BYTES {
             return Err(Fault::Budget);
         }
@@ -60,7 +72,7 @@ impl Scatter {
         }
         self.good.clear();
         self.good.resize(self.ranges.len(), false);
-        Ok(total)
+        Ok(())
     }
 
     /// Reads all ranges, in as many goes as there are bad ones among them: not one instant, but a bad range costs only
@@ -75,6 +87,72 @@ impl Scatter {
             next += whole + 1;
         }
         Ok(())
+    }
+
+    /// Reads all ranges as `read_each` does, but in the order of their addresses, and with what lies between near ones:
+    /// for many objects that were allocated side by side. Nothing is said of the order in time.
+    pub fn read_near(&mut self, memory: &dyn Memory) -> Result<(), Fault> {
+        let total = self.merge();
+        self.make_room(total)?;
+        let (mut next, mut start, mut slots) = (0, 0, 0..0);
+        while next < self.merged.len() {
+            let whole = memory.read_ranges(&self.merged[next..], &mut self.bytes[start..total])?;
+            for place in next..(next + whole + 1).min(self.merged.len()) {
+                let ((at, length), last) = (self.merged[place], self.last[place]);
+                slots = slots.end..last;
+                for slot in self.by_address[slots.clone()].iter().map(|&slot| slot as usize) {
+                    self.starts[slot] = start + (self.ranges[slot].0.0 - at.0) as usize;
+                    self.good[slot] = place < next + whole;
+                }
+                start += length;
+            }
+            next += whole + 1;
+        }
+        // Of a merged range that is not whole each slot is read by itself.
+        for slot in 0..self.ranges.len() {
+            if !self.good[slot] {
+                let (at, length) = self.ranges[slot];
+                let into = &mut self.bytes[self.starts[slot]..][..length];
+                self.good[slot] = memory.read_ranges(&[(at, length)], into)? == 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sorts the slots by address and fills `merged`; returns the sum of the lengths.
+    fn merge(&mut self) -> usize {
+        self.starts.clear();
+        self.starts.resize(self.ranges.len(), 0);
+        self.by_address.clear();
+        self.by_address.extend(0..self.ranges.len() as u32);
+        let ranges = &self.ranges;
+        self.by_address.sort_unstable_by_key(|&slot| ranges[slot as usize].0);
+        self.merged.clear();
+        self.last.clear();
+        let mut total = 0usize;
+        for (place, &slot) in self.by_address.iter().enumerate() {
+            let (at, length) = self.ranges[slot as usize];
+            let end = at.0.saturating_add(length as u64);
+            match self.merged.last_mut() {
+                Some((first, so_far))
+                    if at.0 <= first.0.saturating_add(*so_far as u64).saturating_add(NEAR)
+                        && end.saturating_sub(first.0) <= MOST_MERGED =>
+                {
+                    let longer = ((end - first.0) as usize).max(*so_far);
+                    total = total.saturating_add(longer - *so_far);
+                    *so_far = longer;
+                    if let Some(last) = self.last.last_mut() {
+                        *last = place + 1;
+                    }
+                }
+                _ => {
+                    self.merged.push((at, length));
+                    self.last.push(place + 1);
+                    total = total.saturating_add(length);
+                }
+            }
+        }
+        total
     }
 
     /// The bytes of a slot; None where they could not be read.
@@ -117,5 +195,47 @@ mod tests {
             (scatter.u64(0, 0), scatter.u64(1, 0), scatter.u64(2, 0)),
             (Some(1), None, Some(3))
         );
+    }
+
+    /// Whatever the ranges are, near, far, overlapping, empty, unmapped: each slot has what `read_each` gives it.
+    #[test]
+    fn neighbours_that_are_read_as_one_are_what_they_are_alone() {
+        let mut image = Image::new();
+        for page in [0x1000u64, 0x2000, 0x2c00, 0x9000, 0x10_0000] {
+            let bytes: Vec<u8> = (0..0x400u64).map(|i| (page / 0x100 + i * 7) as u8).collect();
+            image.put(Addr(page), &bytes);
+        }
+        let asked = [
+            (0x2010, 16),
+            (0x1000, 8),
+            (0x10_0000, 0x400),
+            (0x1008, 24),
+            (0x1010, 8),
+            (0x1400, 8),
+            (0x23f8, 16),
+            (0x2c00, 8),
+            (0x2020, 0),
+            (0x5000, 0),
+            (u64::MAX - 4, 16),
+            (0x9100, 8),
+            (0x1100, 8),
+            (0x1100, 8),
+        ];
+        let (mut near, mut each) = (Scatter::new(), Scatter::new());
+        for _ in 0..2 {
+            near.clear();
+            each.clear();
+            for (at, length) in asked {
+                near.push(Addr(at), length);
+                each.push(Addr(at), length);
+            }
+            near.read_near(&image).unwrap();
+            each.read_each(&image).unwrap();
+            for (slot, what) in asked.iter().enumerate() {
+                assert_eq!(near.bytes(slot), each.bytes(slot), "{what:x?}");
+            }
+            assert_eq!(near.bytes(2).map(<[u8]>::len), Some(0x400));
+            assert!(near.merged.len() < 8, "{:x?}", near.merged);
+        }
     }
 }

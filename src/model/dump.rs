@@ -1,7 +1,29 @@
 //! Where every task of every session runs or waits, once: what `otop dump` shows. The types are the JSON contract of
 //! `dump --json`, version 1; what is not known is null. Knows nothing of how it is read or drawn.
 
+use super::OwnCode;
 use serde::Serialize;
+
+/// Which sessions; None: all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DumpAsked {
+    pub session: Option<String>,
+    pub agent: Option<String>,
+    pub tenant: Option<String>,
+}
+
+impl DumpAsked {
+    /// Only some sessions are asked for.
+    pub fn narrows(&self) -> bool {
+        *self != DumpAsked::default()
+    }
+
+    /// The session with these names is one of them.
+    pub fn fits(&self, session_id: &str, agent: Option<&str>, tenant: Option<&str>) -> bool {
+        let same = |asked: &Option<String>, is: Option<&str>| asked.as_deref().is_none_or(|asked| Some(asked) == is);
+        same(&self.session, Some(session_id)) && same(&self.agent, agent) && same(&self.tenant, tenant)
+    }
+}
 
 /// The worker at one look.
 #[derive(Clone, Debug, Serialize)]
@@ -12,6 +34,8 @@ pub struct Dump {
     pub taken_at: f64,
     /// How long it took, milliseconds.
     pub took_ms: f64,
+    /// Null: it is of a worker that runs.
+    pub recorded: Option<DumpRecorded>,
     /// How long the worker was stopped for it, milliseconds (`--pause`); null: it was not.
     pub paused_ms: Option<f64>,
     /// Tasks that moved on while they were looked at; each is marked.
@@ -26,7 +50,45 @@ pub struct Dump {
     pub no_session: Option<DumpWork>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+/// Where in a recording a dump was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct DumpRecorded {
+    /// Seconds from the begin of the recording.
+    pub at_s: f64,
+    /// How long before the instant that was asked for, seconds.
+    pub age_s: f64,
+}
+
+impl Dump {
+    /// The same with these sessions only, as if no others had been looked at.
+    pub fn narrowed(mut self, asked: &DumpAsked) -> Dump {
+        if asked.narrows() {
+            let fits = |session: &DumpSession| {
+                let (agent, tenant) = (session.agent_name.as_deref(), session.tenant.as_deref());
+                asked.fits(&session.session_id, agent, tenant)
+            };
+            self.sessions.retain(fits);
+            self.no_session = None;
+            let tasks = self.sessions.iter().flat_map(|session| &session.work.tasks);
+            self.changed = tasks.filter(|task| task.changed).count() as u32;
+        }
+        self
+    }
+
+    /// Says anew which frames are own code.
+    pub fn judge_own(&mut self, own: &OwnCode) {
+        let sessions = self.sessions.iter_mut().map(|session| &mut session.work);
+        for work in sessions.chain(&mut self.no_session) {
+            let chains = work.tasks.iter_mut().flat_map(|task| &mut task.chain);
+            let stacks = work.threads.iter_mut().flat_map(|thread| &mut thread.stack);
+            for frame in chains.chain(stacks) {
+                frame.own = own.is_own(&frame.file);
+            }
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DumpWorker {
     pub pid: i32,
     pub name: Option<String>,
@@ -108,7 +170,7 @@ impl TaskState {
 }
 
 /// A place in the worker's source.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct DumpFrame {
     pub function: String,
     pub file: String,
@@ -159,6 +221,26 @@ pub enum WaitKind {
 }
 
 impl WaitKind {
+    /// By number, as recordings have it: only ever added to, at the end.
+    pub const ALL: [WaitKind; 16] = [
+        WaitKind::Sleep,
+        WaitKind::Lock,
+        WaitKind::Event,
+        WaitKind::Condition,
+        WaitKind::Semaphore,
+        WaitKind::Barrier,
+        WaitKind::Queue,
+        WaitKind::Task,
+        WaitKind::Tasks,
+        WaitKind::Gather,
+        WaitKind::Socket,
+        WaitKind::Stream,
+        WaitKind::Process,
+        WaitKind::Thread,
+        WaitKind::Future,
+        WaitKind::Other,
+    ];
+
     pub fn name(self) -> &'static str {
         match self {
             WaitKind::Sleep => "sleep",

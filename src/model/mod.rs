@@ -12,8 +12,8 @@ mod report;
 mod stacks;
 
 pub use dump::{
-    Dump, DumpCallback, DumpFrame, DumpLoop, DumpSession, DumpTask, DumpThread, DumpWork, DumpWorker, TaskState,
-    WaitKind, WaitsFor,
+    Dump, DumpAsked, DumpCallback, DumpFrame, DumpLoop, DumpRecorded, DumpSession, DumpTask, DumpThread, DumpWork,
+    DumpWorker, TaskState, WaitKind, WaitsFor,
 };
 pub use ids::{Addr, Nanos, Pid, SessionKey, Tid};
 pub use observation::{

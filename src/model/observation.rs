@@ -1,7 +1,7 @@
 //! What the reading side saw, and what it could not see: plain values, no conclusions. Three facts stay three: a
 //! session, no session, unreadable. Knows nothing of how they are read, and nothing of what they mean.
 
-use super::{Nanos, Pid, SessionKey, StackBatch, Tid, Waiting};
+use super::{Dump, Nanos, Pid, SessionKey, StackBatch, Tid, Waiting};
 use std::sync::Arc;
 
 /// One thing that the reading side says, in the order in which it was seen.
@@ -17,6 +17,8 @@ pub enum Observation {
     Waiting(Waiting),
     /// The names of a session that the sampler met before a walk did.
     Labels(SessionKey, Arc<Labels>),
+    /// One walk that kept everything, from the thread that takes dumps for a recording; and when it was taken.
+    Dump(Nanos, Box<Dump>),
     /// The worker is no longer there to be read; nothing follows.
     Ended(Ending),
 }
@@ -183,7 +185,7 @@ pub enum LoopKind {
 
 impl LoopKind {
     /// As the header and the JSON say it.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             LoopKind::Asyncio => "asyncio",
             LoopKind::Uvloop => "uvloop",

@@ -1,7 +1,7 @@
 //! What was concluded: the JSON contract of `product.md`, version 1, as types. What is not known is `None`, which
 //! serde writes as `null`; never 0 and never "". Knows nothing of how it was concluded, nor of how it is drawn.
 
-use super::{Frame, Nanos, PoolReport, SessionKey};
+use super::{Frame, Nanos, PoolReport, SessionKey, Stack};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -170,9 +170,9 @@ pub struct SessionReport {
     pub worst_is_lower_bound: bool,
     #[serde(rename = "where")]
     pub place: Option<Where>,
-    /// Where it runs, innermost first; None: it does not run, or nobody could tell.
+    /// The stack that it mostly had, where it runs; None: it does not run, or nobody could tell. Shared with the samples.
     #[serde(skip)]
-    pub stack: Option<Vec<Where>>,
+    pub stack: Option<Arc<Stack>>,
 }
 
 impl SessionReport {

@@ -41,7 +41,12 @@ impl ThreadClock {
         }
     }
 
-    /// On-CPU time since the thread began, time that it has waited for a CPU, and `runs`. The first is up to one scheduler
+    /// On-CPU time since the thread began, and time that it has waited for a CPU.
+    pub fn times(&self) -> Option<(Nanos, Nanos)> {
+        self.account().map(|(cpu, delay, _)| (cpu, delay))
+    }
+
+    /// Both times, and `runs`. The first is up to one scheduler
     /// tick old while the thread runs on another CPU; the second grows when a wait ends.
     pub fn account(&self) -> Option<(Nanos, Nanos, u64)> {
         let mut buffer = [0; 96];

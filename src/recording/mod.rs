@@ -19,8 +19,14 @@
 //! of the last minutes are a recording too (`Ring`). A recording that was cut off is read up to its last whole part.
 //!
 //! A reader refuses a version that is newer than its own; each change of what is written is a new version.
+//!
+//! | version | has |
+//! |---|---|
+//! | 1 | batches, stacks, walks, who waits, names, the end of the worker |
+//! | 2 | dumps too |
 
 mod bytes;
+mod dump;
 mod part;
 mod reader;
 mod reading;
@@ -39,4 +45,4 @@ pub use ring::Ring;
 pub const MAGIC: [u8; 8] = *b"\x89otop\r\n\x1a";
 
 /// The version of the format that is written.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;

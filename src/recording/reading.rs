@@ -2,6 +2,7 @@
 //! count by the bytes that are left. Knows nothing of parts and files.
 
 use super::bytes::{Damaged, In};
+use super::dump;
 use super::words::{Shared, Words};
 use super::writing::{Last, kind};
 use crate::model::*;
@@ -31,6 +32,7 @@ impl Reading {
             kind::CENSUS => Observation::Census(Box::new(self.census(input)?)),
             kind::WAITING => Observation::Waiting(self.waiting(input)?),
             kind::LABELS => Observation::Labels(self.words.key(input)?, Arc::new(self.labels(input)?)),
+            kind::DUMP => Observation::Dump(self.at(input)?, Box::new(dump::read(input, &mut self.words)?)),
             kind::ENDED => Observation::Ended(self.ending(input)?),
             _ => return Err(Damaged),
         })
@@ -292,7 +294,10 @@ fn host(input: &mut In<'_>) -> Result<HostFacts, Damaged> {
     })
 }
 
-fn many<'a, T>(input: &mut In<'a>, mut read: impl FnMut(&mut In<'a>) -> Result<T, Damaged>) -> Result<Vec<T>, Damaged> {
+pub(super) fn many<'a, T>(
+    input: &mut In<'a>,
+    mut read: impl FnMut(&mut In<'a>) -> Result<T, Damaged>,
+) -> Result<Vec<T>, Damaged> {
     let count = input.count(MOST)?;
     // Not the whole capacity at once: what is promised need not be there.
     let mut all = Vec::with_capacity(count.min(4_096));
@@ -302,7 +307,7 @@ fn many<'a, T>(input: &mut In<'a>, mut read: impl FnMut(&mut In<'a>) -> Result<T
     Ok(all)
 }
 
-fn integer(input: &mut In<'_>) -> Result<i32, Damaged> {
+pub(super) fn integer(input: &mut In<'_>) -> Result<i32, Damaged> {
     i32::try_from(input.signed()?).map_err(|_| Damaged)
 }
 

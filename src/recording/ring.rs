@@ -142,7 +142,7 @@ impl Said {
                     self.labels.insert(facts.key, (Arc::clone(&facts.labels), came));
                 }
             }
-            Observation::Stacks(_) | Observation::Waiting(_) | Observation::Ended(_) => {}
+            Observation::Stacks(_) | Observation::Waiting(_) | Observation::Dump(..) | Observation::Ended(_) => {}
         }
     }
 

@@ -1,8 +1,8 @@
-//! What occurs again and again in a part of a recording, by number: texts, frames, stacks, keys of sessions. Each is
+//! What occurs again and again in a part of a recording, by number: texts, frames, stacks, keys of sessions, places of dumps. Each is
 //! written out where it is met first, with the next free number. Knows nothing of observations.
 
 use super::bytes::{Damaged, In, Out};
-use crate::model::{Frame, SessionKey, Stack};
+use crate::model::{DumpFrame, Frame, SessionKey, Stack};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ pub(super) struct Numbers {
     /// By address, which the stack beside it keeps from being given to another one.
     stacks: HashMap<usize, (u64, Arc<Stack>)>,
     keys: HashMap<SessionKey, u64>,
+    places: HashMap<DumpFrame, u64>,
 }
 
 impl Numbers {
@@ -59,6 +60,19 @@ impl Numbers {
         }
     }
 
+    pub fn place(&mut self, out: &mut Out, place: &DumpFrame) {
+        let next = self.places.len() as u64;
+        if let Some(number) = self.places.get(place) {
+            return out.number(*number);
+        }
+        self.places.insert(place.clone(), next);
+        out.number(next);
+        self.text(out, &place.function);
+        self.text(out, &place.file);
+        out.maybe(place.line, |out, line| out.number(u64::from(line)));
+        out.flag(place.own);
+    }
+
     fn frame(&mut self, out: &mut Out, frame: &Arc<Frame>) {
         let next = self.frames.len() as u64;
         if let Some(number) = self.frames.get(frame) {
@@ -80,6 +94,7 @@ pub(super) struct Words {
     frames: Vec<Arc<Frame>>,
     stacks: Vec<Arc<Stack>>,
     keys: Vec<SessionKey>,
+    places: Vec<DumpFrame>,
 }
 
 /// What a number stands for: one that is known, or the next, which is read here.
@@ -123,6 +138,22 @@ impl Words {
             self,
             input,
             |_, input| Ok(SessionKey(input.word()?)),
+        )
+    }
+
+    pub fn place(&mut self, input: &mut In<'_>) -> Result<DumpFrame, Damaged> {
+        word(
+            |all| &mut all.places,
+            self,
+            input,
+            |all, input| {
+                Ok(DumpFrame {
+                    function: all.text(input)?.to_string(),
+                    file: all.text(input)?.to_string(),
+                    line: input.maybe(In::small)?,
+                    own: input.flag()?,
+                })
+            },
         )
     }
 

@@ -2,6 +2,7 @@
 //! Its twin is `reading`; what is written here in some order is read there in the same. Knows nothing of parts and files.
 
 use super::bytes::Out;
+use super::dump;
 use super::words::Numbers;
 use crate::model::*;
 use std::collections::HashMap;
@@ -14,6 +15,8 @@ pub(super) mod kind {
     pub const WAITING: u8 = 4;
     pub const LABELS: u8 = 5;
     pub const ENDED: u8 = 6;
+    /// From version 2 on.
+    pub const DUMP: u8 = 7;
 }
 
 /// What the last sample of a thread said.
@@ -60,6 +63,11 @@ impl Writing {
                 out.byte(kind::LABELS);
                 self.numbers.key(out, *key);
                 self.labels(out, labels);
+            }
+            Observation::Dump(at, dump) => {
+                out.byte(kind::DUMP);
+                self.at(out, *at);
+                dump::write(out, &mut self.numbers, dump);
             }
             Observation::Ended(ending) => {
                 out.byte(kind::ENDED);

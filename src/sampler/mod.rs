@@ -1,11 +1,13 @@
 //! The reading threads: the sampler, which takes ticks by a schedule, the stack sampler, which takes whole stacks by one of
-//! its own, and the walker, which takes walks; all hand what they saw to one bounded channel. Knows nothing of what is concluded from it.
+//! its own, the walker, which takes walks, and for recordings one that takes dumps; all hand what they saw to one bounded
+//! channel. Knows nothing of what is concluded from it.
 
 mod affinity;
 mod dumping;
 mod naming;
 mod pace;
 mod reach;
+mod recorded_dumps;
 mod schedule;
 mod scheduling;
 mod stacking;
@@ -15,6 +17,7 @@ mod walking;
 pub use dumping::dump;
 pub use reach::{Reach, reach};
 
+use self::dumping::Dumper;
 use crate::cpython::ONE_WALK;
 use crate::identity::{Inventory, Naming, Spec, inventory};
 use crate::model::{Hello, LoopKind, Nanos, Observation, OwnCode, Pid};
@@ -46,6 +49,8 @@ pub struct AttachOptions {
     pub tenant_from: Vec<Spec>,
     /// Places whose files are own code, beside those that are so anyway.
     pub own: Vec<String>,
+    /// Take dumps too, every few seconds.
+    pub dumps: bool,
 }
 
 /// A worker that is being watched.
@@ -96,6 +101,11 @@ pub(crate) fn clock(id: ClockId) -> Nanos {
                 .saturating_add(t.tv_nsec() as u64),
         )
     })
+}
+
+/// What the calling thread has used of a CPU.
+fn own_cpu() -> Nanos {
+    clock(ClockId::CLOCK_THREAD_CPUTIME_ID)
 }
 
 /// Looks once at `pid`.
@@ -151,7 +161,7 @@ pub fn variables(pid: Pid) -> Result<Variables, AttachError> {
         heap.grant(INVENTORY_BUDGET);
         let of_fault = |fault| crate::source::of_fault(pid, fault);
         let threads = heap.thread_states(&plan.runtime).map_err(of_fault)?;
-        let tasks = lists.walk(heap, &plan.runtime, &threads).map_err(of_fault)?;
+        let tasks = lists.walk(heap, &plan.runtime, &threads, &[]).map_err(of_fault)?;
         found.inventory = inventory(heap, &tasks.pending);
     }
     Ok(found)
@@ -163,6 +173,11 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError
     let naming = naming::naming(&attachment, options)?;
     let hello = hello(&attachment, options, &naming);
     let memory = |e| AttachError::io(format!("/proc/{pid}/mem"), &e);
+    let own = OwnCode::new(hello.library.clone(), options.own.clone());
+    let dumper = match options.dumps {
+        true => Some(Dumper::open(&attachment, naming.clone(), own.clone())?),
+        false => None,
+    };
     let Attachment {
         plan, proved, lists, ..
     } = attachment;
@@ -171,7 +186,6 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError
         Some(rate) => Some((StackReader::open(plan.clone(), naming.clone()).map_err(memory)?, rate)),
         None => None,
     };
-    let own = OwnCode::new(hello.library.clone(), options.own.clone());
     let walker = Walker::open(plan.clone(), proved, lists, naming, own).map_err(memory)?;
 
     let (sender, observations) = sync_channel(WAITING);
@@ -197,6 +211,14 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError
             Box::new(move || stacking::run(reader, &to.2, rate, &to.0, &to.1)),
         )?;
         handle.threads.push(stacking);
+    }
+    if let Some(dumper) = dumper {
+        let to = (sender.clone(), Arc::clone(&stop), plan.clone());
+        let dumping = spawn(
+            "otop-dumps",
+            Box::new(move || recorded_dumps::run(dumper, &to.2, &to.0, &to.1)),
+        )?;
+        handle.threads.push(dumping);
     }
     let rate = options.rate_hz;
     let ticking = spawn(

@@ -44,22 +44,27 @@ pub(super) fn naming(attachment: &Attachment, options: &AttachOptions) -> Result
         ..Naming::default()
     };
     if naming.follows_presets() {
-        naming.add(fitting(attachment));
+        let (fits, adding) = fitting(attachment);
+        naming.add(fits);
+        naming.also(adding);
     }
     Ok(naming)
 }
 
-/// The presets that fit now, so that the first sample already goes by them. What cannot be read fits none; the walker
+/// The presets that fit now, and those of them that add sessions, so that the first sample already goes by them. What cannot be read fits none; the walker
 /// looks on.
-fn fitting(attachment: &Attachment) -> Fits {
+fn fitting(attachment: &Attachment) -> (Fits, Fits) {
     let Attachment { plan, heap, lists, .. } = attachment;
     heap.grant(16 * ONE_WALK);
     let mut chooser = Chooser::default();
     let imported = chooser.look_at_imports(heap, &plan.runtime).unwrap_or_default();
-    let Some(lists) = lists else { return imported };
+    let Some(lists) = lists else {
+        return (imported, Fits::default());
+    };
     let threads = heap.thread_states(&plan.runtime).unwrap_or_default();
-    let tasks = lists.walk(heap, &plan.runtime, &threads).unwrap_or_default();
-    imported.and(chooser.look(heap, &tasks.pending).unwrap_or_default())
+    let tasks = lists.walk(heap, &plan.runtime, &threads, &[]).unwrap_or_default();
+    let found = chooser.look(heap, &tasks.pending).unwrap_or_default();
+    (imported.and(found), chooser.adding())
 }
 
 /// Reads the names in the way that the worker's variables allow, and tries where the specs lead.
@@ -87,7 +92,7 @@ fn settle(
         names.extend(globals.into_iter().map(|variable| variable.name));
     }
     let threads = heap.thread_states(&plan.runtime).unwrap_or_default();
-    let tasks = lists.walk(heap, &plan.runtime, &threads).unwrap_or_default();
+    let tasks = lists.walk(heap, &plan.runtime, &threads, &[]).unwrap_or_default();
     let contexts = live_contexts(heap, &tasks.pending, TRIED);
     for (option, specs) in asked.iter_mut().filter(|(_, specs)| !specs.is_empty()) {
         let settle = |spec: &Spec| settled(spec, |name| names.iter().any(|known| known == name));

@@ -12,7 +12,7 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 
 /// How long a batch is collected: every hand-over wakes another thread, which costs more than a stack.
 const BATCH: Nanos = Nanos(50_000_000);
-const SURVEY_EVERY: Nanos = Nanos(100_000_000);
+const SURVEY_EVERY: Nanos = Nanos(200_000_000);
 /// Where threads come by the dozen, they are listed at most this often.
 const SURVEY_AT_MOST: Nanos = Nanos(5_000_000);
 /// A sleep of this length gives up the CPU.

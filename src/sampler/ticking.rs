@@ -4,8 +4,8 @@ use super::pace::Pace;
 use super::schedule::{Schedule, sleep_until};
 use super::{clock, ended, monotonic, scheduling};
 use crate::memory::Fault;
-use crate::model::{Batch, Gil, Nanos, Observation, Tick};
-use crate::process::{self, privilege};
+use crate::model::{Batch, Gil, Nanos, Observation, Pid, Tick, Tid};
+use crate::process::{self, ThreadClock, privilege};
 use crate::source::{Plan, TickReader};
 use nix::time::ClockId;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 
 /// How long a batch is collected: every hand-over wakes another thread, which costs more than a tick.
 const BATCH: Nanos = Nanos(50_000_000);
-const SURVEY_EVERY: Nanos = Nanos(100_000_000);
+const SURVEY_EVERY: Nanos = Nanos(200_000_000);
 /// Where threads come by the dozen, they are listed at most this often.
 const SURVEY_AT_MOST: Nanos = Nanos(5_000_000);
 const FORGET_EVERY: Nanos = Nanos(10_000_000_000);
@@ -30,7 +30,8 @@ pub fn run(mut reader: TickReader, plan: &Plan, rate_hz: f64, to: &SyncSender<Ob
     let mut began = monotonic();
     let (mut surveyed, mut forgot) = (Nanos::ZERO, began);
     let mut asleep = sleep_offset();
-    let mut own_wait = own_run_delay();
+    let own = OwnDelay::open();
+    let mut own_wait = own.read();
     let mut dropped = 0;
     while !stop.load(Ordering::Relaxed) {
         let now = monotonic();
@@ -57,7 +58,7 @@ pub fn run(mut reader: TickReader, plan: &Plan, rate_hz: f64, to: &SyncSender<Ob
             count: 0,
         };
         if late > LATE {
-            let delay = own_run_delay();
+            let delay = own.read();
             (tick.own_wait, own_wait) = (delay - own_wait, delay);
             let offset = sleep_offset();
             (tick.suspended, asleep) = (offset - asleep, offset);
@@ -94,7 +95,7 @@ pub fn run(mut reader: TickReader, plan: &Plan, rate_hz: f64, to: &SyncSender<Ob
                 }
                 Err(_) => return,
             }
-            own_wait = own_run_delay();
+            own_wait = own.read();
         }
     }
 }
@@ -104,13 +105,16 @@ fn sleep_offset() -> Nanos {
     clock(ClockId::CLOCK_BOOTTIME) - clock(ClockId::CLOCK_MONOTONIC)
 }
 
-/// How long this thread has waited for a CPU since it began.
-fn own_run_delay() -> Nanos {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    Nanos(
-        text.split_ascii_whitespace()
-            .nth(1)
-            .and_then(|w| w.parse().ok())
-            .unwrap_or(0),
-    )
+/// How long this thread has waited for a CPU since it began. The file stays open: on a busy machine it is read often.
+struct OwnDelay(ThreadClock);
+
+impl OwnDelay {
+    fn open() -> OwnDelay {
+        let own = nix::unistd::gettid().as_raw();
+        OwnDelay(ThreadClock::open(Pid(std::process::id() as i32), Tid(own)))
+    }
+
+    fn read(&self) -> Nanos {
+        self.0.times().map_or(Nanos::ZERO, |(_, delay)| delay)
+    }
 }

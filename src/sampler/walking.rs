@@ -1,18 +1,17 @@
 //! The walker thread: how often to walk, and how often to look whether loops make progress. Knows nothing of what is
 //! read then.
 
-use super::{clock, ended, monotonic};
+use super::{ended, monotonic, own_cpu};
 use crate::memory::Fault;
 use crate::model::{Ending, Nanos, Observation};
 use crate::process::{Sameness, privilege};
 use crate::source::{Broken, Plan, Walker};
-use nix::time::ClockId;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SendError, SyncSender};
 use std::time::Duration;
 
 /// A session is to show, and to be gone, within a second: two walks, and time to draw.
-const EVERY: Duration = Duration::from_millis(250);
+const EVERY: Duration = Duration::from_millis(350);
 /// A walk may take this share of the time at most; a program with very many tasks is walked less often.
 const SHARE: u32 = 20;
 /// The longest pause, for programs with a hundred thousand tasks.
@@ -20,11 +19,6 @@ const LONGEST: Duration = Duration::from_secs(5);
 
 /// Between the walks, the loops are looked at so often: a block of the threshold (50 ms) is seen twice while it lasts.
 const WATCH: Duration = Duration::from_millis(25);
-
-/// What this thread has used of a CPU.
-fn own_cpu() -> Nanos {
-    clock(ClockId::CLOCK_THREAD_CPUTIME_ID)
-}
 
 /// Walks, and between the walks watches the loops, until told to stop or the worker ends.
 pub fn run(mut walker: Walker, plan: &Plan, to: &SyncSender<Observation>, stop: &AtomicBool) {

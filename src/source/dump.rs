@@ -14,7 +14,7 @@ use crate::asyncio::{
 };
 use crate::cpython::{FrameWalk, RawStack, Stacks, ThreadState};
 use crate::memory::{Fault, Scatter};
-use crate::model::{Addr, Dump, DumpWorker, Labels, LoopKind, Nanos, OwnCode, Owner, Stack};
+use crate::model::{Addr, Dump, DumpAsked, DumpWorker, LoopKind, Nanos, OwnCode, Owner, Stack};
 use crate::process::{Doing, ThreadClock};
 use std::sync::Arc;
 
@@ -22,28 +22,6 @@ use std::sync::Arc;
 const DUMP_BUDGET: u64 = 8 << 30;
 /// A running thread's stack is tried so often: its frames come and go while they are read.
 const TRIES: usize = 8;
-
-/// Which sessions; None: all.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DumpAsked {
-    pub session: Option<String>,
-    pub agent: Option<String>,
-    pub tenant: Option<String>,
-}
-
-impl DumpAsked {
-    /// Only some sessions are asked for.
-    pub fn narrows(&self) -> bool {
-        *self != DumpAsked::default()
-    }
-
-    pub(super) fn fits(&self, labels: &Labels) -> bool {
-        let same = |asked: &Option<String>, is: Option<&str>| asked.as_deref().is_none_or(|asked| Some(asked) == is);
-        same(&self.session, Some(&labels.session_id))
-            && same(&self.agent, labels.agent.as_deref())
-            && same(&self.tenant, labels.tenant.as_deref())
-    }
-}
 
 /// Everything that was read, before it is put into words.
 pub(super) struct Gathered {
@@ -78,7 +56,11 @@ impl Walker {
         self.heap.grant(DUMP_BUDGET);
         let mut stacks = Stacks::new();
         let gathered = self.gather(asked, is_paused, &mut stacks)?;
-        let mut dump = self.put_in_words(gathered, asked, worker, own, stacks, at)?;
+        // Ten words of each of ten thousand tasks: most stand beside each other, and a read costs more than a page.
+        self.heap.keep_pages(true);
+        let dump = self.put_in_words(gathered, asked, worker, own, stacks, at);
+        self.heap.keep_pages(false);
+        let mut dump = dump?;
         dump.taken_at = taken_at;
         dump.took_ms = (now() - at).as_secs_f64() * 1e3;
         Ok(dump)
@@ -91,15 +73,17 @@ impl Walker {
             unreadable,
             ..
         } = match &self.lists {
-            Some(lists) => lists.walk(&self.heap, &self.plan.runtime, &threads)?,
+            Some(lists) => lists.walk(&self.heap, &self.plan.runtime, &threads, &[])?,
             None => Tasks::default(),
         };
         if self.naming.follows_presets() {
             self.choose(&tasks)?;
         }
-        let owners = self.owners_of(&tasks)?;
+        let owners = self.owners_of(&tasks, &threads)?;
         let is_asked = |owner: &Owner| match owner {
-            Owner::Session(key) => self.resolver.labels(*key).is_some_and(|labels| asked.fits(&labels)),
+            Owner::Session(key) => self.resolver.labels(*key).is_some_and(|labels| {
+                asked.fits(&labels.session_id, labels.agent.as_deref(), labels.tenant.as_deref())
+            }),
             _ => !asked.narrows(),
         };
         let which: Vec<usize> = (0..tasks.len())

@@ -1,14 +1,14 @@
 //! What a dump has read, put into words: sessions, their tasks, callbacks and threads. Knows nothing of how it was read,
 //! and nothing of how it is drawn.
 
-use super::dump::{DumpAsked, Gathered};
+use super::dump::Gathered;
 use super::walk::{Broken, Walker};
 use crate::asyncio::{Chain, End, EventLoop, Handle, Task, WaitReader, task_name};
 use crate::cpython::{Heap, Stacks, ThreadState, unqualified};
 use crate::memory::Fault;
 use crate::model::{
-    Addr, Dump, DumpCallback, DumpFrame, DumpLoop, DumpSession, DumpTask, DumpThread, DumpWork, DumpWorker, Frame,
-    Nanos, OwnCode, Owner, SessionKey, Stack, TaskState, Tid,
+    Addr, Dump, DumpAsked, DumpCallback, DumpFrame, DumpLoop, DumpSession, DumpTask, DumpThread, DumpWork, DumpWorker,
+    Frame, Nanos, OwnCode, Owner, SessionKey, Stack, TaskState, Tid,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -158,6 +158,7 @@ impl Walker {
             worker,
             taken_at: 0.0,
             took_ms: 0.0,
+            recorded: None,
             paused_ms: None,
             changed,
             unreadable,

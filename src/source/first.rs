@@ -24,6 +24,8 @@ pub(super) struct FirstRead {
     words: Vec<Option<Words>>,
     /// `last_holder` and `switch_number` when they were read.
     gil: Option<(Addr, u64)>,
+    /// The fixed words alone.
+    again: Scatter,
 }
 
 impl FirstRead {
@@ -36,6 +38,7 @@ impl FirstRead {
             others: Scatter::new(),
             words: Vec::new(),
             gil: None,
+            again: Scatter::new(),
         }
     }
 
@@ -95,6 +98,20 @@ impl FirstRead {
         }
         threads.stale |= self.words.iter().any(Option::is_none);
         Ok(at)
+    }
+
+    /// Who had the GIL last, and with what number; None: not known.
+    pub fn last_gil(&self) -> Option<(Addr, u64)> {
+        self.gil
+    }
+
+    /// Nobody else has taken the GIL since the last read.
+    pub fn gil_is_unmoved(&mut self, memory: &dyn Memory) -> Result<bool, Fault> {
+        self.again.clear();
+        let slot = self.fixed.push(&mut self.again);
+        self.again.read_each(memory)?;
+        let now = self.fixed.gil(&self.again, slot);
+        Ok(now.is_some() && now.map(|gil| (gil.last_holder, gil.switch_number)) == self.gil)
     }
 
     /// A thread's words.

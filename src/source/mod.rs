@@ -23,7 +23,6 @@ mod walk;
 mod whose;
 
 pub use attach::{Attachment, Plan, Proved, attach, of_fault};
-pub use dump::DumpAsked;
 pub use examine::{Examination, Interpreter, examine};
 pub use stacks::StackReader;
 pub use still::Seat;

@@ -4,9 +4,8 @@
 use crate::asyncio::{Task, asyncio_tasks_module, running_tasks, task_at};
 use crate::cpython::{CONTEXT_HEAD, CONTEXT_WORDS, Heap, ONE_WALK, Runtime, word_at};
 use crate::identity::{Fits, Naming, Proof, ProofSlots, Resolver, Subject};
-use crate::memory::{Fault, Scatter};
+use crate::memory::{AddrMap, Fault, Scatter};
 use crate::model::{Addr, Labels, Owner, SessionKey};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Contexts that are remembered; beyond this the memory starts over.
@@ -23,7 +22,7 @@ pub(super) struct Owners {
     /// The presets by which the resolver goes.
     fits: Fits,
     resolver: Resolver,
-    contexts: HashMap<Addr, Known>,
+    contexts: AddrMap<Known>,
     context_type: Option<Addr>,
     /// The `__dict__` of `asyncio.tasks`, where the rules need a task.
     asyncio_tasks: Option<Addr>,
@@ -51,14 +50,14 @@ impl Owners {
             resolver: Resolver::new(naming.rules(fits)),
             naming,
             fits,
-            contexts: HashMap::new(),
+            contexts: AddrMap::default(),
             context_type: None,
             asyncio_tasks: None,
         }
     }
 
     /// Goes by other presets, if others fit by now, and finds where tasks are told of, if the rules need a task. To be
-    /// called some ten times a second.
+    /// called some five times a second.
     pub fn survey(&mut self, heap: &Heap, runtime: &Runtime) {
         let fits = self.naming.fits();
         if fits != self.fits {
@@ -113,6 +112,7 @@ impl Owners {
                 vars,
                 context,
                 tasks: &tasks,
+                threads: &[thread_of(heap, words)],
             };
             self.resolver.resolve_subject(heap, subject)
         });
@@ -148,8 +148,7 @@ impl Owners {
 
     /// The tasks that run now, as far as they can be told: the thread's own is among them.
     fn running(&self, heap: &Heap, words: ContextWords) -> Result<Vec<Task>, Fault> {
-        let thread_state = Addr(words.at.0.wrapping_sub(heap.offsets.tstate_context));
-        let tasks = running_tasks(heap, thread_state, self.asyncio_tasks)?.into_iter();
+        let tasks = running_tasks(heap, thread_of(heap, words), self.asyncio_tasks)?.into_iter();
         let tasks = tasks
             .map(|address| task_at(heap, address))
             .collect::<Result<Vec<_>, _>>()?;
@@ -169,6 +168,11 @@ impl Owners {
         }
         fits
     }
+}
+
+/// The state of the thread whose words these are.
+fn thread_of(heap: &Heap, words: ContextWords) -> Addr {
+    Addr(words.at.0.wrapping_sub(heap.offsets.tstate_context))
 }
 
 /// What could not be looked up was torn, unless the thread is still in it: then it is something unknown.

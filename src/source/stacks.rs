@@ -82,7 +82,7 @@ impl StackReader {
         self.owners.take_new_labels()
     }
 
-    /// Looks which threads there are; to be called some ten times a second.
+    /// Looks which threads there are; to be called some five times a second.
     pub fn survey(&mut self) -> Result<(), Fault> {
         self.owners.survey(&self.heap, &self.plan.runtime);
         // Whoever takes ticks says which threads there are.

@@ -34,6 +34,8 @@ pub(super) struct Thread {
     pub stands: bool,
     /// What it was found asleep in, and how often it had been given a CPU by then.
     pub slept: Option<(u64, Said)>,
+    /// It was asleep already before its words were read last, and had not run by the end of that tick.
+    pub rests: bool,
     /// The context that the thread has when it is in none that was entered.
     pub base: Addr,
     /// Its base context names a session.
@@ -117,6 +119,7 @@ impl Thread {
             last_idle: false,
             stands: false,
             slept: None,
+            rests: false,
             base: Addr::NULL,
             base_is_named: false,
             quiet: QUIET_TICKS,
@@ -125,6 +128,11 @@ impl Thread {
             sleeps_at: None,
             surveys: 0,
         }
+    }
+
+    /// Whether the kernel is asked of it at every tick.
+    pub fn matters(&self) -> bool {
+        self.event_loop.is_some() || self.quiet < QUIET_TICKS
     }
 
     /// Since 3.14 `threading.Thread` enters a context of its own before it runs anything (Lib/threading.py:

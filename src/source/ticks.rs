@@ -13,7 +13,7 @@ use super::fixed::FixedWords;
 use super::owners::{ContextWords, Owners};
 use super::said::{Asker, LATELY, Said};
 use super::still::{Words, WordsAt};
-use super::threads::{DEEPEST_CONTEXT, QUIET_TICKS, Threads};
+use super::threads::{DEEPEST_CONTEXT, QUIET_TICKS, Thread, Threads};
 use crate::asyncio::{CallbackSlots, DEQUE_HEAD, ReadyWords, StepWords};
 use crate::cpython::{CONTEXT_HEAD, Heap, word_at};
 use crate::identity::{Naming, ProofSlots};
@@ -39,6 +39,15 @@ pub struct TickReader {
     second: Scatter,
     /// When the last tick was.
     last_at: Nanos,
+    /// What the last tick saw, if that holds for as long as no thread runs.
+    rest: Option<Rest>,
+}
+
+/// What holds as long as no thread runs.
+struct Rest {
+    gil: Gil,
+    collecting: Option<bool>,
+    samples: Vec<Sample>,
 }
 
 /// The slots of what a loop's thread has beside its words.
@@ -94,6 +103,7 @@ impl TickReader {
             threads: Threads::new(),
             second: Scatter::new(),
             last_at: Nanos::ZERO,
+            rest: None,
         })
     }
 
@@ -102,9 +112,10 @@ impl TickReader {
         self.owners.take_new_labels()
     }
 
-    /// Looks which threads there are and which run a loop; says in `batch` what changed. To be called some ten times a
+    /// Looks which threads there are and which run a loop; says in `batch` what changed. To be called some five times a
     /// second; between that, a tick that sees another newest thread asks for it.
     pub fn survey(&mut self, batch: &mut Batch) -> Result<(), Fault> {
+        self.rest = None;
         self.owners.survey(&self.heap, &self.plan.runtime);
         self.first.forget();
         self.threads.survey(&self.plan, &self.heap, batch)
@@ -118,11 +129,29 @@ impl TickReader {
     /// Forgets addresses, so that memory which was freed and used again is looked at anew; to be called now and then.
     pub fn forget(&mut self) {
         self.owners.forget();
+        self.rest = None;
     }
 
     /// Takes one tick into `batch`. `late`, `own_wait` and `suspended` are the sampler's to say.
     pub fn tick(&mut self, tick: Tick, now: impl Fn() -> Nanos, batch: &mut Batch) -> Result<(), Fault> {
         self.heap.grant(ONE_TICK);
+        if self.still_rests()?
+            && let Some(rest) = &self.rest
+        {
+            let at = now();
+            self.last_at = at;
+            let first = batch.samples.len() as u32;
+            batch.samples.extend_from_slice(&rest.samples);
+            batch.ticks.push(Tick {
+                at,
+                gil: rest.gil,
+                collecting: rest.collecting,
+                first,
+                count: rest.samples.len() as u32,
+                ..tick
+            });
+            return Ok(());
+        }
         let queues = self.push_first();
         let at = self.first.take(&mut self.threads, self.heap.memory(), now)?;
         let holder = self.first.holder();
@@ -151,6 +180,19 @@ impl TickReader {
         let collecting = self.first.collecting();
         self.last_at = at;
         let count = batch.samples.len() as u32 - first;
+        self.rest = self.rests().then(|| Rest {
+            gil,
+            collecting,
+            samples: batch.samples[first as usize..].to_vec(),
+        });
+        if let Some(rest) = &self.rest
+            && rest
+                .samples
+                .iter()
+                .any(|s| matches!(s.owner, Owner::Torn | Owner::Unreadable))
+        {
+            self.rest = None;
+        }
         batch.ticks.push(Tick {
             at,
             gil,
@@ -160,6 +202,49 @@ impl TickReader {
             ..tick
         });
         Ok(())
+    }
+
+    /// Every thread that matters slept from before its words were read until the end of the tick, and so did whoever had
+    /// the GIL last: until one of them runs, or another takes the GIL, nothing of what was seen can change.
+    fn rests(&self) -> bool {
+        let Some((last_holder, _)) = self.first.last_gil() else {
+            return false;
+        };
+        let threads = &self.threads.all;
+        threads
+            .iter()
+            .filter(|thread| thread.matters())
+            .all(|thread| thread.rests)
+            && threads
+                .iter()
+                .any(|thread| thread.rests && thread.state.address == last_holder)
+            && !self.threads.stale
+    }
+
+    /// Asks whether what the last tick saw still holds. A worker that waits for something to do costs next to nothing so.
+    fn still_rests(&mut self) -> Result<bool, Fault> {
+        if self.rest.is_none() || self.threads.stale {
+            return Ok(false);
+        }
+        for thread in self.threads.all.iter().filter(|thread| thread.rests) {
+            let due = (thread.asleep + 1).is_multiple_of(STOPPED_AFTER);
+            let runs = thread.clock.as_ref().and_then(ThreadClock::runs);
+            if due || runs.is_none() || runs != thread.slept.map(|(runs, _)| runs) {
+                return Ok(false);
+            }
+        }
+        if self.threads.all.len() > 1 && !self.first.gil_is_unmoved(self.heap.memory())? {
+            return Ok(false);
+        }
+        let quiet = |thread: &Thread| thread.quiet.saturating_add(1) == QUIET_TICKS;
+        if self.threads.all.iter().any(quiet) {
+            return Ok(false);
+        }
+        for thread in &mut self.threads.all {
+            thread.asleep = thread.asleep.saturating_add(u32::from(thread.rests));
+            thread.quiet = thread.quiet.saturating_add(u32::from(thread.quiet > 0));
+        }
+        Ok(true)
     }
 
     /// Asks for the first read: of each loop its words, its queue, and its words once more. A loop that stood in one step
@@ -207,7 +292,8 @@ impl TickReader {
             let in_context =
                 own.is_some_and(|(context, _)| !context.is_null() && (context != thread.base || thread.base_is_named));
             thread.quiet = if in_context { 0 } else { thread.quiet.saturating_add(1) };
-            let matters = thread.event_loop.is_some() || thread.quiet < QUIET_TICKS || holder == Some(thread.index);
+            thread.rests = false;
+            let matters = thread.matters() || holder == Some(thread.index);
             if !matters {
                 states.push(NOTHING);
                 continue;
@@ -233,6 +319,7 @@ impl TickReader {
             let sleeps = matches!(said.state, State::Syscall(_) | State::GilWait);
             thread.slept = runs.filter(|_| sleeps).map(|runs| (runs, said));
             thread.sleeps_at = said.sleeps_at.or(thread.sleeps_at);
+            thread.rests = slept.is_some();
             let times = account.map(|(cpu, delay, _)| (cpu, delay));
             let lasts = slept.is_some() || said.state == State::Runnable;
             states.push(Asked { said, times, lasts });
@@ -389,7 +476,7 @@ impl TickReader {
                 thread.asleep = STOPPED_AFTER - 1;
             }
         }
-        let matters = thread.event_loop.is_some() || thread.quiet < QUIET_TICKS || state != State::Unknown;
+        let matters = thread.matters() || state != State::Unknown;
         if !matters {
             return Ok(None);
         }

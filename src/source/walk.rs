@@ -12,8 +12,8 @@ use crate::asyncio::{
 };
 use crate::cpython::{Heap, ONE_WALK, Refused, ThreadState};
 use crate::identity::{Chooser, Fits, Naming, Pool, PoolLook, Resolver, Subject};
-use crate::memory::{Fault, LiveMemory};
-use crate::model::{Addr, Census, LoopFacts, Nanos, OwnCode, Owner, Pid, SessionFacts, SessionKey};
+use crate::memory::{AddrMap, Fault, LiveMemory};
+use crate::model::{Addr, Census, HostFacts, LoopFacts, Nanos, OwnCode, Owner, Pid, SessionFacts, SessionKey};
 use crate::process::namespaces::{self, Namespace};
 use crate::process::{self, Host};
 use std::collections::{HashMap, HashSet};
@@ -23,6 +23,7 @@ use std::io;
 const WALK_BUDGET: u64 = 8 * ONE_WALK;
 /// Walks after which all addresses are looked at anew.
 const FORGET_AFTER: u32 = 40;
+const HOST_EVERY: Nanos = Nanos(900_000_000);
 
 /// Takes walks.
 pub struct Walker {
@@ -51,6 +52,10 @@ pub struct Walker {
     /// Sessions that failed while otop watched, as long as somebody holds the task.
     errored: HashSet<SessionKey>,
     host: Host,
+    /// What the host's files said last, and when.
+    host_facts: (Nanos, HostFacts),
+    /// The tasks of the last walk.
+    before: Vec<Task>,
     /// What names the sessions was met.
     named: bool,
     pub(super) walks: u32,
@@ -104,6 +109,8 @@ impl Walker {
             live: HashSet::new(),
             errored: HashSet::new(),
             host: Host::new(),
+            host_facts: (Nanos::ZERO, HostFacts::default()),
+            before: Vec::new(),
             named: false,
             walks: 0,
         })
@@ -132,7 +139,7 @@ impl Walker {
             asyncio_imported: self.proved != Proved::WithoutAsyncio,
             pool: None,
             rss_bytes: process::rss_bytes(self.plan.pid).ok().flatten(),
-            host: self.host.look(),
+            host: self.host_facts(at),
             unreadable: 0,
             stopped: process::state(self.plan.pid).is_ok_and(process::State::is_stopped),
         };
@@ -146,14 +153,14 @@ impl Walker {
             }
         };
         let tasks = match &self.lists {
-            Some(lists) => lists.walk(&self.heap, &self.plan.runtime, &threads)?,
+            Some(lists) => lists.walk(&self.heap, &self.plan.runtime, &threads, &self.before)?,
             None => Tasks::default(),
         };
         census.unreadable += tasks.unreadable;
         if self.naming.follows_presets() {
             self.choose(&tasks.pending)?;
         }
-        let owners = self.owners_of(&tasks.pending)?;
+        let owners = self.owners_of(&tasks.pending, &threads)?;
         let (by_session, unreadable) = count(&owners);
         census.unreadable += unreadable;
         self.note_failures(&tasks.failed, &by_session);
@@ -180,8 +187,17 @@ impl Walker {
         });
         census.pool = pool.map(|pool| pool.facts);
         self.read_where(&mut census, &tasks.pending, &owners, &threads)?;
+        self.before = tasks.pending;
         census.took = now() - at;
         Ok(census)
+    }
+
+    /// The host, looked at once a second: its files cost as much as a walk over some hundred tasks.
+    fn host_facts(&mut self, at: Nanos) -> HostFacts {
+        if self.host_facts.0 == Nanos::ZERO || at - self.host_facts.0 >= HOST_EVERY {
+            self.host_facts = (at, self.host.look());
+        }
+        self.host_facts.1.clone()
     }
 
     /// Goes on with the proof of the layout where there was no example before.
@@ -205,6 +221,7 @@ impl Walker {
         }
         fits = fits.and(self.chooser.look(&self.heap, tasks)?);
         self.naming.add(fits);
+        self.naming.also(self.chooser.adding());
         if fits != self.fits {
             self.fits = fits;
             self.resolver = Resolver::new(self.naming.rules(fits));
@@ -244,7 +261,7 @@ impl Walker {
     }
 
     /// Whose each task is.
-    pub(super) fn owners_of(&mut self, tasks: &[Task]) -> Result<Vec<Owner>, Fault> {
+    pub(super) fn owners_of(&mut self, tasks: &[Task], threads: &[ThreadState]) -> Result<Vec<Owner>, Fault> {
         let link = self.heap.offsets.task_context;
         // A task of Python code keeps its context elsewhere: what stands there is then nobody's.
         let carriers = tasks.iter().map(|task| Carrier {
@@ -253,7 +270,12 @@ impl Walker {
             task: Some(*task),
         });
         let carriers: Vec<Carrier> = carriers.collect();
-        self.whose.of(&self.heap, &mut self.resolver, &carriers, true)
+        self.whose.set_threads(threads);
+        let owners = self.whose.of(&self.heap, &mut self.resolver, &carriers, true)?;
+        for (key, names) in self.whose.names() {
+            self.resolver.agree(key, names);
+        }
+        Ok(owners)
     }
 
     /// Sessions that were live at the last walk, and of which nothing is left but a task that failed. Older failures
@@ -267,6 +289,7 @@ impl Walker {
                     vars,
                     context: task.context,
                     tasks: std::slice::from_ref(task),
+                    threads: &[],
                 };
                 self.resolver.resolve_subject(&self.heap, subject)
             });
@@ -284,7 +307,7 @@ impl Walker {
     }
 
     fn loops_of(&mut self, threads: &[ThreadState], tasks: &[Task]) -> Result<Vec<LoopFacts>, Fault> {
-        let mut tasks_of: HashMap<Addr, u32> = HashMap::new();
+        let mut tasks_of: AddrMap<u32> = AddrMap::default();
         for task in tasks {
             *tasks_of.entry(task.event_loop).or_default() += 1;
         }

@@ -8,14 +8,17 @@
 //! Where the rules need a task, it is contexts that are remembered in place of sets: nearly every task has its own.
 
 use crate::asyncio::Task;
-use crate::cpython::{CONTEXT_HEAD, Heap};
-use crate::identity::{Resolved, Resolver, Subject};
+use crate::cpython::{CONTEXT_HEAD, Heap, ThreadState};
+use crate::identity::{Names, Resolved, Resolver, Subject};
 use crate::memory::{AddrMap, AddrSet, Fault, Scatter};
 use crate::model::{Addr, Owner, SessionKey};
 use std::collections::HashMap;
 
 /// Sets of variables that are remembered.
 const MOST_SETS: usize = 200_000;
+/// What changed while it was looked up is looked up again, unlike in a tick: this counts carriers, and not time. The
+/// second time there are few of them, so that it is quick.
+const MOST_LOOKS: usize = 4;
 
 /// Something that has a context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,12 +31,19 @@ pub(super) struct Carrier {
     pub task: Option<Task>,
 }
 
+/// Whose it is, and what it says of that session.
+type Known = (Resolved, Names);
+
 /// What sets of variables (`ctx_vars`) name, or contexts.
 #[derive(Default)]
 pub(super) struct Whose {
-    known: AddrMap<Resolved>,
+    known: AddrMap<Known>,
     /// The tasks of the last look over all of them, by their context: a handle's context may be a task's.
     tasks: AddrMap<Task>,
+    /// What all carriers of each session said of it at the last look over all tasks.
+    names: HashMap<SessionKey, Names>,
+    /// The thread states of the last look.
+    threads: Vec<Addr>,
 }
 
 /// Carriers that share what is remembered.
@@ -50,6 +60,17 @@ impl Whose {
         self.tasks.clear();
     }
 
+    /// The threads that there are: one of them runs a task that runs.
+    pub fn set_threads(&mut self, threads: &[ThreadState]) {
+        self.threads.clear();
+        self.threads.extend(threads.iter().map(|thread| thread.address));
+    }
+
+    /// What the contexts of each session said of it at the last look over all tasks.
+    pub fn names(&self) -> impl Iterator<Item = (SessionKey, &Names)> {
+        self.names.iter().map(|(&key, names)| (key, names))
+    }
+
     /// Whose each carrier's context is: a session, nobody, torn where it changed meanwhile, or unreadable. With `forget`,
     /// sets that none of these carriers has are forgotten.
     pub fn of(
@@ -60,7 +81,7 @@ impl Whose {
         forget: bool,
     ) -> Result<Vec<Owner>, Fault> {
         let mut owners = vec![Owner::Unreadable; carriers.len()];
-        let by_task = resolver.needs_task();
+        let by_task = resolver.needs_task_for_names();
         if by_task && forget {
             let tasks = carriers
                 .iter()
@@ -81,51 +102,59 @@ impl Whose {
         }
         self.known.retain(|key, known| {
             let group = groups.get(key);
-            group.is_none_or(|group| !known.proof.is_for_once() && group.vars == known.proof.vars)
+            let proof = &known.0.proof;
+            group.is_none_or(|group| !proof.is_for_once() && group.vars == proof.vars)
         });
         let asked = self.known.iter().filter(|(key, _)| groups.contains_key(key));
-        let asked: Vec<(Addr, &Resolved)> = asked.map(|(&key, resolved)| (key, resolved)).collect();
+        let asked: Vec<(Addr, &Resolved)> = asked.map(|(&key, (resolved, _))| (key, resolved)).collect();
         let holding = check(heap, asked.into_iter())?;
         self.known
             .retain(|key, _| holding.contains(key) || !groups.contains_key(key));
 
-        let mut fresh: Vec<(Addr, Resolved)> = Vec::new();
-        for (&key, group) in groups.iter().filter(|(key, _)| !self.known.contains_key(key)) {
-            let task = if by_task { self.tasks.get(&key) } else { None };
-            let subject = Subject {
-                vars: group.vars,
-                context: key,
-                tasks: task.map_or(&[], std::slice::from_ref),
-            };
-            match resolver.resolve_subject(heap, subject) {
-                Ok(resolved) => fresh.push((key, resolved)),
-                Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
-                Err(_) => {}
+        let mut open: Vec<Addr> = groups
+            .keys()
+            .filter(|key| !self.known.contains_key(key))
+            .copied()
+            .collect();
+        for _ in 0..MOST_LOOKS {
+            if open.is_empty() {
+                break;
+            }
+            let fresh = self.look_up(heap, resolver, &groups, &open)?;
+            let holding = check(heap, fresh.iter().map(|(key, (resolved, _))| (*key, resolved)))?;
+            open.clear();
+            for (key, resolved) in fresh {
+                let Some(group) = groups.get_mut(&key) else { continue };
+                if !holding.contains(&key) {
+                    open.push(key);
+                    continue;
+                }
+                let still = still_carry(heap, carriers, &group.carriers, group.vars)?;
+                let mut still = still.into_iter();
+                group.carriers.retain(|&index| {
+                    let still = still.next() == Some(true);
+                    if !still {
+                        set(&mut owners, index, Owner::Torn);
+                    }
+                    still
+                });
+                self.known.insert(key, resolved);
             }
         }
-        let holding = check(heap, fresh.iter().map(|(key, resolved)| (*key, resolved)))?;
-        for (key, resolved) in fresh {
-            let Some(group) = groups.get_mut(&key) else { continue };
-            if !holding.contains(&key) {
-                let carriers = group.carriers.drain(..);
-                carriers.for_each(|index| set(&mut owners, index, Owner::Torn));
-                continue;
-            }
-            let still = still_carry(heap, carriers, &group.carriers, group.vars)?;
-            let mut still = still.into_iter();
-            group.carriers.retain(|&index| {
-                let still = still.next() == Some(true);
-                if !still {
-                    set(&mut owners, index, Owner::Torn);
-                }
-                still
-            });
-            self.known.insert(key, resolved);
+        for group in open.into_iter().filter_map(|key| groups.remove(&key)) {
+            let carriers = group.carriers.into_iter();
+            carriers.for_each(|index| set(&mut owners, index, Owner::Torn));
+        }
+        if forget {
+            self.names.clear();
         }
         for (key, group) in groups {
-            let Some(resolved) = self.known.get(&key) else {
+            let Some((resolved, names)) = self.known.get(&key) else {
                 continue;
             };
+            if let (Some(session), true, false) = (resolved.session, forget, group.carriers.is_empty()) {
+                self.names.entry(session).or_default().add(names);
+            }
             let owner = resolved.session.map_or(Owner::Nobody, Owner::Session);
             group
                 .carriers
@@ -133,6 +162,44 @@ impl Whose {
                 .for_each(|index| set(&mut owners, index, owner));
         }
         Ok(owners)
+    }
+
+    /// What these sets of variables name, or these contexts; without those that could not be read.
+    fn look_up(
+        &self,
+        heap: &Heap,
+        resolver: &mut Resolver,
+        groups: &AddrMap<Group>,
+        keys: &[Addr],
+    ) -> Result<Vec<(Addr, Known)>, Fault> {
+        let mut fresh = Vec::with_capacity(keys.len());
+        for &key in keys {
+            let Some(group) = groups.get(&key) else { continue };
+            let task = if resolver.needs_task() {
+                self.tasks.get(&key)
+            } else {
+                None
+            };
+            let subject = Subject {
+                vars: group.vars,
+                context: key,
+                tasks: task.map_or(&[], std::slice::from_ref),
+                threads: &self.threads,
+            };
+            match resolver.resolve_subject(heap, subject) {
+                Ok(resolved) => {
+                    // Of a session alone something is said; names that moved on are there at the next look.
+                    let names = match resolved.session {
+                        Some(_) => resolver.names(heap, subject).unwrap_or_default(),
+                        None => Names::default(),
+                    };
+                    fresh.push((key, (resolved, names)));
+                }
+                Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
+                Err(_) => {}
+            }
+        }
+        Ok(fresh)
     }
 }
 
@@ -162,7 +229,7 @@ fn vars_of(heap: &Heap, carriers: &[Carrier]) -> Result<Vec<Option<Addr>>, Fault
         scatter.push(carrier.context, CONTEXT_HEAD);
     }
     heap.spend(carriers.len() * CONTEXT_HEAD)?;
-    scatter.read_each(heap.memory())?;
+    scatter.read_near(heap.memory())?;
     let is_context = |class| {
         let name = heap.name_of_type(class);
         name.is_ok_and(|name| matches!(&*name, "Context" | "_contextvars.Context"))
@@ -181,7 +248,7 @@ fn check<'r>(heap: &Heap, resolved: impl Iterator<Item = (Addr, &'r Resolved)>) 
         .map(|(key, r)| (key, &r.proof, r.proof.push(&mut scatter)))
         .collect();
     heap.spend(scatter.len() * 64)?;
-    scatter.read_each(heap.memory())?;
+    scatter.read_near(heap.memory())?;
     let holding = asked
         .into_iter()
         .filter(|(_, proof, slots)| proof.holds_once(proof.vars, &scatter, *slots));
@@ -199,7 +266,7 @@ fn still_carry(heap: &Heap, carriers: &[Carrier], which: &[usize], vars: Addr) -
         asked.push((carrier, link, context));
     }
     heap.spend(scatter.len() * 8)?;
-    scatter.read_each(heap.memory())?;
+    scatter.read_near(heap.memory())?;
     let still = asked.into_iter().map(|(carrier, link, context)| {
         scatter.pointer(context, 0) == Some(vars)
             && link.is_none_or(|link| scatter.pointer(link, 0) == Some(carrier.context))

@@ -14,7 +14,7 @@ fn bad_minute() -> Report {
     culprit.status = Status::Slow;
     (culprit.blocks, culprit.blocked_ms, culprit.worst_block_ms) = (1, 3210.0, Some(3210.0));
     (culprit.blocked_is_lower_bound, culprit.worst_is_lower_bound) = (true, true);
-    culprit.stack = Some(sample::stack());
+    culprit.stack = Some(sample::sampled_stack());
     culprit.place = Some(sample::at("lookup", "/srv/app/agents/booking.py", 41));
     report.history = sample::history(&culprit.session_id);
     report

@@ -29,7 +29,7 @@ pub fn lines(report: &Report, room: Option<usize>) -> Vec<Line> {
         lines.push(Line::from(Piece::new(text, Tone::Slow)).cut(room.unwrap_or(usize::MAX)));
     }
     if !report.worker.is_served && report.worker.session_from.is_none() && tasks > 0 && report.sessions.is_empty() {
-        let text = "what --session-from names is not set here yet";
+        let text = "what names sessions is not set here yet";
         lines.push(Line::from(Piece::new(text, Tone::Slow)).cut(room.unwrap_or(usize::MAX)));
     }
     let mut now: Vec<&Block> = report.blocks.iter().filter(|block| block.ongoing).collect();

@@ -214,6 +214,22 @@ pub fn stack() -> Vec<Where> {
     ]
 }
 
+/// The same, as the samples have it.
+pub fn sampled_stack() -> Arc<Stack> {
+    let frames = stack().into_iter().map(|at| {
+        Arc::new(Frame {
+            function: at.function.unwrap_or_default().into(),
+            file: at.file.unwrap_or_default().into(),
+            line: at.line.unwrap_or_default(),
+            first_line: 1,
+        })
+    });
+    Arc::new(Stack {
+        frames: frames.collect(),
+        is_cut: false,
+    })
+}
+
 /// The blocks of a bad minute, newest first: one for each way in which a block can be.
 pub fn blocks() -> Vec<Arc<Block>> {
     let over = |id: u64, session_id: Option<&str>, cause, began_ago: f64, ms: f64| Block {

@@ -8,7 +8,7 @@ use super::format;
 use super::line::{Line, Parts, Piece, Tone};
 use super::pages::{PageSeen, Pages};
 use super::sheet::{Sheet, flow, scrolled};
-use crate::model::{Block, HistoryStretch, Report, SessionKey, SessionReport, SessionUse};
+use crate::model::{Block, HistoryStretch, Report, SessionKey, SessionReport, SessionUse, Where};
 use std::sync::Arc;
 
 /// A chart that has less room is none.
@@ -191,9 +191,10 @@ fn place(session: &SessionReport, width: usize) -> Vec<Line> {
     let text = format::where_it_is(at, width.saturating_sub(6));
     let mut lines = Vec::new();
     match &session.stack {
-        Some(stack) if !stack.is_empty() => {
+        Some(stack) if !stack.frames.is_empty() => {
+            let frames: Vec<Where> = stack.frames.iter().map(|frame| Where::of(frame)).collect();
             lines.push(rule("runs", width));
-            lines.extend(stack_lines(stack, at, width));
+            lines.extend(stack_lines(&frames, at, width));
         }
         _ => {
             let runs = at.is_some_and(|at| at.state.as_deref() == Some("running"));

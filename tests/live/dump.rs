@@ -5,6 +5,7 @@ use crate::support::{OTOP, Python, Target, one_python, pythons, pythons_of};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -227,6 +228,56 @@ fn it_narrows_and_the_tree_says_the_same() {
         );
         assert!(tree.contains("\n   * targets/waits.py:"), "{tree}");
         target.quit();
+    }
+}
+
+/// What of a dump is not of its instant.
+fn timeless(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for name in ["taken_at", "took_ms", "recorded", "waited_s", "left_s", "due_in_s"] {
+                fields.remove(name);
+            }
+            fields.values_mut().for_each(timeless);
+        }
+        Value::Array(all) => all.iter_mut().for_each(timeless),
+        _ => {}
+    }
+}
+
+#[test]
+fn a_recording_says_what_was_said_live() {
+    for python in pythons_of("3.12").into_iter().chain(pythons_of("3.14")) {
+        let mut target = Target::launch(&python, "waits.py", &[]);
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("dumped-{}.otop", target.pid));
+        let mut record = Command::new(env!("CARGO_BIN_EXE_otop"));
+        record.args([
+            "record",
+            "--for",
+            "300ms",
+            "--session-from",
+            "call_ref",
+            "--force",
+            "-o",
+        ]);
+        record.arg(&path).args(["--pid", &target.pid.to_string()]);
+        assert!(record.stderr(Stdio::null()).status().expect("otop runs").success());
+        let mut live = dump(&target, &[]);
+        target.quit();
+        let out = Command::new(env!("CARGO_BIN_EXE_otop"))
+            .arg("replay")
+            .arg(&path)
+            .args(["dump", "--json"])
+            .output()
+            .expect("otop runs");
+        let errors = String::from_utf8_lossy(&out.stderr);
+        let mut then: Value = serde_json::from_slice(&out.stdout).unwrap_or_else(|_| panic!("{errors}"));
+        let recorded = &then["recorded"];
+        assert!(recorded["at_s"].as_f64() >= Some(0.0) && recorded["age_s"].as_f64() >= Some(0.0));
+        timeless(&mut live);
+        timeless(&mut then);
+        assert_eq!(then, live, "{}", target.what);
+        let _ = std::fs::remove_file(&path);
     }
 }
 

@@ -332,7 +332,7 @@ fn what_a_suspended_coroutine_runs_and_awaits_is_what_it_says() {
             let attached = attach(Pid(target.pid)).expect("it was attached to before");
             let tasks = attached.lists.expect("asyncio is imported");
             let tasks = tasks
-                .walk(&reader.heap, &reader.runtime, &reader.threads())
+                .walk(&reader.heap, &reader.runtime, &reader.threads(), &[])
                 .expect("tasks");
             let mut found: Vec<Vec<(String, i64)>> = Vec::new();
             for task in &tasks.pending {

@@ -13,6 +13,7 @@ mod dump;
 mod follow;
 mod frames;
 mod gc;
+mod livekit;
 mod openrtc;
 mod paths;
 mod pool;

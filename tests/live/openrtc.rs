@@ -92,6 +92,8 @@ fn whole_life(minor: &str, event_loop: &str) {
     let mut otop = Otop::follow(target.pid, &[]);
     let doc = equals_the_pool(&mut otop, &mut target);
     assert_eq!(doc.worker("loop"), event_loop, "{}", target.what);
+    // Its spans name no session that OpenRTC does not.
+    assert_eq!(doc.worker("session_from"), "openrtc", "{}", target.what);
     let host = nix::unistd::gethostname()
         .expect("a host name")
         .into_string()

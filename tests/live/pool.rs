@@ -1,7 +1,7 @@
 //! Several workers in one table: who belongs to it, who comes and goes, what each of them is told to be, and that nothing
 //! is left behind of those that went.
 
-use crate::support::{OTOP, Python, any_python, pythons, run};
+use crate::support::{Followed, Python, Target, any_python, presets, pythons, run, sessions};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Lines, Write};
@@ -60,71 +60,6 @@ impl Drop for Pool {
         drop(self.stdin.take());
         let _ = self.child.wait();
     }
-}
-
-/// `otop --json`, followed. Dropped: killed.
-struct Followed {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-}
-
-impl Followed {
-    fn below(pool: &Pool) -> Followed {
-        let mut child = Command::new(OTOP)
-            .args(["--pid", &pool.pid(), "--children", "--json", "--window", "300ms"])
-            .args(FROM)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("otop is built with its tests");
-        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        Followed { child, lines }
-    }
-
-    fn next(&mut self) -> Option<Value> {
-        let line = self.lines.next()?.expect("UTF-8");
-        Some(serde_json::from_str(&line).expect("a document"))
-    }
-
-    /// Reads until each of these has told its sessions, and nobody else has in the last rounds.
-    fn until_it_is_about(&mut self, workers: &BTreeSet<i64>) {
-        let mut rounds: BTreeMap<i64, usize> = BTreeMap::new();
-        for _ in 0..400 {
-            let document = self.next().expect("otop goes on");
-            let pid = document["worker"]["pid"].as_i64().expect("a number");
-            if !workers.contains(&pid) {
-                // What it still had to say; from here on there must be nothing more of it.
-                rounds.clear();
-                continue;
-            }
-            if sessions(&document) == ["s-0", "s-1"] {
-                *rounds.entry(pid).or_default() += 1;
-            }
-            if rounds.len() == workers.len() && rounds.values().all(|count| *count >= 3) {
-                return;
-            }
-        }
-        panic!("never about {workers:?} alone: {rounds:?}");
-    }
-
-    fn threads(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/task", self.child.id()))
-            .expect("it runs")
-            .count()
-    }
-}
-
-impl Drop for Followed {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn sessions(document: &Value) -> Vec<&str> {
-    let rows = document["sessions"].as_array().expect("a list").iter();
-    let mut ids: Vec<&str> = rows.filter_map(|row| row["session_id"].as_str()).collect();
-    ids.sort_unstable();
-    ids
 }
 
 /// One that needs no chroot: the pool's script is where it is.
@@ -188,7 +123,7 @@ fn a_pool_is_one_table_and_a_document_each() {
 fn who_comes_is_taken_up_and_who_goes_is_let_go_with_its_threads() {
     let Some(python) = python() else { return };
     let mut pool = Pool::start(python, 2);
-    let mut otop = Followed::below(&pool);
+    let mut otop = Followed::below(&pool.pid(), &FROM);
     otop.until_it_is_about(&pool.workers.clone());
     let per_worker = (otop.threads() - 1) / 2;
     assert_eq!(otop.threads(), 1 + 2 * per_worker);
@@ -288,4 +223,43 @@ fn a_wrapper_names_its_python() {
         "{ran:?}"
     );
     assert!(ran.stderr.contains(&format!("try: otop --pid {python}")), "{ran:?}");
+}
+
+/// Which requests each worker of tests/targets/asgi_pool.py holds, by its own answers.
+fn held(event: &Value) -> BTreeMap<i64, Vec<String>> {
+    let mut by_worker: BTreeMap<i64, Vec<String>> = BTreeMap::new();
+    for (sid, pid) in event["held"].as_object().expect("requests") {
+        let sids = by_worker.entry(pid.as_i64().expect("a number")).or_default();
+        sids.push(sid.clone());
+    }
+    by_worker.values_mut().for_each(|sids| sids.sort_unstable());
+    by_worker
+}
+
+/// A server as it is started in production, and a worker of it that crashes and is replaced.
+fn real_server(name: &str) {
+    let Some(python) = presets("presets") else { return };
+    let mut target = Target::launch(&python, "asgi_pool.py", &[name]);
+    let ready = target.said.last().expect("ready").clone();
+    let server = ready["server"].as_i64().expect("a number");
+    let workers = held(&ready);
+    assert_eq!(workers.len(), 3, "{}", target.what);
+    let mut otop = Followed::below(&server.to_string(), &[]);
+    // gunicorn's parent runs a loop of its own, for its control socket; it serves no request.
+    otop.until_they_have(&workers, |pid| pid == server);
+    let old = *workers.keys().next().expect("one");
+    target.tell(&["replace", &old.to_string()]);
+    let workers = held(&target.until("replaced", |_| true));
+    assert!(workers.len() == 3 && !workers.contains_key(&old), "{workers:?}");
+    otop.until_they_have(&workers, |pid| pid == server);
+}
+
+#[test]
+fn uvicorns_workers() {
+    real_server("uvicorn");
+}
+
+#[test]
+fn gunicorns_workers() {
+    real_server("gunicorn");
 }

@@ -26,9 +26,7 @@ impl Sampler {
             rate_hz: 10.0,
             stack_rate_hz: Some(rate_hz),
             session_from: vec![Spec::variable("call_ref")],
-            agent_from: Vec::new(),
-            tenant_from: Vec::new(),
-            own: Vec::new(),
+            ..AttachOptions::default()
         };
         let attached = attach(Pid(target.pid), &options).unwrap_or_else(|e| panic!("{}: {e}", target.what));
         assert_eq!(attached.hello.stack_rate_hz, Some(rate_hz));

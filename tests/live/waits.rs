@@ -14,10 +14,7 @@ fn watched(target: &Target) -> Attached {
     let options = AttachOptions {
         rate_hz: 100.0,
         session_from: vec![otop::identity::Spec::variable("call_ref")],
-        agent_from: Vec::new(),
-        tenant_from: Vec::new(),
-        stack_rate_hz: None,
-        own: Vec::new(),
+        ..AttachOptions::default()
     };
     attach(otop::model::Pid(target.pid), &options).unwrap_or_else(|why| panic!("{}: {why}", target.what))
 }

@@ -106,7 +106,7 @@ class Bench:
 
     def row(self, what, tool, said, bar=""):
         self.rows.append((what, tool, said, bar))
-        print("%-26s %-30s %s" % (what, tool, said), file=sys.stderr, flush=True)
+        print("%-34s %-30s %s" % (what, tool, said), file=sys.stderr, flush=True)
 
     def otop_command(self, pid, *more):
         return [self.otop, "--pid", str(pid), "--json", "--window", "1s", "--session-from", "call_ref"] + list(more)

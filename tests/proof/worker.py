@@ -117,7 +117,7 @@ class Worker(Lines):
             if said is None:
                 self.fail("ended before it said %s" % ev)
             if said["ev"] == "error":
-                self.fail("could not %(order)s: %(why)s" % said)
+                self.fail("could not %s: %s" % (said.get("order") or said.get("cmd"), said["why"]))
             if said["ev"] == ev:
                 return said
 
@@ -130,8 +130,9 @@ class Otop(Lines):
     """otop, and everything it has said of one worker. Blocks that ended are kept, each once."""
 
     def __init__(self, program, pid, var="parley", window=0.5, args=()):
-        Lines.__init__(self, [program, "--pid", str(pid), "--json", "--window", "%gs" % window, "--session-from", var]
-                       + list(args))
+        """`var`: the contextvar that names the sessions; None: the worker's preset."""
+        Lines.__init__(self, [program, "--pid", str(pid), "--json", "--window", "%gs" % window]
+                       + (["--session-from", var] if var else []) + list(args))
         self.doc, self.docs, self.blocks = None, 0, []
         self.torn = self.samples = self.dropped = 0
         self.read()

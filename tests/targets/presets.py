@@ -64,6 +64,19 @@ async def structlog(i, work):
     await work(sid_of(i), agent_of(i), tenant_of(i))
 
 
+async def structlog_handoff(i, work):
+    """Two agents at work in one session, each in a task of its own; the tenant is the session's."""
+    from structlog.contextvars import bind_contextvars
+    bind_contextvars(session_id=sid_of(i), tenant=tenant_of(i))
+
+    async def at_work(agent):
+        bind_contextvars(agent=agent)
+        await END.wait()
+    others = [asyncio.ensure_future(at_work("agent-%d" % n)) for n in range(2)]
+    await work(sid_of(i), "? agent-0 | agent-1", tenant_of(i))
+    await asyncio.gather(*others)
+
+
 async def structlog_request(i, work):
     from structlog.contextvars import bind_contextvars
     bind_contextvars(request_id="req-%d" % i)
@@ -81,6 +94,13 @@ async def loguru_other(i, work):
     from loguru import logger
     with logger.contextualize(session_id="other-%d" % i):
         await work("other-%d" % i)
+
+
+async def loguru_tenant(i, work):
+    """Agrees on the session and the agent, and not on the tenant."""
+    from loguru import logger
+    with logger.contextualize(session_id=sid_of(i), agent=agent_of(i), tenant="nobody"):
+        await work(sid_of(i), agent_of(i), "nobody")
 
 
 _OTEL = []

@@ -154,3 +154,17 @@ fn what_the_worst_rate_cannot_see_is_said() {
     let quality = merge(None, both, 0).quality;
     assert_eq!((quality.blocks_from_ms, quality.unresolved), (Some(90.0), Some(4)));
 }
+
+#[test]
+fn the_highest_share_stays_until_the_session_is_gone() {
+    let mut peaks = Peaks::default();
+    let mut at = |mem: &[(&str, f64)]| {
+        let mut sessions: Vec<SessionReport> = mem.iter().map(|(id, mem)| session(id, *mem, 0.0)).collect();
+        peaks.fill_in(&mut sessions);
+        sessions.iter().map(|session| session.peak_mb).collect::<Vec<_>>()
+    };
+    assert_eq!(at(&[("a", 20.0), ("b", 10.0)]), [Some(20.0), Some(10.0)]);
+    assert_eq!(at(&[("a", 5.0), ("b", 12.0)]), [Some(20.0), Some(12.0)]);
+    assert_eq!(at(&[("b", 1.0)]), [Some(12.0)]);
+    assert_eq!(at(&[("a", 5.0)]), [Some(5.0)], "another session of the same id");
+}

@@ -2,7 +2,7 @@
 
 use super::arguments::DumpArguments;
 use crate::cli::plan::{Measuring, Plan, SLOW_WINDOW, WINDOW, Work, process};
-use crate::source::DumpAsked;
+use crate::model::DumpAsked;
 use std::time::Duration;
 
 /// `otop dump`.

@@ -6,7 +6,7 @@ pub mod once;
 use super::error::CliError;
 use super::plan::Measuring;
 use super::table::live::Figures;
-use super::wire::{AttachOptions, Reading, Watched, merge};
+use super::wire::{AttachOptions, Peaks, Reading, Watched, merge};
 use super::worker::{Worker, now};
 use crate::model::{Nanos, Pid, Report};
 use crate::process::{self, Fingerprint, Sameness, candidates, family};
@@ -52,6 +52,7 @@ pub struct Fleet<'r> {
     passed: HashMap<Pid, Passed>,
     next_look: Nanos,
     left_out: usize,
+    peaks: Peaks,
 }
 
 /// One of them.
@@ -94,6 +95,7 @@ impl<'r> Fleet<'r> {
             passed: HashMap::new(),
             next_look: Nanos::ZERO,
             left_out: 0,
+            peaks: Peaks::default(),
         };
         fleet.look(FIRST_LOOK);
         let refused = fleet.passed.values_mut().find_map(|passed| passed.why.take());
@@ -179,7 +181,9 @@ impl<'r> Fleet<'r> {
             report: member.worker.report_with_blocks(),
             pss_bytes: member.pss(),
         });
-        merge(root, watched.collect(), self.left_out)
+        let mut report = merge(root, watched.collect(), self.left_out);
+        self.peaks.fill_in(&mut report.sessions);
+        report
     }
 
     fn look(&mut self, time: Duration) {

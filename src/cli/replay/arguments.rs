@@ -9,11 +9,13 @@ use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub const ABOUT: &str = "Show a recording as if it were live: the table, blocks, and every other format";
+pub const ABOUT: &str = "Show a recording as if it were live: the table, blocks, dumps, and every other format";
 
 pub const LONG_ABOUT: &str = "\
-Show a .otop recording as if it were live: the table over the recorded time, --once, --json, blocks; and with -o a flame \
+Show a .otop recording as if it were live: the table over the recorded time, --once, --json, blocks, dump; and with -o a flame \
 graph or a profile of it.
+
+A dump is of the last instant that one was recorded of, which is said: every two seconds, less often of very many tasks.
 
 In the live table Space pauses, n and N step a second on and back, ] and [ ten seconds, + and - change the speed.";
 
@@ -23,6 +25,7 @@ Examples:
   otop replay worker.otop --once --at 12s            the table at that instant
   otop replay worker.otop --json --window 5s         a document for every five seconds
   otop replay worker.otop blocks                     a line for every block
+  otop replay worker.otop dump --at 12s              where every task ran or waited then
   otop replay worker.otop -o blocks.svg --mode blocked
 
 Exit status: as of otop.";
@@ -37,10 +40,10 @@ pub struct ReplayArguments {
     pub file: PathBuf,
 
     /// What to show of it [default: the table]
-    #[arg(value_name = "WHAT", value_enum, conflicts_with_all = ["once", "at", "output"])]
+    #[arg(value_name = "WHAT", value_enum, conflicts_with_all = ["once", "output"])]
     pub what: Option<ReplayWhat>,
 
-    /// How far into the recording: where the live table begins, or the end of the window of --once
+    /// How far into the recording: where the live table begins, the end of the window of --once, or of when the dump is
     #[arg(long, value_name = "TIME", help_heading = "Output", value_parser = |text: &str| AT.parse(text))]
     #[arg(conflicts_with = "output")]
     pub at: Option<Duration>,
@@ -72,7 +75,7 @@ pub struct ReplayArguments {
     pub by: Option<ByArgument>,
 
     /// Only this session
-    #[arg(long, value_name = "ID", help_heading = "Profile", requires = "output")]
+    #[arg(long, value_name = "ID", help_heading = "Profile")]
     pub session: Option<String>,
 
     #[command(flatten)]
@@ -84,10 +87,22 @@ pub struct ReplayArguments {
 pub enum ReplayWhat {
     /// A line for each block
     Blocks,
+    /// Where every task ran or waited
+    Dump,
 }
 
 impl ReplayArguments {
     pub fn check(&self) -> Result<(), clap::Error> {
+        if self.what == Some(ReplayWhat::Blocks) && self.at.is_some() {
+            return Err(conflict(
+                "the argument '--at <TIME>' cannot be used with 'blocks'".to_owned(),
+            ));
+        }
+        if self.session.is_some() && self.output.is_none() && self.what != Some(ReplayWhat::Dump) {
+            return Err(conflict(
+                "--session is for dump, and for what -o writes: end it in dump, or add -o FILE".to_owned(),
+            ));
+        }
         let Some(output) = &self.output else {
             return Ok(());
         };

@@ -7,6 +7,7 @@ pub mod player;
 #[cfg(test)]
 mod tests;
 
+use super::dump::plan::Dumping;
 use super::error::CliError;
 use super::files::OutputFile;
 use super::plan::{Plan, Work};
@@ -16,7 +17,7 @@ use super::table::live::{self, Figures};
 use super::table::plan::Shape;
 use super::worker::{Worker, now};
 use super::{blocks, output, table, wire};
-use crate::model::{Block, Nanos, Origin, Report};
+use crate::model::{Block, Nanos, Origin, OwnCode, Report};
 use crate::recording::Recording;
 use crate::view::Steer;
 use player::Player;
@@ -80,8 +81,8 @@ pub fn replay(path: &Path, at: Option<Duration>, plan: &Plan) -> anyhow::Result<
             let mut tell = |event, block: &Block| output::write(&wire::block_line(event, block, following.json));
             blocks::follow(&mut worker, following, &Signals::listen()?, &mut || false, &mut tell)?;
         }
-        // A dump of a recording is not made; clap offers none.
-        Work::Compare(_) | Work::Dump(_) => {}
+        Work::Dump(dumping) => output::write(&dump(&mut worker, path, instant, dumping)?)?,
+        Work::Compare(_) => {}
         Work::Record(wanted) => {
             let file = OutputFile::open(&wanted.path, wanted.may_replace).map_err(CliError::from)?;
             export(&mut worker, &origin, wanted, file)?;
@@ -96,6 +97,27 @@ pub fn replay(path: &Path, at: Option<Duration>, plan: &Plan) -> anyhow::Result<
 
 fn last(worker: &Worker) -> Nanos {
     worker.player().map_or(worker.attached_at, Player::until)
+}
+
+/// The last dump up to an instant, or of all.
+fn dump(worker: &mut Worker, path: &Path, instant: Option<Nanos>, dumping: &Dumping) -> Result<String, CliError> {
+    let end = last(worker);
+    let instant = instant.unwrap_or(end).min(end);
+    worker.pass(instant);
+    let Some((taken, found)) = worker.dump() else {
+        worker.pass(end);
+        return Err(CliError::NoDump {
+            path: path.to_owned(),
+            comes_later: worker.dump().is_some(),
+        });
+    };
+    let place = (
+        (taken - worker.attached_at).as_secs_f64(),
+        (instant - taken).as_secs_f64(),
+    );
+    let own = OwnCode::new(worker.hello().library.clone(), dumping.measuring.own.clone());
+    let shown = wire::dump_of_then(found, place, &dumping.asked, &own);
+    Ok(wire::dump_shown(&shown, dumping.json))
 }
 
 /// Takes in the whole recording, for a profile of it.

@@ -2,11 +2,13 @@
 
 use super::arguments::{ReplayArguments, ReplayWhat};
 use crate::cli::blocks::plan::Following;
+use crate::cli::dump::plan::Dumping;
 use crate::cli::plan::{Naming, Plan, Target, Work};
 use crate::cli::record::formats::Format;
 use crate::cli::record::plan::Recording;
 use crate::cli::record::profile::{ProfileArguments, wanted};
 use crate::cli::table;
+use crate::model::DumpAsked;
 use crate::view::COLUMNS;
 use std::time::Duration;
 
@@ -45,6 +47,12 @@ pub fn plan(arguments: ReplayArguments, has_terminal: bool) -> Plan {
             json,
             time: None,
             fail_on: None,
+            measuring: look.measuring,
+        }),
+        (None, Some(ReplayWhat::Dump)) => Work::Dump(Dumping {
+            json,
+            pause: false,
+            asked: DumpAsked { session, agent, tenant },
             measuring: look.measuring,
         }),
         (None, None) => Work::Table(look),

@@ -204,8 +204,96 @@ impl Dice {
         }
     }
 
+    fn places(&mut self) -> Vec<DumpFrame> {
+        self.many(4, |dice| DumpFrame {
+            function: dice.text(),
+            file: dice.text(),
+            line: dice.maybe(|dice| dice.roll(9) as u32),
+            own: dice.coin(),
+        })
+    }
+
+    fn work(&mut self) -> DumpWork {
+        let states = [
+            TaskState::Running,
+            TaskState::Ready,
+            TaskState::Waiting,
+            TaskState::Unknown,
+        ];
+        DumpWork {
+            tasks: self.many(4, |dice| DumpTask {
+                name: dice.maybe(Dice::text),
+                state: states[dice.roll(4) as usize],
+                waited_s: dice.maybe(|dice| dice.number() as f64 / 7.0),
+                waits_for: dice.maybe(|dice| WaitsFor {
+                    kind: WaitKind::ALL[dice.roll(16) as usize],
+                    what: dice.maybe(Dice::text),
+                    tasks: dice.many(3, Dice::text),
+                    left_s: dice.maybe(|dice| -(dice.number() as f64)),
+                    fd: dice.maybe(|dice| dice.roll(9) as i32 - 1),
+                    pid: dice.maybe(|dice| dice.number() as i64),
+                }),
+                chain: dice.places(),
+                is_cut: dice.coin(),
+                changed: dice.coin(),
+            }),
+            callbacks: self.maybe(|dice| {
+                dice.many(3, |dice| DumpCallback {
+                    kind: ["ready", "timer"][dice.roll(2) as usize],
+                    function: dice.maybe(Dice::text),
+                    file: dice.maybe(Dice::text),
+                    line: dice.maybe(|dice| dice.roll(9) as u32),
+                    due_in_s: dice.maybe(|dice| dice.number() as f64),
+                    wakes: dice.maybe(Dice::text),
+                })
+            }),
+            threads: self.many(2, |dice| DumpThread {
+                name: dice.maybe(Dice::text),
+                tid: dice.maybe(|dice| dice.roll(99) as i32),
+                is_loop: dice.coin(),
+                stack: dice.places(),
+                is_cut: dice.coin(),
+            }),
+        }
+    }
+
+    pub fn dump(&mut self) -> Dump {
+        Dump {
+            schema: 1,
+            worker: DumpWorker {
+                pid: self.roll(9_999) as i32,
+                name: self.maybe(Dice::text),
+                python: self.text(),
+                session_from: self.maybe(Dice::text),
+            },
+            taken_at: self.number() as f64 / 3.0,
+            took_ms: self.number() as f64 / 3.0,
+            recorded: None,
+            paused_ms: None,
+            changed: self.roll(9) as u32,
+            unreadable: self.roll(9) as u32,
+            tasks: self.roll(9) as u32,
+            loops: self.many(2, |dice| DumpLoop {
+                kind: ["asyncio", "uvloop", "other"][dice.roll(3) as usize],
+                thread: dice.maybe(Dice::text),
+                tid: dice.maybe(|dice| dice.roll(99) as i32),
+                state: dice.maybe(|dice| ["running", "idle"][dice.roll(2) as usize]),
+                session_id: dice.maybe(Dice::text),
+                ready: dice.maybe(|dice| dice.roll(9) as u32),
+                timers: dice.maybe(|dice| dice.roll(9) as u32),
+            }),
+            sessions: self.many(3, |dice| DumpSession {
+                session_id: dice.text(),
+                agent_name: dice.maybe(Dice::text),
+                tenant: dice.maybe(Dice::text),
+                work: dice.work(),
+            }),
+            no_session: self.maybe(Dice::work),
+        }
+    }
+
     pub fn observation(&mut self) -> Observation {
-        match self.roll(8) {
+        match self.roll(9) {
             0 => Observation::Census(Box::new(self.census())),
             1 => Observation::Waiting(Waiting {
                 at: Nanos(self.number()),
@@ -223,6 +311,7 @@ impl Dice {
                 _ => Ending::Lost(self.text()),
             }),
             4 | 5 => Observation::Stacks(self.stacks()),
+            6 => Observation::Dump(Nanos(self.number()), Box::new(self.dump())),
             _ => Observation::Batch(self.batch()),
         }
     }

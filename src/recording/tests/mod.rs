@@ -151,15 +151,15 @@ fn a_foreign_file_and_a_newer_one_are_refused_by_name() {
         Err(RecordingError::Foreign)
     ));
     let mut file = begin(&origin(), &hello());
-    file[MAGIC.len()] = 2;
+    file[MAGIC.len()] = VERSION as u8 + 1;
     let error = read(&file).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "a newer otop recorded it (format 2; this one reads up to 1)"
+        "a newer otop recorded it (format 3; this one reads up to 2)"
     );
     assert!(matches!(
         read(&file[..MAGIC.len() + 2]),
-        Err(RecordingError::Newer { version: 2 })
+        Err(RecordingError::Newer { version: 3 })
     ));
 }
 

@@ -4,12 +4,14 @@
 //! turn a hang into a failure.
 #![allow(dead_code, unused_imports)] // each test file uses its part
 
+mod followed;
 pub mod micro;
 mod otop;
 mod pythons;
 mod target;
 mod terminal;
 
+pub use followed::{Followed, sessions};
 pub use otop::{Blame, Doc, FROM, OTOP, Otop, Ran, WINDOW, once, run, run_command};
 pub use pythons::{Python, any_python, one_python, openrtc, presets, pythons, pythons_of};
 pub use target::Target;
