@@ -4,7 +4,7 @@
 use super::call_tree::{CallTree, Called, NodeId, Taken};
 use super::division::{self, Share};
 use super::ledger::{Held, Ledger};
-use super::{Engine, percent, reporting, wall_clock};
+use super::{Engine, reporting, wall_clock};
 use crate::model::{Block, Hello, Labels, Nanos, Quality, SessionKey, Stack, ThreadFacts, ThreadIndex};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -272,10 +272,5 @@ impl Profile {
                 self.slow_threshold.as_millis_f64()
             ),
         })
-    }
-
-    /// Percent of the time that it is about.
-    pub fn of_span(&self, nanos: f64) -> f64 {
-        percent(nanos, self.seconds() * 1e9)
     }
 }

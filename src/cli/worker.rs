@@ -79,6 +79,10 @@ pub struct Counts {
     pub sessions: u64,
 }
 
+/// Something comes every 50 ms as long as otop runs. Where a recording is silent for so long, otop was stopped itself, or the
+/// file was made up: nobody wants to be told of each of those windows.
+const LONG_SILENCE: Nanos = Nanos(10_000_000_000);
+
 /// What is said of a recording that is over.
 const RECORDING_ENDS: &str = "the recording ends here";
 
@@ -177,6 +181,14 @@ impl Worker {
         std::mem::take(parts)
     }
 
+    /// Parts that were too large to be kept.
+    pub fn parts_left_out(&self) -> u64 {
+        match &self.keeps {
+            Keeps::All { recorder, .. } => recorder.left_out(),
+            Keeps::Nothing | Keeps::Ring(_) => 0,
+        }
+    }
+
     /// The call tree of all that came.
     pub fn profile(&self, wanted: &Wanted) -> Profile {
         self.engine.profile(wanted)
@@ -218,7 +230,10 @@ impl Worker {
             None if player.is_over() => {
                 self.seen.ending = Some(Ending::Lost(RECORDING_ENDS.to_owned()));
             }
-            None => player.pass(limit),
+            None => {
+                let next = player.next_at().filter(|next| *next - limit > LONG_SILENCE);
+                player.pass(next.unwrap_or(limit));
+            }
         }
     }
 

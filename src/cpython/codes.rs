@@ -26,7 +26,6 @@ const MOST_LINES: usize = 4096;
 /// What a code object says.
 #[derive(Clone, Debug)]
 pub struct Code {
-    pub address: Addr,
     /// `co_qualname` (3.11 on), else `co_name`.
     pub function: Arc<str>,
     /// `co_filename`.
@@ -292,7 +291,6 @@ impl Heap {
             return Err(Fault::Implausible("length of code"));
         }
         let code = Code {
-            address,
             function: self.str(Addr(function))?.into(),
             file: self.str(Addr(file))?.into(),
             first_line: identity.first_line,

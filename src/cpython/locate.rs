@@ -106,7 +106,7 @@ fn find_runtime<'m>(pid: Pid, memory: &dyn Memory, modules: &'m [Module]) -> Res
     let holds = |m: &&Module| {
         m.segments
             .iter()
-            .any(|&(start, length, _)| (start.0..start.0 + length).contains(&at.0))
+            .any(|&(start, length, _)| (start.0..start.0.saturating_add(length)).contains(&at.0))
     };
     modules
         .iter()

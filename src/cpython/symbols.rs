@@ -10,7 +10,7 @@ use crate::process::Mapping;
 use object::elf;
 use object::{Object, ObjectSection, ObjectSymbol, ReadCache};
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 /// A file that is mapped with its ELF header, and where.
@@ -153,7 +153,7 @@ impl Module {
             return Ok(None);
         }
         for _ in 0..10_000 {
-            let chained = read_half(chains.offset(u64::from(index - first) * 4))?;
+            let chained = read_half(chains.offset(u64::from(index.wrapping_sub(first)) * 4))?;
             if chained | 1 == hash | 1 {
                 let mut symbol = [0; 24];
                 memory.read(symbols.offset(u64::from(index) * 24), &mut symbol)?;
@@ -195,7 +195,9 @@ impl Module {
         [by_range, executable, self.path.clone(), rooted]
             .into_iter()
             .find_map(|path| {
-                let file = File::open(path).ok()?;
+                // Without waiting: inside the worker's root the path is the worker's, and may be a pipe by now.
+                let flags = nix::libc::O_NONBLOCK;
+                let file = File::options().read(true).custom_flags(flags).open(path).ok()?;
                 let about = file.metadata().ok()?;
                 let device = (
                     nix::sys::stat::major(about.dev()) as i32,
@@ -205,5 +207,70 @@ impl Module {
                 let same = about.is_file() && about.ino() == m.inode && (device == m.device || device.0 == 0);
                 same.then_some(file)
             })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Image;
+
+    /// A library whose table of hashes is damaged, or made up: `first` symbol, and the one that the only bucket names.
+    fn damaged(first: u32, bucket: u32) -> (Image, Module) {
+        let mapping = Mapping {
+            start: 0x1000,
+            end: 0x9000,
+            readable: true,
+            writable: false,
+            executable: false,
+            offset: 0,
+            device: (0, 0),
+            inode: 1,
+            path: None,
+            deleted: false,
+        };
+        let tables = [
+            (elf::DT_SYMTAB.0, 0x3000),
+            (elf::DT_STRTAB.0, 0x4000),
+            (elf::DT_GNU_HASH.0, 0x5000),
+        ];
+        let dynamic: Vec<u8> = tables
+            .into_iter()
+            .flat_map(|(tag, at): (i64, u64)| [tag.to_le_bytes(), at.to_le_bytes()].concat())
+            .collect();
+        let mut image = Image::new();
+        image.put(Addr(0x2000), &dynamic);
+        let head = [1, first, 0, 0, bucket].map(u32::to_le_bytes).concat();
+        image.put(Addr(0x5000), &head);
+        let module = Module {
+            base: Addr(mapping.start),
+            path: PathBuf::new(),
+            bias: 0,
+            segments: Vec::new(),
+            dynamic: Some((Addr(0x2000), dynamic.len() as u64)),
+            mapping,
+        };
+        (image, module)
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_the_file_is_not_waited_for() {
+        let (_, mut module) = damaged(5, 4);
+        module.path = std::env::temp_dir().join(format!("otop-pipe-{}", std::process::id()));
+        nix::unistd::mkfifo(&module.path, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        let found = module.in_file(Pid(std::process::id() as i32), ".PyRuntime", "_PyRuntime");
+        std::fs::remove_file(&module.path).unwrap();
+        assert_eq!(found, None);
+    }
+
+    #[test]
+    fn a_chain_that_leaves_the_table_ends() {
+        let (mut image, module) = damaged(5, u32::MAX);
+        // The last symbol that there can be has another one behind it.
+        let chains = 0x5000 + 16 + 4;
+        image.put(Addr(chains + u64::from(u32::MAX - 5) * 4), &[0; 4]);
+        assert_eq!(module.exported(&image, "_PyRuntime"), Err(Fault::Unmapped));
+        let (image, module) = damaged(5, 4);
+        assert_eq!(module.exported(&image, "_PyRuntime"), Ok(None));
     }
 }

@@ -53,10 +53,6 @@ impl Fits {
         Fits(self.0 | more.0)
     }
 
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
     fn presets(self) -> impl Iterator<Item = &'static Preset> {
         PRESETS
             .iter()
@@ -153,6 +149,22 @@ fn ranks(fits: Fits, of: fn(&Preset) -> Vec<Spec>) -> Vec<Rank> {
     ranks
         .map(|rank| rank.iter().map(|preset| of(preset)).collect())
         .collect()
+}
+
+/// Whether it is worth a look. LiveKit's contexts look like OpenRTC's where OpenRTC runs: so what is told by its import
+/// needs that, unless a variable bears the package's own name, as in `otop demo`. `named_here`: some variable that the
+/// preset begins with is set, of those that fit.
+fn may_fit(
+    preset: &Preset,
+    imported: bool,
+    needs_task: bool,
+    named_here: &dyn Fn(&dyn Fn(&str) -> bool) -> bool,
+) -> bool {
+    match (preset.is_it_if_imported, imported) {
+        (None, _) => named_here(&|_| true),
+        (Some(_), true) => needs_task || named_here(&|_| true),
+        (Some(_), false) => named_here(&|name| name.starts_with(preset.name)),
+    }
 }
 
 fn root_task() -> Spec {
@@ -291,13 +303,11 @@ impl Chooser {
             if open.fits && named.is_some_and(|named| named < preset.rank) {
                 continue;
             }
-            let named_here = open.variables.iter().any(|name| here.contains(&**name));
-            // LiveKit's contexts look like OpenRTC's where OpenRTC runs: what is told by its import needs that.
-            let may = match preset.is_it_if_imported.is_some() {
-                true => open.imported && (open.needs_task || named_here),
-                false => named_here,
+            let named_here = |fits: &dyn Fn(&str) -> bool| {
+                let mut variables = open.variables.iter().map(String::as_str);
+                variables.any(|name| here.contains(name) && fits(name))
             };
-            if !may {
+            if !may_fit(preset, open.imported, open.needs_task, &named_here) {
                 continue;
             }
             let subject = Subject {
@@ -393,10 +403,20 @@ mod tests {
         let rivals: Vec<usize> = rules.agent.iter().map(Vec::len).collect();
         assert_eq!(
             rivals,
-            [2, 2],
+            [2, 2, 1, 1],
             "sentry's row of tags and its row of traces are of two ranks: {:?}",
             rules.agent
         );
+    }
+
+    #[test]
+    fn what_is_told_by_its_import_needs_it_or_a_variable_of_its_own_name() {
+        let [openrtc, livekit, ..] = PRESETS else {
+            panic!("two presets")
+        };
+        let may = |preset, imported, set: &str| may_fit(preset, imported, false, &|fits| fits(set));
+        assert!(may(openrtc, false, "openrtc_session_id") && may(openrtc, true, "agents_job_context"));
+        assert!(!may(openrtc, false, "agents_job_context") && !may(livekit, false, "agents_job_context"));
     }
 
     #[test]
@@ -424,6 +444,6 @@ mod tests {
     fn bits() {
         let fits = Fits::default().with(0).with(31).with(32).with(usize::MAX);
         assert!(fits.has(0) && fits.has(31) && !fits.has(32) && !fits.has(1) && !fits.has(usize::MAX));
-        assert!(!fits.is_empty() && Fits::default().is_empty());
+        assert!(fits != Fits::default());
     }
 }

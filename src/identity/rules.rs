@@ -1,6 +1,5 @@
 //! Which specs name session, agent and tenant. Knows nothing of memory, nor of where they come from (`chooser.rs`).
 
-use super::presets::{PRESETS, Preset};
 use super::spec::Spec;
 
 /// Specs of the same right, a list for each of those who say it; within a list the first that gives a text wins.
@@ -20,19 +19,6 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// What names a session in OpenRTC and LiveKit.
-    pub fn openrtc() -> Rules {
-        let rows = |of: fn(&Preset) -> Vec<Spec>| PRESETS.first().map(of).unwrap_or_default();
-        let ranks = |of| vec![vec![rows(of)]];
-        Rules {
-            session: rows(Preset::session),
-            rivals: Vec::new(),
-            agent: ranks(Preset::agent),
-            tenant: ranks(Preset::tenant),
-            name: "openrtc".to_owned(),
-        }
-    }
-
     /// Sessions by these specs, and nothing else.
     pub fn of_specs(session: Vec<Spec>) -> Rules {
         Rules {

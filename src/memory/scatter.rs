@@ -75,14 +75,6 @@ impl Scatter {
         Ok(())
     }
 
-    /// Reads all ranges in one go, up to the first bad one.
-    pub fn read(&mut self, memory: &dyn Memory) -> Result<(), Fault> {
-        let total = self.prepare()?;
-        let whole = memory.read_ranges(&self.ranges, &mut self.bytes[..total])?;
-        self.good[..whole].fill(true);
-        Ok(())
-    }
-
     /// Reads all ranges, in as many goes as there are bad ones among them: not one instant, but a bad range costs only
     /// itself.
     pub fn read_each(&mut self, memory: &dyn Memory) -> Result<(), Fault> {
@@ -202,11 +194,6 @@ mod tests {
         assert_eq!(
             (scatter.u64(0, 0), scatter.u64(1, 0), scatter.u64(2, 0)),
             (Some(1), None, Some(3))
-        );
-        scatter.read(&image).unwrap();
-        assert_eq!(
-            (scatter.u64(0, 0), scatter.u64(1, 0), scatter.u64(2, 0)),
-            (Some(1), None, None)
         );
     }
 

@@ -127,11 +127,6 @@ impl Snapshot {
         self.wanted.borrow().get(name).copied().unwrap_or(false)
     }
 
-    /// The worker itself.
-    pub fn live(&self) -> &dyn Memory {
-        &*self.live
-    }
-
     /// Answers from the copy.
     fn in_copy(&self, at: u64, into: &mut [u8]) -> Option<()> {
         let end = at.checked_add(into.len() as u64)?;

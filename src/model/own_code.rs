@@ -36,11 +36,6 @@ impl OwnCode {
         self.distance(file) == Distance::Own
     }
 
-    /// The file is part of the interpreter's standard library.
-    pub fn is_library(&self, file: &str) -> bool {
-        self.distance(file) == Distance::Library
-    }
-
     /// Which of `frames`, innermost first, is the line to show: the innermost of own code; if there is none, the
     /// innermost outside of the standard library; if there is none, the innermost. None: there are no frames.
     pub fn place<F: Borrow<Frame>>(&self, frames: &[F]) -> Option<usize> {
@@ -160,9 +155,9 @@ mod tests {
         ] {
             assert!(!rule.is_own(foreign), "{foreign}");
         }
-        assert!(rule.is_library("/usr/lib/python3.12/asyncio/tasks.py"));
-        assert!(rule.is_library("<frozen os>"));
-        assert!(!rule.is_library("/usr/lib/python3.12/site-packages/requests/api.py"));
+        assert!(rule.distance("/usr/lib/python3.12/asyncio/tasks.py") == Distance::Library);
+        assert!(rule.distance("<frozen os>") == Distance::Library);
+        assert!(rule.distance("/usr/lib/python3.12/site-packages/requests/api.py") == Distance::Installed);
     }
 
     #[test]

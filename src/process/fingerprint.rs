@@ -30,11 +30,6 @@ pub enum Sameness {
     Execed,
 }
 
-/// When the process was started, in kernel ticks since boot.
-pub fn start_time(pid: Pid) -> Result<u64, ProcessError> {
-    Ok(read::stat(pid)?.starttime)
-}
-
 impl Fingerprint {
     pub fn of(pid: Pid) -> Result<Fingerprint, ProcessError> {
         let stat = read::stat(pid)?;

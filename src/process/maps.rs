@@ -26,10 +26,6 @@ pub struct Mapping {
 }
 
 impl Mapping {
-    pub fn contains(&self, address: u64) -> bool {
-        (self.start..self.end).contains(&address)
-    }
-
     /// Last part of the path; empty where there is none.
     pub fn file_name(&self) -> &str {
         self.path
@@ -88,7 +84,7 @@ mod tests {
         let here = 0u8;
         let stack = maps
             .iter()
-            .find(|m| m.contains(std::ptr::from_ref(&here) as u64))
+            .find(|m| (m.start..m.end).contains(&(std::ptr::from_ref(&here) as u64)))
             .expect("the stack is mapped");
         assert!(stack.readable && stack.writable && !stack.executable);
         let program = std::env::current_exe().expect("own path");

@@ -27,7 +27,7 @@ pub use facts::{
     Credentials, State, comm, command_line, cpus_allowed, credentials, otop_cpu, process_cpu, rss_bytes, started_unix,
     state, threads, uptime, whole_process,
 };
-pub use fingerprint::{Fingerprint, Sameness, start_time};
+pub use fingerprint::{Fingerprint, Sameness};
 pub use host::Host;
 pub use hostname::uts_hostname;
 pub use maps::{Mapping, maps};

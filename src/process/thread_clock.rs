@@ -41,13 +41,13 @@ impl ThreadClock {
         }
     }
 
-    /// On-CPU time since the thread began, and time that it has waited for a CPU. The first is up to one scheduler tick
-    /// old while the thread runs on another CPU; the second grows when a wait ends.
+    /// On-CPU time since the thread began, and time that it has waited for a CPU.
     pub fn times(&self) -> Option<(Nanos, Nanos)> {
         self.account().map(|(cpu, delay, _)| (cpu, delay))
     }
 
-    /// Both times, and `runs`.
+    /// Both times, and `runs`. The first is up to one scheduler
+    /// tick old while the thread runs on another CPU; the second grows when a wait ends.
     pub fn account(&self) -> Option<(Nanos, Nanos, u64)> {
         let mut buffer = [0; 96];
         let text = read(self.schedstat.as_ref()?, &mut buffer).ok()?;
@@ -143,10 +143,9 @@ mod tests {
         let pid = Pid(std::process::id() as i32);
         let clock = ThreadClock::open(pid, Tid(nix::unistd::gettid().as_raw()));
         // The kernel brings it up to date when the thread leaves its CPU.
-        while clock.times().is_some_and(|(cpu, _)| cpu == Nanos::ZERO) {
+        while clock.account().is_some_and(|(cpu, ..)| cpu == Nanos::ZERO) {
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
-        assert!(clock.times().is_some());
         assert_eq!(clock.is_stopped(), Some(false));
         assert!(clock.runs().is_some_and(|runs| runs > 0));
     }

@@ -95,10 +95,7 @@ impl Diagnosis {
             exit_code: self.exit as u8,
             checks: &self.findings,
         };
-        // Strings and numbers alone: serde has no way to fail on them.
-        let mut line = serde_json::to_string(&document).unwrap_or_default();
-        line.push('\n');
-        line
+        crate::export::json::line(&document) + "\n"
     }
 
     /// A line for each finding, what mends it below, and the conclusion.
@@ -152,7 +149,7 @@ mod tests {
                 Finding::ok("user", "root"),
                 Finding::no(
                     "yama",
-                    "a fact with \u{1b}[2J in it",
+                    "a fact with \u{1b}[2J \u{9b}31m \u{202e} in it",
                     vec!["sudo x".to_owned(), "sudo y".to_owned()],
                 ),
             ],
@@ -176,7 +173,10 @@ mod tests {
 
     #[test]
     fn the_document_has_the_same() {
-        let document: serde_json::Value = serde_json::from_str(&diagnosis().json()).expect("JSON");
+        let line = diagnosis().json();
+        // The command line is the worker's own, and a terminal obeys C1 characters too.
+        assert!(!line.trim_end().chars().any(crate::view::is_unprintable), "{line:?}");
+        let document: serde_json::Value = serde_json::from_str(&line).expect("JSON");
         assert_eq!(document["exit_code"], 4);
         assert_eq!(document["checks"][1]["verdict"], "no");
         assert_eq!(document["checks"][1]["mend"][1], "sudo y");

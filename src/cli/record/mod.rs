@@ -80,6 +80,11 @@ pub fn record(
         write_profile(&profile, origin, wanted.format, &mut file)?;
     }
     output::say(&summary(worker, &file));
+    if let missing @ 1.. = worker.parts_left_out() {
+        output::say(&format!(
+            "{missing} stretches were too large to be recorded, and are missing"
+        ));
+    }
     Ok(())
 }
 

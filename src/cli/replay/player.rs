@@ -36,6 +36,11 @@ impl Player {
         self.recording.until()
     }
 
+    /// When the next observation came.
+    pub fn next_at(&self) -> Option<Nanos> {
+        self.next.as_ref().map(|arrived| arrived.at)
+    }
+
     /// Nothing more comes.
     pub fn is_over(&self) -> bool {
         self.next.is_none()

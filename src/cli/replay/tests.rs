@@ -2,13 +2,16 @@
 //! readable.
 
 use crate::analysis::{By, Engine, Mode, Settings, Wanted};
+use crate::cli::error::CliError;
 use crate::cli::record::formats::Format;
 use crate::cli::replay::player::Player;
-use crate::cli::scripted::measuring;
+use crate::cli::scripted::{look, measuring};
+use crate::cli::signals::Signals;
+use crate::cli::table::json;
 use crate::cli::wire::{self, Attached};
 use crate::cli::worker::Worker;
 use crate::export::sample;
-use crate::model::{Nanos, Observation};
+use crate::model::{Nanos, Observation, Report};
 use crate::recording::{Recorder, Recording, begin, end};
 use crate::view::Options;
 use std::fs::File;
@@ -163,6 +166,42 @@ fn a_replay_goes_back_and_says_the_same() {
     assert_ne!(first, second);
     assert_eq!(say(&mut worker, 300), first);
     assert_eq!(say(&mut worker, 900), second);
+}
+
+#[test]
+fn a_silence_of_years_is_no_queue_of_windows() {
+    let mut recorder = Recorder::default();
+    let mut bytes = begin(&sample::origin(), &sample::hello());
+    let mut last = Nanos::ZERO;
+    // The same again, fifty years later.
+    for later in [Nanos::ZERO, Nanos(1_577_880_000_000_000_000)] {
+        for (came, observation) in sample::observations() {
+            last = came + later;
+            bytes.extend(
+                recorder
+                    .take(last, &observation)
+                    .map(|part| part.bytes)
+                    .unwrap_or_default(),
+            );
+        }
+    }
+    bytes.extend(recorder.close().map(|part| part.bytes).unwrap_or_default());
+    bytes.extend(end(last));
+    let path = std::env::temp_dir().join(format!("otop-silence-{}.otop", std::process::id()));
+    std::fs::write(&path, bytes).expect("written");
+    let mut worker = replayed(&path);
+    std::fs::remove_file(&path).expect("removed");
+    let mut told = 0;
+    let mut tell = |_: &Report| {
+        told += 1;
+        match told {
+            0..100 => Ok(()),
+            _ => Err(CliError::NoFormat("more than a hundred windows".to_owned())),
+        }
+    };
+    let look = look(Duration::from_secs(1));
+    json::stream(&mut worker, &look, &Signals::default(), &mut tell).expect("it ends");
+    assert!((1..10).contains(&told), "{told}");
 }
 
 /// Writes the recording of this version: once, when there is a new one. The older ones stay as they are.
