@@ -132,7 +132,7 @@ fn where_there_is_no_dump_that_is_said() {
         (
             recording(),
             "900ms",
-            "v1.otop has no dumps: an otop that took none recorded it",
+            "v1.otop has no dumps: otop record takes them, older ones did not",
         ),
         (newest(), "300ms", "v2.otop has no dump of that instant or before"),
     ] {

@@ -58,7 +58,10 @@ mod tests {
         image.put(Addr(0x10_000), &[8; 4096]);
         assert_eq!(read(&mut pages, &image, 0x10_000, 8), Ok(vec![7; 8]), "the copy");
         assert_eq!(read(&mut pages, &image, 0x20_018, 8), Ok(vec![9; 8]));
-        assert!(read(&mut pages, &image, 0x10_ffc, 8).is_err(), "over the end of what is there");
+        assert!(
+            read(&mut pages, &image, 0x10_ffc, 8).is_err(),
+            "over the end of what is there"
+        );
         assert!(read(&mut pages, &image, 0x30_000, 8).is_err());
         assert!(read(&mut pages, &image, u64::MAX - 3, 8).is_err());
     }

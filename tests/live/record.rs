@@ -133,6 +133,32 @@ fn what_cannot_be_written_fails_before_anything_is_sampled() {
 }
 
 #[test]
+fn under_sudo_a_recording_belongs_to_the_caller() {
+    use std::os::unix::fs::MetadataExt;
+    let Some(python) = any_python() else { return };
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    const CALLER: u32 = 65_534;
+    let folder = folder("sudo");
+    std::os::unix::fs::chown(&folder, Some(CALLER), Some(CALLER)).expect("root may");
+    let mut target = Target::sessions(&python, "asyncio", &["--sessions", "1"]);
+    let path = folder.join("caller.otop");
+    let caller = CALLER.to_string();
+    let output = Command::new(env!("CARGO_BIN_EXE_otop"))
+        .args(["record", "--for", "200ms", "--pid", &target.pid.to_string(), "-o"])
+        .arg(&path)
+        .args(FROM)
+        .envs([("SUDO_UID", &caller), ("SUDO_GID", &caller)])
+        .output()
+        .expect("it ends by itself");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let file = std::fs::metadata(&path).expect("there");
+    assert_eq!((file.uid(), file.gid(), file.mode() & 0o777), (CALLER, CALLER, 0o600));
+    target.quit();
+}
+
+#[test]
 fn a_full_disk_ends_a_recording_and_what_was_written_is_kept() {
     let Some(python) = any_python() else { return };
     let folder = folder("full");
