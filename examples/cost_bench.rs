@@ -35,6 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         agent_from: Vec::new(),
         tenant_from: Vec::new(),
         own: Vec::new(),
+        dumps: false,
     };
     let Attached { observations, stop, .. } = attach(Pid(pid.parse()?), &options)?;
     std::thread::Builder::new()

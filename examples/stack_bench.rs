@@ -66,6 +66,7 @@ fn run(python: &str, target: &mut Micro, rate: f64, seconds: f64, clocked: bool)
         agent_from: Vec::new(),
         tenant_from: Vec::new(),
         own: Vec::new(),
+        dumps: false,
     };
     let Attached { observations, stop, .. } = attach(Pid(target.pid), &options)?;
     // The first stacks read every code object.

@@ -20,6 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         agent_from: Vec::new(),
         tenant_from: Vec::new(),
         own: Vec::new(),
+        dumps: false,
     };
     let Attached { observations, stop, .. } = attach(Pid(pid.parse()?), &options)?;
     // The first walk meets everything for the first time; it is none of those that follow.

@@ -29,6 +29,7 @@ impl Sampler {
             agent_from: Vec::new(),
             tenant_from: Vec::new(),
             own: Vec::new(),
+            dumps: false,
         };
         let attached = attach(Pid(target.pid), &options).unwrap_or_else(|e| panic!("{}: {e}", target.what));
         assert_eq!(attached.hello.stack_rate_hz, Some(rate_hz));

@@ -18,6 +18,7 @@ fn watched(target: &Target) -> Attached {
         tenant_from: Vec::new(),
         stack_rate_hz: None,
         own: Vec::new(),
+        dumps: false,
     };
     attach(otop::model::Pid(target.pid), &options).unwrap_or_else(|why| panic!("{}: {why}", target.what))
 }
