@@ -269,7 +269,7 @@ pub fn shell_word(word: &str) -> String {
 fn no_dump(comes_later: bool) -> &'static str {
     match comes_later {
         true => "has no dump of that instant or before: its first was taken later",
-        false => "has no dumps: an otop that took none recorded it, or it was cut off before the first",
+        false => "has no dumps: otop record takes them, older ones did not, and key w does not",
     }
 }
 

@@ -62,7 +62,9 @@ impl OutputFile {
             return if is_terminal {
                 Err(FileError::Terminal)
             } else {
-                Ok(whole(Place::Stdout))
+                let mut file = whole(Place::Stdout);
+                file.path = PathBuf::from("standard output");
+                Ok(file)
             };
         }
         check(path, may_replace)?;

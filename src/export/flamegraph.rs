@@ -5,7 +5,7 @@ use super::{about, folded};
 use crate::analysis::Profile;
 use crate::model::Origin;
 use inferno::flamegraph::color::MultiPalette;
-use inferno::flamegraph::{Options, Palette, from_lines};
+use inferno::flamegraph::{Options, Palette, TextTruncateDirection, from_lines};
 
 /// The picture; an error is inferno's.
 pub fn render(profile: &Profile, origin: &Origin) -> std::io::Result<Vec<u8>> {
@@ -41,6 +41,8 @@ pub(super) fn draw(
     options.title = title;
     options.subtitle = Some(subtitle);
     options.count_name = "µs".to_owned();
+    // The function is what is looked for, and its line is in the tip.
+    options.text_truncate_direction = TextTruncateDirection::Right;
     options.colors = Palette::Multi(MultiPalette::Python);
     // The same recording gives the same picture.
     options.deterministic = true;

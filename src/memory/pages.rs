@@ -6,8 +6,8 @@ use crate::model::Addr;
 use std::collections::HashMap;
 
 const PAGE: u64 = 4096;
-/// Of 16 MB at most; then they are read anew.
-const MOST: usize = 4096;
+/// Of 4 MB at most, for otop is to be small; then they are read anew.
+const MOST: usize = 1024;
 
 #[derive(Default)]
 pub struct Pages {

@@ -12,7 +12,7 @@ use super::files::{FileError, OutputFile};
 use super::output;
 use super::signals::Signals;
 use super::wire::{self, Profile};
-use super::worker::Worker;
+use super::worker::{Counts, Worker};
 use crate::model::{Nanos, Origin, Pid};
 use crate::process;
 use crate::recording;
@@ -168,14 +168,26 @@ fn summary(worker: &Worker, file: &OutputFile) -> String {
     let counts = worker.counts();
     let seconds = (worker.now() - worker.attached_at).as_secs_f64();
     format!(
-        "{seconds:.1} s of worker {} are in {}: {} samples, {} stacks, {} sessions, {}",
+        "{seconds:.1} s of worker {} are in {}: {}, {}",
         worker.pid,
         file.path().display(),
-        counts.ticks,
-        counts.stacks,
-        counts.sessions,
+        many(&counts),
         size(file.written())
     )
+}
+
+/// `29876 samples, 2990 stacks, 1 session`.
+fn many(counts: &Counts) -> String {
+    let one = |count: u64, what: &str| match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    };
+    [
+        one(counts.ticks, "sample"),
+        one(counts.stacks, "stack"),
+        one(counts.sessions, "session"),
+    ]
+    .join(", ")
 }
 
 /// `1.2 MB`, of a million bytes each.

@@ -50,7 +50,8 @@ impl Progress {
     }
 }
 
-/// `recording 1234 · 18 s left · 11870 samples, 998 a second · 1187 stacks · 6 sessions · 1.2 MB · Ctrl-C ends and writes`.
+/// `recording 1234 · 18 s left, Ctrl-C ends it · 11870 samples, 998 a second · 1187 stacks · 6 sessions · 1.2 MB`. What a
+/// narrow terminal cuts off is what matters least.
 fn line(worker: &Worker, written: u64, time: Duration) -> String {
     let counts = worker.counts();
     let passed = (worker.now() - worker.attached_at).as_secs_f64();
@@ -65,8 +66,7 @@ fn line(worker: &Worker, written: u64, time: Duration) -> String {
         String::new()
     };
     format!(
-        "recording {} · {:.0} s left · {} samples, {rate:.0} a second · {} stacks · {} sessions{written} · Ctrl-C ends \
-         and writes",
+        "recording {} · {:.0} s left, Ctrl-C ends it · {} samples, {rate:.0} a second · {} stacks · {} sessions{written}",
         worker.pid,
         left(worker, time).as_secs_f64().ceil(),
         counts.ticks,
