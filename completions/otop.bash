@@ -433,7 +433,7 @@ _otop() {
             return 0
             ;;
         otop__subcmd__replay)
-            opts="-o -h --at --output --format --force --mode --by --session --once --json --refresh-rate --sort --status --agent --tenant --columns --window --slow-window --own --slow-threshold --rate --stack-rate --help blocks"
+            opts="-o -h --at --output --format --force --mode --by --session --once --json --refresh-rate --sort --status --agent --tenant --columns --window --slow-window --own --slow-threshold --rate --stack-rate --help blocks dump"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

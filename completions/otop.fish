@@ -66,7 +66,7 @@ complete -c otop -n "__fish_otop_needs_command" -f -a "blocks" -d 'Follow the bl
 complete -c otop -n "__fish_otop_needs_command" -f -a "dump" -d 'Show once where every task of every session runs or waits'
 complete -c otop -n "__fish_otop_needs_command" -f -a "vars" -d 'List the contextvars in live tasks, and which would name sessions as a ready --session-from'
 complete -c otop -n "__fish_otop_needs_command" -f -a "record" -d 'Record for a time into a file: a flame graph, a profile, or everything'
-complete -c otop -n "__fish_otop_needs_command" -f -a "replay" -d 'Show a recording as if it were live: the table, blocks, and every other format'
+complete -c otop -n "__fish_otop_needs_command" -f -a "replay" -d 'Show a recording as if it were live: the table, blocks, dumps, and every other format'
 complete -c otop -n "__fish_otop_needs_command" -f -a "diff" -d 'Compare two recordings, or two sessions of one, function by function'
 complete -c otop -n "__fish_otop_needs_command" -f -a "demo" -d 'Start the bundled sample worker and watch it; without a terminal, print one snapshot'
 complete -c otop -n "__fish_otop_needs_command" -f -a "doctor" -d 'Say everything that decides whether attaching works, and what mends it'
@@ -125,7 +125,7 @@ complete -c otop -n "__fish_otop_using_subcommand record" -l own -d 'Files that 
 complete -c otop -n "__fish_otop_using_subcommand record" -l slow-threshold -d 'From which length on a standing loop counts as blocked, 1ms to 1m' -r
 complete -c otop -n "__fish_otop_using_subcommand record" -l force -d 'Replace FILE if it is there'
 complete -c otop -n "__fish_otop_using_subcommand record" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c otop -n "__fish_otop_using_subcommand replay" -l at -d 'How far into the recording: where the live table begins, or the end of the window of --once' -r
+complete -c otop -n "__fish_otop_using_subcommand replay" -l at -d 'How far into the recording: where the live table begins, the end of the window of --once, or of when the dump is' -r
 complete -c otop -n "__fish_otop_using_subcommand replay" -s o -l output -d 'File to write another format into; - is standard output' -r -F
 complete -c otop -n "__fish_otop_using_subcommand replay" -l format -d 'What to write [default: what the ending of FILE says]' -r -f -a "flamegraph\t'Interactive flame graph, an SVG for any browser'
 folded\t'Folded stacks, a line each'

@@ -123,7 +123,7 @@ blocked\:"Only what kept the loop for longer than --slow-threshold"))' \
 ;;
 (replay)
 _arguments "${_arguments_options[@]}" : \
-'(-o --output)--at=[How far into the recording\: where the live table begins, or the end of the window of --once]:TIME:_default' \
+'(-o --output)--at=[How far into the recording\: where the live table begins, the end of the window of --once, or of when the dump is]:TIME:_default' \
 '(--once --json)-o+[File to write another format into; - is standard output]:FILE:_files' \
 '(--once --json)--output=[File to write another format into; - is standard output]:FILE:_files' \
 '--format=[What to write \[default\: what the ending of FILE says\]]:FORMAT:((flamegraph\:"Interactive flame graph, an SVG for any browser"
@@ -155,7 +155,8 @@ blocked\:"Only what kept the loop for longer than --slow-threshold"))' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
 ':file -- Recording that otop record has written:_files' \
-'::what -- What to show of it \[default\: the table\]:((blocks\:"A line for each block"))' \
+'::what -- What to show of it \[default\: the table\]:((blocks\:"A line for each block"
+dump\:"Where every task ran or waited"))' \
 && ret=0
 ;;
 (diff)
@@ -217,7 +218,7 @@ _otop_commands() {
 'dump:Show once where every task of every session runs or waits' \
 'vars:List the contextvars in live tasks, and which would name sessions as a ready --session-from' \
 'record:Record for a time into a file\: a flame graph, a profile, or everything' \
-'replay:Show a recording as if it were live\: the table, blocks, and every other format' \
+'replay:Show a recording as if it were live\: the table, blocks, dumps, and every other format' \
 'diff:Compare two recordings, or two sessions of one, function by function' \
 'demo:Start the bundled sample worker and watch it; without a terminal, print one snapshot' \
 'doctor:Say everything that decides whether attaching works, and what mends it' \

@@ -181,7 +181,7 @@ impl CliError {
 
 fn attach_exit(error: &AttachError) -> Exit {
     match error {
-        AttachError::NoSuchProcess(_) | AttachError::Thread { .. } => Exit::NoWorker,
+        AttachError::NoSuchProcess(_) | AttachError::Zombie(_) | AttachError::Thread { .. } => Exit::NoWorker,
         AttachError::NotPermitted { .. } => Exit::NotPermitted,
         AttachError::NotPython { .. }
         | AttachError::TooOld { .. }
@@ -200,7 +200,9 @@ fn attach_exit(error: &AttachError) -> Exit {
 
 fn attach_remedy(error: &AttachError) -> Option<String> {
     Some(match error {
-        AttachError::NoSuchProcess(_) | AttachError::Gone(_) => "otop (lists the workers that run now)".to_owned(),
+        AttachError::NoSuchProcess(_) | AttachError::Zombie(_) | AttachError::Gone(_) => {
+            "otop (lists the workers that run now)".to_owned()
+        }
         AttachError::Thread { process, .. } => format!("otop --pid {process}"),
         AttachError::NotPermitted { refusal, .. } => refusal.remedy(),
         AttachError::NotPython { pid, pythons, .. } => match pythons.as_slice() {

@@ -24,6 +24,12 @@ fn each_cause_has_its_text_its_code_and_its_command() {
             "otop",
         ),
         (
+            AttachError::Zombie(PID).into(),
+            Exit::NoWorker,
+            "it is a zombie",
+            "otop",
+        ),
+        (
             AttachError::Thread {
                 thread: PID,
                 process: Pid(70),

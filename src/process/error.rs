@@ -6,6 +6,9 @@ use crate::model::Pid;
 pub enum ProcessError {
     #[error("no process has PID {0}")]
     Gone(Pid),
+    /// It has ended; its number and little else is left until its parent asks for it.
+    #[error("process {0} is a zombie")]
+    Zombie(Pid),
     /// The number names a thread; `/proc/TID` can be opened, though no listing shows it.
     #[error("{thread} is a thread of process {process}")]
     Thread { thread: Pid, process: Pid },

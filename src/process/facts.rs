@@ -74,6 +74,7 @@ pub fn whole_process(pid: Pid) -> Result<(), ProcessError> {
         });
     }
     match status.state.chars().next().map(State::from) {
+        Some(State::Zombie) => Err(ProcessError::Zombie(pid)),
         Some(state) if state.has_ended() => Err(ProcessError::Gone(pid)),
         _ => Ok(()),
     }
@@ -232,7 +233,7 @@ mod tests {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        assert_eq!(whole_process(pid), Err(ProcessError::Gone(pid)));
+        assert_eq!(whole_process(pid), Err(ProcessError::Zombie(pid)));
         child.wait().expect("waited");
     }
 }

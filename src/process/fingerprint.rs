@@ -53,7 +53,7 @@ impl Fingerprint {
     pub fn still_same(&self) -> Sameness {
         match Fingerprint::of(self.pid) {
             Ok(now) => self.compare(&now),
-            Err(ProcessError::Gone(_)) => Sameness::Exited,
+            Err(ProcessError::Gone(_) | ProcessError::Zombie(_)) => Sameness::Exited,
             // Not being told is no proof of a change; whoever reads its memory will hear of it.
             Err(_) => Sameness::Same,
         }

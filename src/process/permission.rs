@@ -8,6 +8,7 @@ use crate::model::Pid;
 use nix::errno::Errno;
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use std::io::IoSliceMut;
+use std::os::unix::fs::MetadataExt;
 
 /// How the memory can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,11 @@ pub enum Refusal {
     NotDumpable { pid: Pid },
     #[error("process {pid} has capabilities that otop has not (CapPrm {theirs:016x} against {ours:016x})")]
     MoreCapable { pid: Pid, theirs: u64, ours: u64 },
+    #[error(
+        "with SYS_PTRACE otop may read process {pid}, but not open its files in /proc, which are user {owner}'s alone: \
+         that takes DAC_READ_SEARCH too"
+    )]
+    FilesOfAnother { pid: Pid, owner: u32 },
     #[error("Yama lets a process read its own children only (kernel.yama.ptrace_scope is 1)")]
     YamaChildren { pid: Pid },
     #[error("Yama lets only SYS_PTRACE read other processes (kernel.yama.ptrace_scope is 2)")]
@@ -84,6 +90,7 @@ impl Refusal {
             | Refusal::MissingCapability { pid, .. }
             | Refusal::NotDumpable { pid }
             | Refusal::MoreCapable { pid, .. }
+            | Refusal::FilesOfAnother { pid, .. }
             | Refusal::YamaChildren { pid }
             | Refusal::YamaAdmin { pid }
             | Refusal::YamaNobody { pid }
@@ -116,6 +123,7 @@ impl Refusal {
                 ..
             } => container.ways_to_ptrace(*pid),
             Refusal::MissingCapability { pid, .. } => vec![format!("sudo capsh -- -c 'otop --pid {pid}'")],
+            Refusal::FilesOfAnother { pid, .. } => vec![SETCAP_FOR_ALL.to_owned(), sudo(pid)],
             Refusal::YamaChildren { pid } => vec![
                 "sudo sysctl kernel.yama.ptrace_scope=0".to_owned(),
                 sudo(pid),
@@ -145,7 +153,10 @@ impl Refusal {
 /// Lets whoever may run this file read the processes of every user: README says what that means.
 const SETCAP: &str = "sudo setcap cap_sys_ptrace+ep \"$(command -v otop)\"";
 
-/// Tries the real thing: one byte of its memory.
+/// The same for the processes of other users, whose files in /proc are closed even to SYS_PTRACE.
+const SETCAP_FOR_ALL: &str = "sudo setcap cap_sys_ptrace,cap_dac_read_search+ep \"$(command -v otop)\"";
+
+/// Tries the real thing: one byte of its memory, and the file that has all of it.
 pub fn check(pid: Pid) -> Result<Access, NoAccess> {
     let mappings = match maps(pid) {
         Ok(mappings) => mappings,
@@ -160,12 +171,25 @@ pub fn check(pid: Pid) -> Result<Access, NoAccess> {
     };
     match read_one_byte(pid, target.start) {
         // A fault is no refusal: the right was checked before the address was.
-        Ok(_) | Err(Errno::EFAULT | Errno::EIO | Errno::ENOMEM) => Ok(Access::Scattered),
+        Ok(_) | Err(Errno::EFAULT | Errno::EIO | Errno::ENOMEM) => files_open(pid).map(|()| Access::Scattered),
         Err(Errno::ESRCH) => Err(ProcessError::Gone(pid).into()),
         Err(errno) => match std::fs::File::open(format!("/proc/{pid}/mem")) {
             Ok(_) => Ok(Access::File),
             Err(_) => Err(refusal(pid, errno).into()),
         },
+    }
+}
+
+/// The call asks for SYS_PTRACE alone, the file for its owner's right besides.
+fn files_open(pid: Pid) -> Result<(), NoAccess> {
+    let path = format!("/proc/{pid}/mem");
+    match std::fs::File::open(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            let owner = std::fs::metadata(&path).map_or(0, |file| file.uid());
+            Err(Refusal::FilesOfAnother { pid, owner }.into())
+        }
+        // What else there may be is said where the file is needed.
+        _ => Ok(()),
     }
 }
 

@@ -3,6 +3,7 @@
 //! channel. Knows nothing of what is concluded from it.
 
 mod affinity;
+mod aside;
 mod dumping;
 mod naming;
 mod pace;

@@ -1,5 +1,6 @@
 //! The sampler thread: when to take a tick, and when to hand on what was taken. Knows nothing of what is read.
 
+use super::aside::Aside;
 use super::pace::Pace;
 use super::schedule::{Schedule, sleep_until};
 use super::{clock, ended, monotonic, scheduling};
@@ -22,7 +23,8 @@ const LATE: Nanos = Nanos(1_000_000);
 
 /// Takes ticks until told to stop, or the worker ends.
 pub fn run(mut reader: TickReader, plan: &Plan, rate_hz: f64, to: &SyncSender<Observation>, stop: &AtomicBool) {
-    scheduling::be_woken_in_time();
+    // An ordinary thread is woken where there is room for it, by the kernel's own judgement.
+    let mut aside = scheduling::be_woken_in_time().then(Aside::new);
     privilege::only_read();
     let mut schedule = Schedule::new(rate_hz, monotonic());
     let mut pace = Pace::new(rate_hz, monotonic());
@@ -39,6 +41,9 @@ pub fn run(mut reader: TickReader, plan: &Plan, rate_hz: f64, to: &SyncSender<Ob
         if since >= SURVEY_EVERY || (reader.is_stale() && since >= SURVEY_AT_MOST) {
             if let Err(fault) = reader.survey(&mut batch) {
                 return ended(plan, &fault.to_string(), to);
+            }
+            if let Some(aside) = &mut aside {
+                aside.avoid(reader.loop_cpus());
             }
             surveyed = monotonic();
         }

@@ -9,6 +9,8 @@ use crate::process::permission::{NoAccess, Refusal};
 pub enum AttachError {
     #[error("no process has PID {0} (/proc/{0} does not exist)")]
     NoSuchProcess(Pid),
+    #[error("process {0} has ended, and waits for its parent to ask how (it is a zombie: State Z in /proc/{0}/status)")]
+    Zombie(Pid),
     /// The number names a thread of a process.
     #[error("{thread} is a thread, of process {process}")]
     Thread { thread: Pid, process: Pid },
@@ -102,6 +104,7 @@ impl From<ProcessError> for AttachError {
     fn from(error: ProcessError) -> AttachError {
         match error {
             ProcessError::Gone(pid) => AttachError::NoSuchProcess(pid),
+            ProcessError::Zombie(pid) => AttachError::Zombie(pid),
             ProcessError::Thread { thread, process } => AttachError::Thread { thread, process },
             ProcessError::Denied { pid, file } => AttachError::Io {
                 what: format!("/proc/{pid}/{file}"),

@@ -236,7 +236,11 @@ impl Readings {
     fn read(&mut self, heap: &Heap, tasks: &[Task], which: &[usize]) -> Result<(), Fault> {
         let of: Vec<&Task> = which.iter().filter_map(|&index| tasks.get(index)).collect();
         let coroutines: Vec<Addr> = of.iter().map(|task| task.coroutine).collect();
-        let chains = self.chains.read(heap, &coroutines)?;
+        // What is read here of a page's copy is held against the worker's memory below.
+        heap.keep_pages(true);
+        let chains = self.chains.read(heap, &coroutines);
+        heap.keep_pages(false);
+        let chains = chains?;
         let holding = self.chains.holding(heap, chains.iter())?;
         let codes = || {
             chains

@@ -121,6 +121,12 @@ impl TickReader {
         self.threads.survey(&self.plan, &self.heap, batch)
     }
 
+    /// The CPUs that the threads with a loop are on, or were on last; without those of which it is not known.
+    pub fn loop_cpus(&self) -> Vec<u32> {
+        let loops = self.threads.all.iter().filter(|thread| thread.event_loop.is_some());
+        loops.filter_map(|thread| thread.clock.as_ref()?.cpu()).collect()
+    }
+
     /// True: the next tick would miss threads.
     pub fn is_stale(&self) -> bool {
         self.threads.stale

@@ -2,6 +2,7 @@
 //! process; with the ways out of each kind of box.
 
 use crate::support::{OTOP, Ran, Target, any_python, pythons, run, run_command, skip};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use serde_json::Value;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -125,6 +126,14 @@ fn what_cannot_be_watched_has_the_words_and_the_code_of_attaching() {
     let Some(python) = any_python() else { return };
     let mut gone = Command::new("true").spawn().expect("true");
     let number = i32::try_from(gone.id()).expect("a pid");
+    // Ended, and left as a zombie.
+    let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+    waitid(Id::Pid(nix::unistd::Pid::from_raw(number)), ended).expect("it ends");
+    let document = agree(number, 3, "process", &plainly);
+    assert!(
+        check(&document, "process")["fact"].to_string().contains("zombie"),
+        "{document}"
+    );
     gone.wait().expect("it ends");
     let document = agree(number, 3, "process", &plainly);
     assert_eq!(
@@ -139,6 +148,17 @@ fn what_cannot_be_watched_has_the_words_and_the_code_of_attaching() {
     sleeper.wait().expect("it ends");
     assert_eq!(names(&document), CHECKS);
     assert_eq!(check(&document, "version")["fact"], "not reached");
+
+    // Where the kernel's own threads can be seen.
+    if std::fs::read_to_string("/proc/2/comm").is_ok_and(|name| name.trim() == "kthreadd") {
+        let document = agree(2, 5, "interpreter", &plainly);
+        assert!(
+            check(&document, "interpreter")["fact"]
+                .to_string()
+                .contains("thread of the kernel"),
+            "{document}"
+        );
+    }
 
     let plain = Target::launch(&python, "not_asyncio.py", &[]);
     let document = agree(plain.pid, 5, "asyncio", &plainly);
@@ -232,6 +252,45 @@ fn another_users_worker() {
             .as_str()
             .is_some_and(|fact| fact.contains("belongs to user 0"))
     );
+}
+
+/// The capability that every tool asks for is not enough for another user's worker, and that is what is said: by all
+/// commands, in the same words.
+#[test]
+fn another_users_worker_with_the_one_capability() {
+    let Some(python) = any_python() else { return };
+    if !nix::unistd::geteuid().is_root() {
+        return skip("another user's worker: only root can start otop as another user");
+    }
+    let target = Target::sessions(&python, "asyncio", &["--sessions", "1"]);
+    let copy = Copy::of_otop("capable");
+    let pid = target.pid.to_string();
+    let with = |capabilities: &str, args: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+        command.args(["--inh-caps", capabilities, "--ambient-caps", capabilities]);
+        run_command(command.arg(&copy.0).args(args).args(["--pid", &pid]))
+    };
+    for args in [&["--once"][..], &["dump"], &["vars"], &["blocks"], &["doctor"]] {
+        let ran = with("+sys_ptrace", args);
+        assert_eq!(ran.code, Some(4), "{args:?}: {ran:?}");
+        let mend = "try: sudo setcap cap_sys_ptrace,cap_dac_read_search+ep";
+        let said = ran.stderr.clone() + &ran.stdout;
+        assert!(
+            said.contains("user 0's alone") && said.contains(mend),
+            "{args:?}: {ran:?}"
+        );
+    }
+    let document = diagnosis(&with("+sys_ptrace", &["doctor", "--json"]));
+    assert_eq!(document["exit_code"], 4, "{document}");
+    assert!(
+        check(&document, "memory")["mend"]
+            .to_string()
+            .contains("cap_dac_read_search"),
+        "{document}"
+    );
+    let ran = with("+sys_ptrace,+dac_read_search", &["--once", "--window", "200ms"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
 }
 
 /// Without a PID: the machine, and whether there is anybody to watch.

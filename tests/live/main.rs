@@ -6,6 +6,7 @@ mod support;
 
 mod bad_input;
 mod blocks;
+mod boxes;
 mod cpu;
 mod demo;
 mod doctor;

@@ -13,7 +13,7 @@ pub struct Followed {
 
 impl Followed {
     pub fn below(pid: &str, more: &[&str]) -> Followed {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_otop"))
+        let mut child = Command::new(super::OTOP)
             .args(["--pid", pid, "--children", "--json", "--window", "300ms"])
             .args(more)
             .stdout(Stdio::piped())

@@ -48,6 +48,14 @@ impl Python {
         })
     }
 
+    /// The same Python, started by other words, which have to end in its exec.
+    pub fn started_by(&self, words: &[String]) -> Python {
+        Python {
+            command: words.to_vec(),
+            ..self.clone()
+        }
+    }
+
     /// The words that start it.
     pub fn command(&self) -> &[String] {
         &self.command
