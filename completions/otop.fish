@@ -125,7 +125,7 @@ complete -c otop -n "__fish_otop_using_subcommand record" -l own -d 'Files that 
 complete -c otop -n "__fish_otop_using_subcommand record" -l slow-threshold -d 'From which length on a standing loop counts as blocked, 1ms to 1m' -r
 complete -c otop -n "__fish_otop_using_subcommand record" -l force -d 'Replace FILE if it is there'
 complete -c otop -n "__fish_otop_using_subcommand record" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c otop -n "__fish_otop_using_subcommand replay" -l at -d 'How far into the recording: where the live table begins, the end of the window of --once, or of when the dump is' -r
+complete -c otop -n "__fish_otop_using_subcommand replay" -l at -d 'How far into the recording: where the live table begins, the end of the window of --once, or when the dump was taken at the latest' -r
 complete -c otop -n "__fish_otop_using_subcommand replay" -s o -l output -d 'File to write another format into; - is standard output' -r -F
 complete -c otop -n "__fish_otop_using_subcommand replay" -l format -d 'What to write [default: what the ending of FILE says]' -r -f -a "flamegraph\t'Interactive flame graph, an SVG for any browser'
 folded\t'Folded stacks, a line each'

@@ -123,7 +123,7 @@ blocked\:"Only what kept the loop for longer than --slow-threshold"))' \
 ;;
 (replay)
 _arguments "${_arguments_options[@]}" : \
-'(-o --output)--at=[How far into the recording\: where the live table begins, the end of the window of --once, or of when the dump is]:TIME:_default' \
+'(-o --output)--at=[How far into the recording\: where the live table begins, the end of the window of --once, or when the dump was taken at the latest]:TIME:_default' \
 '(--once --json)-o+[File to write another format into; - is standard output]:FILE:_files' \
 '(--once --json)--output=[File to write another format into; - is standard output]:FILE:_files' \
 '--format=[What to write \[default\: what the ending of FILE says\]]:FORMAT:((flamegraph\:"Interactive flame graph, an SVG for any browser"

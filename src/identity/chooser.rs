@@ -152,18 +152,13 @@ fn ranks(fits: Fits, of: fn(&Preset) -> Vec<Spec>) -> Vec<Rank> {
 }
 
 /// Whether it is worth a look. LiveKit's contexts look like OpenRTC's where OpenRTC runs: so what is told by its import
-/// needs that, unless a variable bears the package's own name, as in `otop demo`. `named_here`: some variable that the
-/// preset begins with is set, of those that fit.
-fn may_fit(
-    preset: &Preset,
-    imported: bool,
-    needs_task: bool,
-    named_here: &dyn Fn(&dyn Fn(&str) -> bool) -> bool,
-) -> bool {
+/// needs that, unless a variable bears the package's own name, as in `otop demo`. `set`: the variables that are set here,
+/// of those that the preset begins with.
+fn may_fit<'n>(preset: &Preset, imported: bool, needs_task: bool, mut set: impl Iterator<Item = &'n str>) -> bool {
     match (preset.is_it_if_imported, imported) {
-        (None, _) => named_here(&|_| true),
-        (Some(_), true) => needs_task || named_here(&|_| true),
-        (Some(_), false) => named_here(&|name| name.starts_with(preset.name)),
+        (None, _) => set.next().is_some(),
+        (Some(_), true) => needs_task || set.next().is_some(),
+        (Some(_), false) => set.any(|name| name.starts_with(preset.name)),
     }
 }
 
@@ -303,11 +298,12 @@ impl Chooser {
             if open.fits && named.is_some_and(|named| named < preset.rank) {
                 continue;
             }
-            let named_here = |fits: &dyn Fn(&str) -> bool| {
-                let mut variables = open.variables.iter().map(String::as_str);
-                variables.any(|name| here.contains(name) && fits(name))
-            };
-            if !may_fit(preset, open.imported, open.needs_task, &named_here) {
+            let set = open
+                .variables
+                .iter()
+                .map(String::as_str)
+                .filter(|name| here.contains(name));
+            if !may_fit(preset, open.imported, open.needs_task, set) {
                 continue;
             }
             let subject = Subject {
@@ -414,7 +410,7 @@ mod tests {
         let [openrtc, livekit, ..] = PRESETS else {
             panic!("two presets")
         };
-        let may = |preset, imported, set: &str| may_fit(preset, imported, false, &|fits| fits(set));
+        let may = |preset, imported, set: &str| may_fit(preset, imported, false, [set].into_iter());
         assert!(may(openrtc, false, "openrtc_session_id") && may(openrtc, true, "agents_job_context"));
         assert!(!may(openrtc, false, "agents_job_context") && !may(livekit, false, "agents_job_context"));
     }

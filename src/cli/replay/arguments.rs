@@ -43,7 +43,8 @@ pub struct ReplayArguments {
     #[arg(value_name = "WHAT", value_enum, conflicts_with_all = ["once", "output"])]
     pub what: Option<ReplayWhat>,
 
-    /// How far into the recording: where the live table begins, the end of the window of --once, or of when the dump is
+    /// How far into the recording: where the live table begins, the end of the window of --once, or when the
+    /// dump was taken at the latest
     #[arg(long, value_name = "TIME", help_heading = "Output", value_parser = |text: &str| AT.parse(text))]
     #[arg(conflicts_with = "output")]
     pub at: Option<Duration>,
