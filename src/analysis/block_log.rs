@@ -9,6 +9,7 @@ use super::threads::Threads;
 use super::{syscall_names, wall_clock};
 use crate::model::{Block, Hello, Labels, Nanos, OwnCode, SessionKey, Stack, ThreadIndex, Where};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 /// So many ended blocks are kept.
 const KEPT: usize = 1000;
@@ -142,8 +143,8 @@ impl Entry {
     fn place(&mut self, stack: &Stack, own: &OwnCode) {
         let place = own.place(&stack.frames).and_then(|place| stack.frames.get(place));
         if let Some(frame) = place {
-            self.block.function = Some(frame.function.to_string());
-            self.block.file = Some(frame.file.to_string());
+            self.block.function = Some(Arc::clone(&frame.function));
+            self.block.file = Some(Arc::clone(&frame.file));
             self.block.line = (frame.line > 0).then_some(frame.line);
         }
         self.block.stack = Some(stack.frames.iter().map(|frame| Where::of(frame)).collect());

@@ -144,16 +144,16 @@ impl Context<'_> {
             let stack = self.places.get(&key)?.stack.as_ref()?;
             let frame = stack.frames.get(self.engine.own.place(&stack.frames)?)?;
             Some(Where {
-                state: Some("running".to_owned()),
+                state: Some("running"),
                 ..Where::of(frame)
             })
         };
         let waiting = || {
             facts.reading.as_ref().map(|reading| Where {
-                function: Some(reading.function.clone()),
-                file: Some(reading.file.clone()),
+                function: Some(Arc::clone(&reading.function)),
+                file: Some(Arc::clone(&reading.file)),
                 line: Some(reading.line),
-                state: Some(reading.state.to_owned()),
+                state: Some(reading.state),
             })
         };
         match self.runs_in(key) {

@@ -97,8 +97,8 @@ mod tests {
     fn the_whole_line() {
         let mut whole = block(Some("job-c1d550"), Cause::Syscall);
         let at = |function: &str, file: &str, line| Where {
-            function: Some(function.to_owned()),
-            file: Some(file.to_owned()),
+            function: Some(function.into()),
+            file: Some(file.into()),
             line: Some(line),
             state: None,
         };
@@ -106,11 +106,8 @@ mod tests {
             at("send", "/v/lib/python3.12/site-packages/requests/adapters.py", 667),
             at("lookup", "/srv/agents/booking.py", 41),
         ]);
-        (whole.function, whole.file, whole.line) = (
-            Some("lookup".to_owned()),
-            Some("/srv/agents/booking.py".to_owned()),
-            Some(41),
-        );
+        (whole.function, whole.file, whole.line) =
+            (Some("lookup".into()), Some("/srv/agents/booking.py".into()), Some(41));
         let ended = "[slow-session] session_id=job-c1d550 blocked event loop for 320ms (syscall: recvfrom) at \
                      requests/adapters.py:667 in send, called from agents/booking.py:41 in lookup; ≥ 12 sessions waited";
         assert_eq!(text(BlockEvent::Ended, &whole), ended);
@@ -217,8 +214,8 @@ mod tests {
             for id in sample::HOSTILE.iter().copied().chain([id.as_str()]) {
                 let mut hostile = block(Some(id), Cause::Gil);
                 hostile.holder_thread = Some(place.clone());
-                hostile.file = Some(place.clone());
-                hostile.function = Some(format!("\x1b[2J{place}"));
+                hostile.file = Some(place.as_str().into());
+                hostile.function = Some(format!("\x1b[2J{place}").into());
                 for event in [BlockEvent::Began, BlockEvent::Ended] {
                     prop_assert!(!text(event, &hostile).chars().any(is_unprintable));
                     prop_assert!(!json(event, &hostile).chars().any(is_unprintable));

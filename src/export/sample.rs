@@ -245,8 +245,8 @@ fn census(at: Nanos, a: SessionKey, b: SessionKey) -> Census {
         errored: false,
         pinned: false,
         reading: Some(Reading {
-            function: "main".to_owned(),
-            file: "/srv/app/agents/booking.py".to_owned(),
+            function: "main".into(),
+            file: "/srv/app/agents/booking.py".into(),
             line: 11,
             state: "waiting",
         }),

@@ -228,9 +228,9 @@ pub struct SessionFacts {
 /// A place in the worker's source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
-    pub function: String,
+    pub function: Arc<str>,
     /// Absolute path as the code object has it.
-    pub file: String,
+    pub file: Arc<str>,
     pub line: u32,
     /// `running`, `waiting`, …
     pub state: &'static str,

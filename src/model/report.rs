@@ -207,18 +207,18 @@ impl SessionReport {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Where {
-    pub function: Option<String>,
-    pub file: Option<String>,
+    pub function: Option<Arc<str>>,
+    pub file: Option<Arc<str>>,
     pub line: Option<u32>,
-    pub state: Option<String>,
+    pub state: Option<&'static str>,
 }
 
 impl Where {
     /// The place of a frame, of which nothing is known but where it is.
     pub fn of(frame: &Frame) -> Where {
         Where {
-            function: Some(frame.function.to_string()),
-            file: Some(frame.file.to_string()),
+            function: Some(Arc::clone(&frame.function)),
+            file: Some(Arc::clone(&frame.file)),
             line: (frame.line > 0).then_some(frame.line),
             state: None,
         }
@@ -287,8 +287,8 @@ pub struct Block {
     pub cause: Cause,
     pub causes_ms: CausesMs,
     pub syscall: Option<String>,
-    pub function: Option<String>,
-    pub file: Option<String>,
+    pub function: Option<Arc<str>>,
+    pub file: Option<Arc<str>>,
     pub line: Option<u32>,
     pub stack: Option<Vec<Where>>,
     pub waiting: Option<u64>,

@@ -201,8 +201,8 @@ impl Reading {
             started_unix: input.maybe(In::float)?,
             reading: input.maybe(|input| {
                 Ok(crate::model::Reading {
-                    function: self.words.text(input)?.to_string(),
-                    file: self.words.text(input)?.to_string(),
+                    function: self.words.text(input)?,
+                    file: self.words.text(input)?,
                     line: input.small()?,
                     state: state_word(&self.words.text(input)?),
                 })

@@ -108,8 +108,8 @@ impl Readings {
             readings.insert(
                 session.key,
                 Reading {
-                    function: frame.function.to_string(),
-                    file: frame.file.to_string(),
+                    function: Arc::clone(&frame.function),
+                    file: Arc::clone(&frame.file),
                     line: frame.line,
                     state,
                 },

@@ -217,7 +217,7 @@ fn hostile_strings_stay_on_their_page() {
         block.session_id = Some((*hostile).to_owned());
         block.holder_thread = Some((*hostile).to_owned());
         block.stack = Some(vec![sample::at(hostile, hostile, 1); 3]);
-        (block.file, block.function) = (Some((*hostile).to_owned()), Some((*hostile).to_owned()));
+        (block.file, block.function) = (Some((*hostile).into()), Some((*hostile).into()));
         report.recent.insert(0, Arc::new(block));
     }
     for (width, height) in SIZES {

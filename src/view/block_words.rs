@@ -233,8 +233,8 @@ mod tests {
         let own = Some("requests/adapters.py:667 in send".to_owned());
         assert_eq!(places(&held), (own.clone(), None));
         let at = |function: &str, file: &str, line| Where {
-            function: Some(function.to_owned()),
-            file: Some(file.to_owned()),
+            function: Some(function.into()),
+            file: Some(file.into()),
             line: Some(line),
             state: None,
         };

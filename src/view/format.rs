@@ -156,7 +156,7 @@ pub fn where_it_is(place_of: Option<&Where>, room: usize) -> String {
     let Some(at) = place_of else { return UNKNOWN.to_owned() };
     let (file, function, line) = (at.file.as_deref(), at.function.as_deref(), at.line);
     let Some(long) = place(function, file, line) else {
-        return at.state.clone().unwrap_or_else(|| UNKNOWN.to_owned());
+        return at.state.unwrap_or(UNKNOWN).to_owned();
     };
     let name = file.map(|file| file.rsplit('/').next().unwrap_or(file));
     let shorter = [
@@ -244,10 +244,10 @@ mod tests {
     #[test]
     fn a_place_gets_shorter_before_it_is_cut() {
         let at = Where {
-            function: Some("lookup".to_owned()),
-            file: Some("/srv/app/agents/booking.py".to_owned()),
+            function: Some("lookup".into()),
+            file: Some("/srv/app/agents/booking.py".into()),
             line: Some(41),
-            state: Some("running".to_owned()),
+            state: Some("running"),
         };
         assert_eq!(where_it_is(Some(&at), 60), "agents/booking.py:41 in lookup (running)");
         assert_eq!(where_it_is(Some(&at), 39), "agents/booking.py:41 in lookup");

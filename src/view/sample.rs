@@ -27,10 +27,10 @@ pub fn session(id: &str, agent: &str, tenant: &str, cpu_pct: f64) -> SessionRepo
         blocked_is_lower_bound: false,
         worst_is_lower_bound: false,
         place: Some(Where {
-            function: Some("recv".to_owned()),
-            file: Some("/srv/app/agents/voice.py".to_owned()),
+            function: Some("recv".into()),
+            file: Some("/srv/app/agents/voice.py".into()),
             line: Some(88),
-            state: Some("waiting".to_owned()),
+            state: Some("waiting"),
         }),
         stack: None,
     }
@@ -51,10 +51,10 @@ pub fn six() -> Vec<SessionReport> {
     sessions[4].blocked_ms = 1210.0;
     sessions[4].worst_block_ms = Some(520.0);
     sessions[4].place = Some(Where {
-        function: Some("lookup".to_owned()),
-        file: Some("/srv/app/agents/booking.py".to_owned()),
+        function: Some("lookup".into()),
+        file: Some("/srv/app/agents/booking.py".into()),
         line: Some(41),
-        state: Some("running".to_owned()),
+        state: Some("running"),
     });
     sessions
 }
@@ -176,8 +176,8 @@ pub fn block_now(session_id: Option<&str>, cause: Cause) -> Block {
         cause,
         causes_ms: CausesMs::default(),
         syscall: (cause == Cause::Syscall).then(|| "recvfrom".to_owned()),
-        function: Some("send".to_owned()),
-        file: Some("/usr/lib/python3/site-packages/requests/adapters.py".to_owned()),
+        function: Some("send".into()),
+        file: Some("/usr/lib/python3/site-packages/requests/adapters.py".into()),
         line: Some(667),
         stack: None,
         waiting: Some(12),
@@ -187,8 +187,8 @@ pub fn block_now(session_id: Option<&str>, cause: Cause) -> Block {
 /// A line of a stack.
 pub fn at(function: &str, file: &str, line: u32) -> Where {
     Where {
-        function: Some(function.to_owned()),
-        file: Some(file.to_owned()),
+        function: Some(function.into()),
+        file: Some(file.into()),
         line: Some(line),
         state: None,
     }
@@ -246,8 +246,8 @@ pub fn blocks() -> Vec<Arc<Block>> {
     now.causes_ms.cpu = 20.0;
     now.stack = Some(stack());
     (now.function, now.file, now.line) = (
-        Some("lookup".to_owned()),
-        Some("/srv/app/agents/booking.py".to_owned()),
+        Some("lookup".into()),
+        Some("/srv/app/agents/booking.py".into()),
         Some(41),
     );
     let mut held = over(8, Some("AJ_002K9ggw8rCx"), Cause::Gil, 20.0, 640.0);

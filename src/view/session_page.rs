@@ -197,7 +197,7 @@ fn place(session: &SessionReport, width: usize) -> Vec<Line> {
             lines.extend(stack_lines(&frames, at, width));
         }
         _ => {
-            let runs = at.is_some_and(|at| at.state.as_deref() == Some("running"));
+            let runs = at.is_some_and(|at| at.state == Some("running"));
             lines.push(rule(if runs { "runs" } else { "waits" }, width));
             lines.push(Line::from(Piece::plain(format!("  {text}"))).cut(width));
         }

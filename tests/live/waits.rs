@@ -71,7 +71,7 @@ fn sessions_show_where_they_wait(python: &Python, event_loop: &str) {
             .filter_map(|session| {
                 let reading = session.reading.as_ref()?;
                 assert_eq!(reading.state, "waiting", "{}: {session:?}", target.what);
-                let place = (reading.function.clone(), u64::from(reading.line));
+                let place = (reading.function.to_string(), u64::from(reading.line));
                 Some((session.labels.session_id.clone(), place))
             })
             .collect();

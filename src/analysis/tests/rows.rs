@@ -211,7 +211,7 @@ fn what_the_census_says_is_passed_on() {
     assert_eq!((row.agent_name.clone(), row.tenant.as_deref()), (None, Some("acme")));
     assert_eq!((row.pinned, row.tasks), (true, Some(3)));
     let place = row.place.clone().unwrap();
-    assert_eq!((place.line, place.state.as_deref()), (Some(41), Some("waiting")));
+    assert_eq!((place.line, place.state), (Some(41), Some("waiting")));
     let worker = &report.worker;
     assert_eq!(
         (worker.loop_kind.as_deref(), worker.ready, worker.tasks),

@@ -335,7 +335,7 @@ fn a_session_is_where_it_runs_or_else_where_it_waits() {
             .clone()
     };
     let running = place("a").unwrap();
-    assert_eq!((running.line, running.state.as_deref()), (Some(41), Some("running")));
+    assert_eq!((running.line, running.state), (Some(41), Some("running")));
     assert_eq!(place("b"), None);
     let stack = |id: &str| report.sessions.iter().find(|row| row.session_id == id)?.stack.clone();
     assert_eq!(stack("a"), Some(lookup()), "its page shows it");

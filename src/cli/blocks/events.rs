@@ -124,7 +124,7 @@ mod tests {
             causes_ms: CausesMs::default(),
             syscall: None,
             function: None,
-            file: Some("/srv/x.py".to_owned()),
+            file: Some("/srv/x.py".into()),
             line: None,
             stack: None,
             waiting: None,

@@ -166,8 +166,8 @@ impl Dice {
                 errored: dice.coin(),
                 pinned: dice.coin(),
                 reading: dice.maybe(|dice| crate::model::Reading {
-                    function: dice.text(),
-                    file: dice.text(),
+                    function: dice.text().into(),
+                    file: dice.text().into(),
                     line: dice.roll(99) as u32,
                     state: ["running", "waiting"][dice.roll(2) as usize],
                 }),
@@ -206,8 +206,8 @@ impl Dice {
 
     fn places(&mut self) -> Vec<DumpFrame> {
         self.many(4, |dice| DumpFrame {
-            function: dice.text(),
-            file: dice.text(),
+            function: dice.text().into(),
+            file: dice.text().into(),
             line: dice.maybe(|dice| dice.roll(9) as u32),
             own: dice.coin(),
         })
