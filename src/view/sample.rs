@@ -218,8 +218,8 @@ pub fn stack() -> Vec<Where> {
 pub fn sampled_stack() -> Arc<Stack> {
     let frames = stack().into_iter().map(|at| {
         Arc::new(Frame {
-            function: at.function.unwrap_or_default().into(),
-            file: at.file.unwrap_or_default().into(),
+            function: at.function.unwrap_or_default(),
+            file: at.file.unwrap_or_default(),
             line: at.line.unwrap_or_default(),
             first_line: 1,
         })

@@ -206,8 +206,8 @@ impl Dice {
 
     fn places(&mut self) -> Vec<DumpFrame> {
         self.many(4, |dice| DumpFrame {
-            function: dice.text().into(),
-            file: dice.text().into(),
+            function: dice.text(),
+            file: dice.text(),
             line: dice.maybe(|dice| dice.roll(9) as u32),
             own: dice.coin(),
         })
