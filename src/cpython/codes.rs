@@ -16,6 +16,8 @@ use std::sync::Arc;
 const MOST_CODES: usize = 20_000;
 /// The table of a function of a million lines; what is longer is damage.
 const LONGEST_TABLE: u64 = 8 << 20;
+/// Line tables of so many bytes in all; then they are read anew. Those of a large program are some megabytes.
+const MOST_TABLES: usize = 32 << 20;
 /// Longer functions are damage: `co_code` of a module of a million lines has some 20 MB.
 const MOST_INSTRUCTIONS: u64 = 256 << 20;
 /// A code object's members that are read end before this.
@@ -152,6 +154,8 @@ pub struct Codes {
     look: u64,
     /// How many were read.
     read: u64,
+    /// Bytes of line tables that were read since all was forgotten last.
+    tables: usize,
     /// Addresses at which one code object followed another.
     reused: AddrSet,
 }
@@ -219,15 +223,18 @@ impl Codes {
 
     /// The code object at `address`, read if it is not known. One that is known is not looked at again: `check` does that.
     pub fn get(&mut self, heap: &Heap, address: Addr) -> Result<&mut Code, Fault> {
-        if self.known.len().max(self.files.len()) >= MOST_CODES && !self.known.contains_key(&address) {
+        let is_full = self.known.len().max(self.files.len()) >= MOST_CODES || self.tables >= MOST_TABLES;
+        if is_full && !self.known.contains_key(&address) {
             self.known.clear();
             self.files.clear();
+            self.tables = 0;
         }
         match self.known.entry(address) {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(place) => {
                 let mut code = heap.code(address)?;
                 self.read += 1;
+                self.tables = self.tables.saturating_add(code.table.len());
                 (code.serial, code.looked_at) = (self.read, self.look);
                 code.may_go = is_made(&code.file) || self.reused.contains(&address);
                 if let Some(file) = self.files.get(&code.file) {

@@ -44,7 +44,7 @@ pub fn run(mut reader: StackReader, plan: &Plan, rate_hz: f64, to: &SyncSender<O
         }
         let at = planned.unwrap_or_else(|| {
             let (at, missed) = schedule.next(monotonic());
-            batch.missed += missed;
+            batch.missed = batch.missed.saturating_add(missed);
             at
         });
         // A rate below that of the batches must not hold back what was seen, nor how far it was looked.

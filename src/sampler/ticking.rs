@@ -48,7 +48,7 @@ pub fn run(mut reader: TickReader, plan: &Plan, rate_hz: f64, to: &SyncSender<Ob
             surveyed = monotonic();
         }
         let (planned, missed) = schedule.next(monotonic());
-        batch.missed += missed;
+        batch.missed = batch.missed.saturating_add(missed);
         sleep_until(planned);
         let woke = monotonic();
         let late = woke - planned;
