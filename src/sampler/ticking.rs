@@ -35,8 +35,8 @@ pub fn run(mut reader: TickReader, plan: &Plan, rate_hz: f64, to: &SyncSender<Ob
     let own = OwnDelay::open();
     let mut own_wait = own.read();
     let mut dropped = 0;
+    let mut now = monotonic();
     while !stop.load(Ordering::Relaxed) {
-        let now = monotonic();
         let since = now - surveyed;
         if since >= SURVEY_EVERY || (reader.is_stale() && since >= SURVEY_AT_MOST) {
             if let Err(fault) = reader.survey(&mut batch) {
@@ -45,9 +45,10 @@ pub fn run(mut reader: TickReader, plan: &Plan, rate_hz: f64, to: &SyncSender<Ob
             if let Some(aside) = &mut aside {
                 aside.avoid(reader.loop_cpus());
             }
-            surveyed = monotonic();
+            now = monotonic();
+            surveyed = now;
         }
-        let (planned, missed) = schedule.next(monotonic());
+        let (planned, missed) = schedule.next(now);
         batch.missed = batch.missed.saturating_add(missed);
         sleep_until(planned);
         let woke = monotonic();
@@ -86,7 +87,13 @@ pub fn run(mut reader: TickReader, plan: &Plan, rate_hz: f64, to: &SyncSender<Ob
             for (key, labels) in reader.take_new_labels() {
                 let _ = to.try_send(Observation::Labels(key, labels));
             }
-            let mut full = std::mem::take(&mut batch);
+            // The next batch has about as many.
+            let room = Batch {
+                ticks: Vec::with_capacity(batch.ticks.len() + 8),
+                samples: Vec::with_capacity(batch.samples.len() + 8),
+                ..Batch::default()
+            };
+            let mut full = std::mem::replace(&mut batch, room);
             full.process_cpu = process::process_cpu(plan.pid);
             full.otop_cpu = process::otop_cpu();
             full.dropped_batches = dropped;
@@ -102,6 +109,7 @@ pub fn run(mut reader: TickReader, plan: &Plan, rate_hz: f64, to: &SyncSender<Ob
             }
             own_wait = own.read();
         }
+        now = monotonic();
     }
 }
 

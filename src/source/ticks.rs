@@ -37,6 +37,11 @@ pub struct TickReader {
     asker: Asker,
     first: FirstRead,
     second: Scatter,
+    /// Lists of one tick, kept so that the next need not allocate.
+    words: Vec<Option<(Addr, u64)>>,
+    queues: Vec<QueueRead>,
+    states: Vec<Asked>,
+    checks: Vec<Check>,
     /// When the last tick was.
     last_at: Nanos,
     /// What the last tick saw, if that holds for as long as no thread runs.
@@ -102,6 +107,10 @@ impl TickReader {
             owners: Owners::new(naming),
             threads: Threads::new(),
             second: Scatter::new(),
+            words: Vec::new(),
+            queues: Vec::new(),
+            states: Vec::new(),
+            checks: Vec::new(),
             last_at: Nanos::ZERO,
             rest: None,
         })
@@ -158,7 +167,8 @@ impl TickReader {
             });
             return Ok(());
         }
-        let queues = self.push_first();
+        let mut queues = std::mem::take(&mut self.queues);
+        self.push_first(&mut queues);
         let at = self.first.take(&mut self.threads, self.heap.memory(), now)?;
         let holder = self.first.holder();
         let holder = self.threads.all.iter().find(|t| t.state.address == holder);
@@ -167,9 +177,14 @@ impl TickReader {
             switches: self.first.gil().map_or(0, |gil| gil.switch_number),
         };
         let words = |slot| Some((self.first.words(slot)?.context, self.first.words(slot)?.version));
-        let words: Vec<Option<(Addr, u64)>> = (0..self.threads.all.len()).map(words).collect();
-        let states = self.ask_kernel(&words, gil.holder, at);
-        let checks = self.push_checks(&words, &queues, &states);
+        let mut all_words = std::mem::take(&mut self.words);
+        all_words.clear();
+        all_words.extend((0..self.threads.all.len()).map(words));
+        let words = all_words;
+        let mut states = std::mem::take(&mut self.states);
+        self.ask_kernel(&words, gil.holder, at, &mut states);
+        let mut checks = std::mem::take(&mut self.checks);
+        self.push_checks(&words, &queues, &states, &mut checks);
         self.second.read_each(self.heap.memory())?;
 
         let first = batch.samples.len() as u32;
@@ -183,6 +198,7 @@ impl TickReader {
                 batch.samples.push(sample);
             }
         }
+        (self.words, self.queues, self.states, self.checks) = (words, queues, states, checks);
         let collecting = self.first.collecting();
         self.last_at = at;
         let count = batch.samples.len() as u32 - first;
@@ -255,11 +271,11 @@ impl TickReader {
 
     /// Asks for the first read: of each loop its words, its queue, and its words once more. A loop that stood in one step
     /// at the last two ticks is likely to stand there now: what proves that comes along, and spares the second read.
-    fn push_first(&mut self) -> Vec<QueueRead> {
+    fn push_first(&mut self, queues: &mut Vec<QueueRead>) {
         self.first.begin(&self.threads);
         let at = self.first.at;
         let first = &mut self.first.scatter;
-        let mut queues = Vec::new();
+        queues.clear();
         for (slot, thread) in self.threads.all.iter().enumerate() {
             let Some(event_loop) = thread.event_loop else { continue };
             let context = thread.last.0;
@@ -275,7 +291,6 @@ impl TickReader {
                 again: at.push(thread.state.address, first),
             });
         }
-        queues
     }
 
     /// Handles taken from the thread's queue, and libuv's turns, where they were read in the same step as its words.
@@ -291,9 +306,15 @@ impl TickReader {
     }
 
     /// Asks the kernel of the threads that matter at this tick.
-    fn ask_kernel(&mut self, words: &[Option<(Addr, u64)>], holder: Option<ThreadIndex>, at: Nanos) -> Vec<Asked> {
+    fn ask_kernel(
+        &mut self,
+        words: &[Option<(Addr, u64)>],
+        holder: Option<ThreadIndex>,
+        at: Nanos,
+        states: &mut Vec<Asked>,
+    ) {
         let lately = at - self.last_at < LATELY;
-        let mut states = Vec::with_capacity(self.threads.all.len());
+        states.clear();
         for (thread, own) in self.threads.all.iter_mut().zip(words) {
             let in_context =
                 own.is_some_and(|(context, _)| !context.is_null() && (context != thread.base || thread.base_is_named));
@@ -330,13 +351,18 @@ impl TickReader {
             let lasts = slept.is_some() || said.state == State::Runnable;
             states.push(Asked { said, times, lasts });
         }
-        states
     }
 
     /// Collects the second read: of each thread that is in a context which was entered, or may be.
-    fn push_checks(&mut self, words: &[Option<(Addr, u64)>], queues: &[QueueRead], states: &[Asked]) -> Vec<Check> {
+    fn push_checks(
+        &mut self,
+        words: &[Option<(Addr, u64)>],
+        queues: &[QueueRead],
+        states: &[Asked],
+        checks: &mut Vec<Check>,
+    ) {
         self.second.clear();
-        let mut checks = Vec::new();
+        checks.clear();
         for (slot, (thread, own)) in self.threads.all.iter().zip(words).enumerate() {
             let Some((context, version)) = *own else { continue };
             // The same words as at the last tick, when they were those of no step: nothing was entered since.
@@ -380,7 +406,6 @@ impl TickReader {
                 words: self.first.at.push(thread.state.address, &mut self.second),
             });
         }
-        checks
     }
 
     fn sample(
