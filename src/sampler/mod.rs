@@ -58,11 +58,11 @@ pub struct AttachOptions {
 pub struct Attached {
     pub hello: Hello,
     pub observations: Receiver<Observation>,
-    /// Ends the threads when it is dropped.
+    /// Tells the threads to end when it is dropped.
     pub stop: StopHandle,
 }
 
-/// Ends the reading threads.
+/// Tells the reading threads to end.
 pub struct StopHandle {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -71,10 +71,10 @@ pub struct StopHandle {
 impl Drop for StopHandle {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
+        // They end with their next wake-up, and hold nothing that anybody waits for; the stack sampler may sleep for as
+        // long as its period, which whoever asked `--once` need not wait for.
         for thread in self.threads.drain(..) {
             thread.thread().unpark();
-            // A thread that panicked has said so itself.
-            let _ = thread.join();
         }
     }
 }

@@ -32,7 +32,11 @@ pub(super) fn naming(attachment: &Attachment, options: &AttachOptions) -> Result
         && asked.iter().any(|(_, specs)| !specs.is_empty())
     {
         heap.grant(16 * ONE_WALK);
-        settle(attachment, lists, &mut asked)?;
+        // Some words of each of thousands of objects that lie side by side; what is settled here, each sample proves anew.
+        heap.keep_pages(true);
+        let settled = settle(attachment, lists, &mut asked);
+        heap.keep_pages(false);
+        settled?;
     }
     let [(_, session), (_, agent), (_, tenant)] = asked;
     let naming = Naming {
@@ -44,15 +48,17 @@ pub(super) fn naming(attachment: &Attachment, options: &AttachOptions) -> Result
         ..Naming::default()
     };
     if naming.follows_presets() {
+        heap.keep_pages(true);
         let (fits, adding) = fitting(attachment);
+        heap.keep_pages(false);
         naming.add(fits);
         naming.also(adding);
     }
     Ok(naming)
 }
 
-/// The presets that fit now, and those of them that add sessions, so that the first sample already goes by them. What cannot be read fits none; the walker
-/// looks on.
+/// The presets that fit now, and those of them that add sessions, so that the first sample already goes by them. What
+/// cannot be read fits none; the walker looks on.
 fn fitting(attachment: &Attachment) -> (Fits, Fits) {
     let Attachment { plan, heap, lists, .. } = attachment;
     heap.grant(16 * ONE_WALK);

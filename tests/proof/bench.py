@@ -197,9 +197,9 @@ class Bench:
         lines = done.stdout.strip().splitlines()
         if len(lines) < 2:
             return self.row("stacks at %d Hz" % rate, "otop", "none")
-        names, values = lines[0].split()[1:], lines[1].split()[-11:]
+        names = lines[0].split()[1:]
         del names[names.index("per")]                    # "per cpu-s" is one
-        said = dict(zip(names, values))
+        said = dict(zip(names, lines[1].split()[-len(names):]))
         self.row("stacks at %d Hz" % rate, "otop", "%(kept/s)s right a second, %(torn)s torn, %(wrong)s wrong, "
                  "%(cpu-s)s right a CPU second" % said, "990, 0, 0, 35000")
 
