@@ -5,7 +5,7 @@ use super::plan::Measuring;
 use super::replay::player::Player;
 use super::table::minutes;
 use super::wire::{Attached, Engine, Profile, Settings, Wanted};
-use crate::model::{Block, Dump, Ending, Hello, Nanos, Observation, Pid, Report};
+use crate::model::{Block, Dump, Ending, Hello, Nanos, Observation, Pid, Report, SessionKey};
 use crate::recording::{Part, Recorder, Ring};
 use nix::time::{ClockId, clock_gettime};
 use std::any::Any;
@@ -68,6 +68,9 @@ struct Seen {
     ending: Option<Ending>,
     dump: Option<(Nanos, Box<Dump>)>,
     counts: Counts,
+    /// Who was live at the last walk, and whether that changed since it was asked.
+    live: Vec<SessionKey>,
+    others_live: bool,
 }
 
 /// How much has come.
@@ -277,6 +280,11 @@ impl Worker {
         came
     }
 
+    /// Whether a session came or went since this was last asked.
+    pub fn others_live(&mut self) -> bool {
+        std::mem::take(&mut self.seen.others_live)
+    }
+
     fn take(&mut self, observation: Observation) {
         let came = self.now();
         match &mut self.keeps {
@@ -294,7 +302,11 @@ impl Worker {
             }
             Observation::Census(census) => {
                 self.seen.asyncio_imported = Some(census.asyncio_imported);
-                self.seen.counts.sessions = census.sessions.iter().filter(|facts| facts.live).count() as u64;
+                let live = census.sessions.iter().filter(|facts| facts.live).map(|facts| facts.key);
+                let live: Vec<SessionKey> = live.collect();
+                self.seen.counts.sessions = live.len() as u64;
+                self.seen.others_live |= live != self.seen.live;
+                self.seen.live = live;
             }
             Observation::Stacks(batch) => self.seen.counts.stacks += batch.samples.len() as u64,
             Observation::Labels(..) | Observation::Waiting(_) | Observation::Dump(..) => {}

@@ -13,12 +13,18 @@ use std::time::Duration;
 
 /// How long a key may wait for its answer.
 const STEP: Duration = Duration::from_millis(30);
+/// A session that comes or goes is shown before the next picture is due, but pictures come no faster than this for it.
+const SOON: Nanos = Nanos(300_000_000);
 
 /// What the table is about: a worker that is read, or a socket.
 pub trait Figures {
     /// Waits for news, but not longer than this, and takes in all that have come.
     fn take_in(&mut self, patience: Duration);
     fn report(&mut self) -> Report;
+    /// Whether a session came or went since this was last asked.
+    fn others_live(&mut self) -> bool {
+        false
+    }
     /// The user wants news now.
     fn hurry(&mut self) {}
     /// Where a replay is; None: this is none.
@@ -41,6 +47,10 @@ impl Figures for Worker {
         self.report_with_blocks()
     }
 
+    fn others_live(&mut self) -> bool {
+        Worker::others_live(self)
+    }
+
     fn write(&mut self, name: &str) -> String {
         self.write_minutes(name)
     }
@@ -60,6 +70,7 @@ pub fn watch(figures: &mut dyn Figures, look: &Look, signals: &Signals) -> Resul
     let refresh = Nanos::from(look.refresh);
     let mut report = figures.report();
     let mut next = now();
+    let mut drawn = next;
     loop {
         if signals.raised() {
             return Ok(());
@@ -75,8 +86,12 @@ pub fn watch(figures: &mut dyn Figures, look: &Look, signals: &Signals) -> Resul
             }
             Answer::Nothing => false,
         };
+        if figures.others_live() {
+            next = next.min(drawn + SOON);
+        }
         if at >= next {
             report = figures.report();
+            drawn = at;
             // Not from the last plan on: after a pause there is nothing to catch up with.
             next = at + refresh;
             is_stale = true;
