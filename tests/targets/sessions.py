@@ -103,16 +103,22 @@ def block_garbage(seconds):
     gc.disable()
 
 
+def discard(items):
+    """Empties a list in pieces: a million objects freed in one go hold the GIL for 100 ms, which is a block too."""
+    while items:
+        del items[-1000:]
+
+
 def litter(seconds):
     """So much for the collector to look at that it takes about that long. Made by nobody, and not looked at yet."""
     gc.collect()
     gc.disable()
-    del _YOUNG[:]
+    discard(_YOUNG)
     _YOUNG.extend([i] for i in range(50000))
     t = time.thread_time()
     gc.collect(0)
     each = (time.thread_time() - t) / 50000
-    del _YOUNG[:]
+    discard(_YOUNG)
     for _ in range(int(seconds / each / 1000)):
         _YOUNG.extend([i] for i in range(1000))
 
