@@ -6,6 +6,7 @@ mod answer;
 use answer::otop;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// A second of a made-up worker: session a is asleep in recvfrom for 300 ms, and runs for 40; a thread works for job-b
 /// for 200 ms.
@@ -190,6 +191,30 @@ fn two_sessions_of_it_are_compared() {
     );
     let same = otop(&["diff", &recording(), &recording()]);
     assert!(same.stdout.contains("no function has changed"), "{}", same.stdout);
+}
+
+#[test]
+fn a_profile_for_which_there_is_no_room_is_kept_as_far_as_it_goes() {
+    let folder = folder("full");
+    for (ending, of_lines) in [("svg", false), ("folded", true)] {
+        let [whole, cut] = ["whole", "cut"].map(|name| folder.join(format!("{name}.{ending}")));
+        assert_eq!(otop(&["replay", &recording(), "-o", name(&whole)]).code, Some(0));
+        let whole = std::fs::read(whole).expect("there");
+        // A file may have 700 bytes and no more, and the signal that says so is ignored: the write fails, as on a full disk.
+        let output = Command::new("bash")
+            .args(["-c", "trap '' XFSZ; exec prlimit --fsize=700 \"$@\"", "bash"])
+            .args([env!("CARGO_BIN_EXE_otop"), "replay", &recording(), "-o", name(&cut)])
+            .output()
+            .expect("it ends by itself");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        let kept = std::fs::read(&cut).expect("there");
+        assert!(whole.len() > 700 && (1..=700).contains(&kept.len()), "{}", kept.len());
+        assert!(whole.starts_with(&kept), "{said}");
+        assert_eq!(kept.ends_with(b"\n"), of_lines, "{said}");
+        assert!(said.contains("it is cut: ") && said.contains(" are kept"), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
 }
 
 #[test]

@@ -8,8 +8,11 @@ use std::sync::Arc;
 /// What stands at a node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Called {
-    /// A session, an agent, a tenant, or those that are none.
-    Root(String),
+    /// A session, an agent, a tenant, or those that are none. `is_loop`: on an event loop, else in other threads.
+    Root {
+        name: String,
+        is_loop: bool,
+    },
     Python(Arc<Frame>),
     /// `[syscall recvfrom]`, `[gil wait]`, `[gc]`, `[stopped]`.
     Native(String),
@@ -124,6 +127,20 @@ impl CallTree {
 
     pub fn called(&self, frame: FrameId) -> Option<&Called> {
         self.frames.get(frame.0 as usize)
+    }
+
+    /// Of each node, by number: whether it is on an event loop. What has no root of its own is.
+    pub fn on_loops(&self) -> Vec<bool> {
+        let mut on_loops: Vec<bool> = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            let of_parent = node.parent.and_then(|parent| on_loops.get(parent.0 as usize));
+            on_loops.push(match (of_parent, self.called(node.frame)) {
+                (Some(of_parent), _) => *of_parent,
+                (None, Some(Called::Root { is_loop, .. })) => *is_loop,
+                (None, _) => true,
+            });
+        }
+        on_loops
     }
 
     /// All of it, nanoseconds.

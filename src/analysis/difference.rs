@@ -131,7 +131,7 @@ fn shares(profile: &Profile, of: Of) -> Shares {
 /// Function and file; None: a root, which is no function.
 fn name(called: &Called) -> Option<(String, String)> {
     match called {
-        Called::Root(_) => None,
+        Called::Root { .. } => None,
         Called::Python(frame) => Some((frame.function.to_string(), frame.file.to_string())),
         Called::Native(what) => Some((what.clone(), String::new())),
         Called::Unresolved => Some(("<unresolved>".to_owned(), String::new())),

@@ -149,18 +149,25 @@ struct Roots<'a> {
 }
 
 impl Roots<'_> {
-    /// The root's name; None: none is wanted.
-    pub fn name(&self, session: Option<SessionKey>, is_loop: bool) -> Option<String> {
+    /// The root; None: none is wanted.
+    pub fn root(&self, session: Option<SessionKey>, is_loop: bool) -> Option<Called> {
         let labels = session.map(|key| self.labels.get(&key));
+        let of_threads = |name: &str| Called::Root {
+            name: format!("{name}(threads)"),
+            is_loop: false,
+        };
         let name = match (self.by, labels) {
-            (By::None, _) => return (!is_loop).then(|| "(threads)".to_owned()),
+            (By::None, _) => return (!is_loop).then(|| of_threads("")),
             (_, None) => UNATTRIBUTED.to_owned(),
             (_, Some(None)) => "(a session without a name)".to_owned(),
             (By::Session, Some(Some(labels))) => labels.session_id.clone(),
             (By::Agent, Some(Some(labels))) => labels.agent.clone().unwrap_or_else(|| "(no agent)".to_owned()),
             (By::Tenant, Some(Some(labels))) => labels.tenant.clone().unwrap_or_else(|| "(no tenant)".to_owned()),
         };
-        Some(if is_loop { name } else { format!("{name} (threads)") })
+        Some(match is_loop {
+            true => Called::Root { name, is_loop },
+            false => of_threads(&format!("{name} ")),
+        })
     }
 }
 
@@ -213,8 +220,8 @@ fn tree(mut shares: Vec<Share>, wanted: &Wanted, labels: &BTreeMap<SessionKey, A
         if share.nanos <= 0.0 || !wanted.narrow.lets(of) {
             continue;
         }
-        let root = roots.name(share.session, share.is_loop);
-        let root = root.map(|name| tree.node(None, Called::Root(name)));
+        let root = roots.root(share.session, share.is_loop);
+        let root = root.map(|root| tree.node(None, root));
         let stack = share.stack.as_deref();
         let same = (
             root,

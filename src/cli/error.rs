@@ -3,6 +3,7 @@
 
 use super::arguments::values::written;
 use super::files::FileError;
+use super::record::size;
 use crate::demo::DemoError;
 use crate::identity::Spec;
 use crate::model::Pid;
@@ -84,6 +85,8 @@ pub enum CliError {
     File(#[from] FileError),
     #[error("{error}; the recording ends there, and its first {kept_s:.1} s are kept")]
     RecordingCut { error: FileError, kept_s: f64 },
+    #[error("{error}; it is cut: {} of its {} are kept", size(*.kept), size(*.whole))]
+    ProfileCut { error: FileError, kept: u64, whole: u64 },
 }
 
 impl CliError {
@@ -95,6 +98,10 @@ impl CliError {
             CliError::Output { error, .. } => matches!(error.raw_os_error(), Some(EPIPE | EIO)),
             CliError::File(FileError::Io { error, .. })
             | CliError::RecordingCut {
+                error: FileError::Io { error, .. },
+                ..
+            }
+            | CliError::ProfileCut {
                 error: FileError::Io { error, .. },
                 ..
             } => error.raw_os_error() == Some(EPIPE),
@@ -123,7 +130,8 @@ impl CliError {
             | CliError::NoFormat(_)
             | CliError::Unlike(_)
             | CliError::File(_)
-            | CliError::RecordingCut { .. } => Exit::Other,
+            | CliError::RecordingCut { .. }
+            | CliError::ProfileCut { .. } => Exit::Other,
         }
     }
 
@@ -174,7 +182,8 @@ impl CliError {
             | CliError::NoFormat(_)
             | CliError::Unlike(_)
             | CliError::File(_)
-            | CliError::RecordingCut { .. } => return None,
+            | CliError::RecordingCut { .. }
+            | CliError::ProfileCut { .. } => return None,
         })
     }
 }

@@ -113,6 +113,29 @@ impl OutputFile {
         Ok(())
     }
 
+    /// Adds all of these bytes, or as many as there is room for: up to where `whole` says that a reader can follow, of the
+    /// first so many of them. How many there are then is what `written` says.
+    pub fn add_what_fits(&mut self, bytes: &[u8], whole: fn(&[u8]) -> usize) -> Result<(), FileError> {
+        let before = self.written;
+        let (Place::Hidden { file, .. } | Place::Shown { file }) = &mut self.place else {
+            return self.add(bytes);
+        };
+        let Err(error) = file.write_all(bytes) else {
+            self.written += bytes.len() as u64;
+            return Ok(());
+        };
+        let there = file.metadata().map_or(before, |facts| facts.len());
+        let fitted = bytes.get(..there.saturating_sub(before) as usize).unwrap_or_default();
+        let kept = before + whole(fitted) as u64;
+        if file.set_len(kept).is_ok() {
+            self.written = kept;
+        }
+        Err(FileError::Io {
+            path: self.path.clone(),
+            error,
+        })
+    }
+
     /// Adds all of these bytes, or none.
     pub fn add(&mut self, bytes: &[u8]) -> Result<(), FileError> {
         let added = match &mut self.place {

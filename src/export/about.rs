@@ -82,7 +82,7 @@ pub(super) fn title(profile: &Profile) -> String {
 /// A frame in one piece of text, `lookup (agents/booking.py:41)`.
 pub(super) fn text(called: &Called) -> String {
     match called {
-        Called::Root(name) => printable(name),
+        Called::Root { name, .. } => printable(name),
         Called::Python(frame) => {
             let line = if frame.line > 0 {
                 format!(":{}", frame.line)
@@ -98,7 +98,7 @@ pub(super) fn text(called: &Called) -> String {
 /// A frame without its place, `lookup`.
 pub(super) fn short(called: &Called) -> String {
     match called {
-        Called::Root(name) => printable(name),
+        Called::Root { name, .. } => printable(name),
         Called::Python(frame) => printable(&frame.function),
         Called::Native(what) => what.clone(),
         Called::Unresolved => "<unresolved>".to_owned(),

@@ -1,6 +1,7 @@
 //! A difference for people: a table of functions, and a flame graph in which what has grown is red and what has shrunk is
 //! blue. Knows nothing of files.
 
+use super::folded::{Path, paths};
 use super::{about, flamegraph};
 use crate::analysis::{CallTree, Called, Change, Of, Profile, changes, whole};
 use crate::model::Origin;
@@ -70,13 +71,14 @@ pub fn picture(before: Side<'_>, after: Side<'_>, of: Of) -> std::io::Result<Vec
         "otop · {} · what B has more (red) or less (blue) than A",
         after.profile.wanted.mode.name()
     );
-    let lines = lines(before.profile, after.profile, of);
-    let lines = if lines.is_empty() {
-        vec!["nothing was sampled 1 1".to_owned()]
-    } else {
-        lines
-    };
-    flamegraph::draw(lines, title, subtitle, &facts)
+    let mut stacks = flamegraph::Stacks::default();
+    for (line, is_loop) in lines(before.profile, after.profile, of) {
+        stacks.add(is_loop, line);
+    }
+    if stacks.is_empty() {
+        stacks.add(true, "nothing was sampled 1 1".to_owned());
+    }
+    flamegraph::draw(stacks, title, subtitle, &facts)
 }
 
 /// Folded stacks with two counts, millionths of the whole: A's and B's.
@@ -85,30 +87,31 @@ pub fn folded(before: Side<'_>, after: Side<'_>, of: Of) -> Vec<u8> {
     for (letter, side) in [("A", before), ("B", after)] {
         let _ = writeln!(text, "# {letter}: \"{}\"", about_side(side));
     }
-    for line in lines(before.profile, after.profile, of) {
+    for (line, _) in lines(before.profile, after.profile, of) {
         let _ = writeln!(text, "{line}");
     }
     text.into_bytes()
 }
 
-fn lines(before: &Profile, after: &Profile, of: Of) -> Vec<String> {
-    let mut counts: BTreeMap<String, [u64; 2]> = BTreeMap::new();
+/// The lines, and whether each is of an event loop.
+fn lines(before: &Profile, after: &Profile, of: Of) -> Vec<(String, bool)> {
+    let mut counts: BTreeMap<(String, bool), [u64; 2]> = BTreeMap::new();
     for (side, profile) in [before, after].into_iter().enumerate() {
         let Some(whole) = whole(profile, of) else { continue };
-        for (stack, nanos) in stacks(&profile.tree) {
-            if let Some(count) = counts.entry(stack).or_default().get_mut(side) {
+        for Path { stack, nanos, is_loop } in stacks(&profile.tree) {
+            if let Some(count) = counts.entry((stack, is_loop)).or_default().get_mut(side) {
                 *count += (nanos / whole * 1e6).round() as u64;
             }
         }
     }
     let counts = counts.into_iter().filter(|(_, counts)| *counts != [0, 0]);
     counts
-        .map(|(stack, [one, other])| format!("{stack} {one} {other}"))
+        .map(|((stack, is_loop), [one, other])| (format!("{stack} {one} {other}"), is_loop))
         .collect()
 }
 
 /// Stacks by functions alone: a line that has moved is no difference.
-fn stacks(tree: &CallTree) -> Vec<(String, f64)> {
+fn stacks(tree: &CallTree) -> Vec<Path> {
     let name = |called: &Called| match called {
         Called::Python(frame) => printable(&format!("{} ({})", frame.function, short_path(&frame.file))),
         other => about::short(other),
@@ -118,7 +121,7 @@ fn stacks(tree: &CallTree) -> Vec<(String, f64)> {
         .iter()
         .map(|called| name(called).replace(';', ","))
         .collect();
-    super::folded::paths(tree, &names)
+    paths(tree, &names)
 }
 
 /// `worker.otop, worker-1, PID 1234, 30.0 s from …, session a`.

@@ -317,7 +317,7 @@ fn line(called: &Called) -> Option<u32> {
 fn category(called: &Called) -> usize {
     match called {
         Called::Python(_) => 0,
-        Called::Root(_) => 1,
+        Called::Root { .. } => 1,
         Called::Native(what) if what == "[gc]" => 3,
         Called::Native(_) => 2,
         Called::Unresolved | Called::Cut => 4,

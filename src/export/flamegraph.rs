@@ -1,22 +1,29 @@
-//! The interactive flame graph, an SVG that a browser opens: click to zoom, Ctrl-F to search. Drawn by `inferno`. Knows
-//! nothing of files.
+//! The interactive flame graph, an SVG that a browser opens: click to zoom, Ctrl-F to search. Drawn by `inferno`. Where
+//! other threads were seen, the loops and the threads have a root each, of which the percentages below it are. Knows nothing
+//! of files.
 
-use super::{about, folded};
+use super::{about, folded, shares};
 use crate::analysis::Profile;
 use crate::model::Origin;
 use inferno::flamegraph::color::MultiPalette;
 use inferno::flamegraph::{Options, Palette, TextTruncateDirection, from_lines};
 
+/// Roots of the picture where other threads were seen; in the order in which they are drawn.
+const LOOPS: &str = "event loop";
+const THREADS: &str = "other threads";
+
 /// The picture; an error is inferno's.
 pub fn render(profile: &Profile, origin: &Origin) -> std::io::Result<Vec<u8>> {
-    let lines = match profile.nothing() {
+    let mut stacks = Stacks::default();
+    match profile.nothing() {
         // A picture of one frame, which says so.
-        Some(why) => vec![format!("{} 1", why.replace(';', ","))],
-        None => folded::lines(&profile.tree)
-            .into_iter()
-            .map(|(stack, micros)| format!("{stack} {micros}"))
-            .collect(),
-    };
+        Some(why) => stacks.add(true, format!("{} 1", why.replace(';', ","))),
+        None => {
+            for line in folded::lines(&profile.tree) {
+                stacks.add(line.is_loop, format!("{} {}", line.stack, line.micros));
+            }
+        }
+    }
     let quality = &profile.quality;
     let subtitle = format!(
         "{:.1} s from {} · {:.0} of {:.0} samples a second · {} stacks unresolved · otop {}",
@@ -27,12 +34,29 @@ pub fn render(profile: &Profile, origin: &Origin) -> std::io::Result<Vec<u8>> {
         quality.unresolved.unwrap_or(0),
         origin.otop
     );
-    draw(lines, about::title(profile), subtitle, &about::facts(profile, origin))
+    draw(stacks, about::title(profile), subtitle, &about::facts(profile, origin))
 }
 
-/// Draws these lines, which have one count, or two to be compared.
+/// Folded stacks, those of event loops and those of other threads. A line has one count, or two to be compared.
+#[derive(Default)]
+pub(super) struct Stacks {
+    loops: Vec<String>,
+    threads: Vec<String>,
+}
+
+impl Stacks {
+    pub fn add(&mut self, is_loop: bool, line: String) {
+        if is_loop { &mut self.loops } else { &mut self.threads }.push(line);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.loops.is_empty() && self.threads.is_empty()
+    }
+}
+
+/// Draws them.
 pub(super) fn draw(
-    lines: Vec<String>,
+    stacks: Stacks,
     title: String,
     subtitle: String,
     facts: &[(&'static str, String)],
@@ -46,16 +70,31 @@ pub(super) fn draw(
     options.colors = Palette::Multi(MultiPalette::Python);
     // The same recording gives the same picture.
     options.deterministic = true;
+    let has_threads = !stacks.threads.is_empty();
+    let below = |root: &str, lines: Vec<String>| -> Vec<String> {
+        let below = |line| if has_threads { format!("{root};{line}") } else { line };
+        lines.into_iter().map(below).collect()
+    };
+    let mut lines = below(LOOPS, stacks.loops);
+    lines.extend(below(THREADS, stacks.threads));
     let mut picture = Vec::new();
     from_lines(&mut options, lines.iter().map(String::as_str), &mut picture)?;
-    Ok(with_facts(picture, facts))
+    let Ok(mut text) = String::from_utf8(picture) else {
+        return Ok(Vec::new());
+    };
+    if has_threads {
+        text = shares::of_own_root(&text, &[LOOPS, THREADS]);
+    }
+    // What the picture says of a search is a share of what it shows, which may be zoomed, or be loops and threads.
+    text = text.replace(
+        r#""Matched: " + pct + "%""#,
+        r#""Matched: " + pct + "% of what is shown""#,
+    );
+    Ok(with_facts(text, facts))
 }
 
 /// Writes the facts into the picture's own description.
-fn with_facts(picture: Vec<u8>, facts: &[(&'static str, String)]) -> Vec<u8> {
-    let Ok(mut text) = String::from_utf8(picture) else {
-        return Vec::new();
-    };
+fn with_facts(mut text: String, facts: &[(&'static str, String)]) -> Vec<u8> {
     let lines: Vec<String> = facts
         .iter()
         .map(|(name, value)| format!("{name}: {}", escaped(value)))
@@ -90,6 +129,12 @@ mod tests {
         for text in [
             named,
             "<title>lookup (agents/booking.py:10) (",
+            // 540 ms in all: of the loop's and of the threads' each name has its share.
+            "<title>all (540,000 µs)",
+            "<title>event loop (340,000 µs, 100.00%)",
+            "<title>other threads (200,000 µs, 100.00%)",
+            "<title>job-b (threads) (200,000 µs, 100.00%)",
+            "% of what is shown",
             "[syscall recvfrom]",
             "&lt;unresolved&gt;",
         ] {

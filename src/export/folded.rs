@@ -18,7 +18,7 @@ pub fn render(profile: &Profile, origin: &Origin) -> Vec<u8> {
             let _ = writeln!(text, "# {why}: \"\"");
         }
         None => {
-            for (stack, micros) in lines(&profile.tree) {
+            for Line { stack, micros, .. } in lines(&profile.tree) {
                 let _ = writeln!(text, "{stack} {micros}");
             }
         }
@@ -26,23 +26,42 @@ pub fn render(profile: &Profile, origin: &Origin) -> Vec<u8> {
     text.into_bytes()
 }
 
+/// A stack, as a line has it.
+pub(super) struct Line {
+    pub stack: String,
+    pub micros: u64,
+    /// On an event loop, else in another thread.
+    pub is_loop: bool,
+}
+
 /// Each stack once, with its microseconds. They sum to the tree's: what is lost by rounding is carried on.
-pub(super) fn lines(tree: &CallTree) -> Vec<(String, u64)> {
+pub(super) fn lines(tree: &CallTree) -> Vec<Line> {
     let mut carried = 0.0;
     let mut lines = Vec::new();
-    for (stack, nanos) in stacks(tree) {
+    for Path { stack, nanos, is_loop } in stacks(tree) {
         let micros = (nanos + carried) / 1e3;
         let whole = micros.round().max(0.0);
         carried = (micros - whole) * 1e3;
         if whole > 0.0 {
-            lines.push((stack, whole as u64));
+            lines.push(Line {
+                stack,
+                micros: whole as u64,
+                is_loop,
+            });
         }
     }
     lines
 }
 
-/// Each stack once, with its nanoseconds.
-pub(super) fn stacks(tree: &CallTree) -> Vec<(String, f64)> {
+/// A stack's names from the outermost on, and the nanoseconds that were spent there and nowhere below.
+pub(super) struct Path {
+    pub stack: String,
+    pub nanos: f64,
+    /// On an event loop, else in another thread.
+    pub is_loop: bool,
+}
+
+fn stacks(tree: &CallTree) -> Vec<Path> {
     // A semicolon would be a border between frames.
     let names: Vec<String> = tree
         .frames
@@ -52,16 +71,20 @@ pub(super) fn stacks(tree: &CallTree) -> Vec<(String, f64)> {
     paths(tree, &names)
 }
 
-/// The same, with a name given for each frame.
-pub(super) fn paths(tree: &CallTree, names: &[String]) -> Vec<(String, f64)> {
+/// Each stack once, with a name given for each frame.
+pub(super) fn paths(tree: &CallTree, names: &[String]) -> Vec<Path> {
     let mut paths: Vec<String> = Vec::with_capacity(tree.nodes.len());
     let mut stacks = Vec::new();
-    for node in &tree.nodes {
+    for (node, is_loop) in tree.nodes.iter().zip(tree.on_loops()) {
         let name = names.get(node.frame.0 as usize).map_or("", String::as_str);
         let parent = node.parent.and_then(|parent| paths.get(parent.0 as usize));
         let path = parent.map_or_else(|| name.to_owned(), |parent| format!("{parent};{name}"));
         if node.own > 0.0 {
-            stacks.push((path.clone(), node.own));
+            stacks.push(Path {
+                stack: path.clone(),
+                nanos: node.own,
+                is_loop,
+            });
         }
         paths.push(path);
     }
@@ -92,7 +115,7 @@ mod tests {
     #[test]
     fn the_lines_sum_to_the_tree_and_no_comment_can_be_taken_for_one() {
         let profile = sample::profile(&Wanted::default());
-        let sum: u64 = lines(&profile.tree).iter().map(|(_, micros)| micros).sum();
+        let sum: u64 = lines(&profile.tree).iter().map(|line| line.micros).sum();
         assert!((sum as f64 - profile.tree.total() / 1e3).abs() <= 1.0);
         for line in text(Mode::Wall).lines() {
             // As inferno, flamegraph.pl and speedscope tell a stack: a number behind the last blank.

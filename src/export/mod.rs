@@ -13,5 +13,6 @@ pub mod json;
 pub mod pprof;
 #[cfg(test)]
 pub(crate) mod sample;
+mod shares;
 pub mod speedscope;
 pub mod text;

@@ -1,5 +1,6 @@
 //! pprof's format: a gzipped protocol buffer (`profile.proto` of github.com/google/pprof), written by hand: it is twenty
-//! fields. Each sample carries its session, agent, tenant and thread as labels. Knows nothing of files.
+//! fields. Each sample carries its session, agent, tenant and thread as labels. Time of threads that are no event loop has a
+//! value of its own, for pprof's percentages are of one value's sum. Knows nothing of files.
 
 use super::about;
 use crate::analysis::{Called, NodeId, Profile};
@@ -96,16 +97,22 @@ fn message(profile: &Profile, origin: &Origin) -> Vec<u8> {
         message.number(2, texts.number(unit));
         message.0
     };
-    for (kind, unit) in [("samples", "count"), (mode, "nanoseconds")] {
+    for (kind, unit) in [("samples", "count"), (mode, "nanoseconds"), ("threads", "nanoseconds")] {
         let message = value_type(&mut texts, kind, unit);
         out.bytes(field::SAMPLE_TYPE, &message);
     }
+    let on_loops = profile.tree.on_loops();
     for ((node, thread, session), (count, nanos)) in sums(profile) {
         let mut sample = Message::default();
         let path = profile.tree.path(node);
         // A location has the number of its frame, and there is no number 0.
         sample.packed(1, path.iter().rev().map(|frame| u64::from(frame.0) + 1));
-        sample.packed(2, [count, nanos.round() as u64]);
+        let nanos = nanos.round() as u64;
+        let values = match on_loops.get(node.0 as usize) {
+            Some(false) => [count, 0, nanos],
+            _ => [count, nanos, 0],
+        };
+        sample.packed(2, values);
         for (key, value) in labels(profile, thread, session) {
             let mut label = Message::default();
             label.number(1, texts.number(key));
@@ -267,24 +274,25 @@ mod tests {
             .into_iter()
             .map(|text| String::from_utf8(text.to_vec()).expect("UTF-8"))
             .collect();
-        let mut by_session: BTreeMap<String, u64> = BTreeMap::new();
+        let mut by_session: BTreeMap<String, [u64; 2]> = BTreeMap::new();
         for sample in parts(&all, field::SAMPLE) {
             let sample = fields(sample);
             let mut values = parts(&sample, 2)[0];
-            let (_, nanos) = (varint(&mut values), varint(&mut values));
+            let [_, of_loop, of_threads] = [(); 3].map(|()| varint(&mut values));
             for label in parts(&sample, 3) {
                 let numbers: Vec<u64> = fields(label)
                     .into_iter()
                     .map(|(_, held)| if let Held::Number(number) = held { number } else { 0 })
                     .collect();
                 if texts[numbers[0] as usize] == "session" {
-                    *by_session.entry(texts[numbers[1] as usize].clone()).or_default() += nanos;
+                    let of = by_session.entry(texts[numbers[1] as usize].clone()).or_default();
+                    *of = [of[0] + of_loop, of[1] + of_threads];
                 }
             }
         }
         let a = crate::view::printable(sample::A);
-        let ms = |id: &str| by_session.get(id).copied().unwrap_or(0) / 1_000_000;
-        assert_eq!((ms(&a), ms("job-b")), (340, 200), "{by_session:?}");
+        let ms = |id: &str| by_session[id].map(|nanos| nanos / 1_000_000);
+        assert_eq!((ms(&a), ms("job-b")), ([340, 0], [0, 200]), "{by_session:?}");
         for text in [
             "worker: worker-1, PID 1234",
             "lookup",

@@ -41,6 +41,16 @@ function table(mode) {
   return totals;
 }
 
+/** Milliseconds of each culprit's blocks, as `otop blocks` has them. */
+function blocked() {
+  const totals = new Map();
+  for (const line of run("blocks", "--json").trim().split("\n").filter(Boolean)) {
+    const block = JSON.parse(line);
+    if (!block.ongoing) add(totals, block.session_id ?? "unattributed", block.duration_ms);
+  }
+  return totals;
+}
+
 /** The lines that flamegraph.pl and inferno take: a stack, a blank, a number. */
 function foldedTotals(path) {
   const totals = new Map();
@@ -83,14 +93,18 @@ function pprofTotals(path) {
   const text = (index) => profile.stringTable.strings[Number(index)];
   const byId = (all) => new Map(all.map((one) => [Number(one.id), one]));
   const [locations, functions] = [byId(profile.location), byId(profile.function)];
-  const which = profile.sampleType.findIndex((type) => text(type.unit) === "nanoseconds");
+  const types = profile.sampleType.map((type) => text(type.type));
+  assert.equal(text(profile.defaultSampleType), types[1], path);
   const totals = new Map();
   for (const sample of profile.sample) {
     const outermost = locations.get(Number(sample.locationId.at(-1)));
     const root = text(functions.get(Number(outermost.line[0].functionId)).name);
     const label = sample.label.find((label) => text(label.key) === "session");
     if (label) assert.equal(text(label.str), root.replace(/ \(threads\)$/, ""), path);
-    add(totals, root, Number(sample.value[which]) / 1e6);
+    // The threads' time is a value of its own, and none of the loop's.
+    const [its, other] = root.endsWith("(threads)") ? [types.indexOf("threads"), 1] : [1, types.indexOf("threads")];
+    assert.equal(Number(sample.value[other]), 0, path);
+    add(totals, root, Number(sample.value[its]) / 1e6);
   }
   return totals;
 }
@@ -121,9 +135,11 @@ function rows(totals, mode) {
 
 const browser = chromium && (await Chromium.start(chromium, join(work, "browser")));
 try {
-  for (const mode of ["cpu", "wall"]) {
+  for (const mode of ["cpu", "wall", "blocked"]) {
     const folded = foldedTotals(made(mode, "folded"));
-    agree(`${mode}, folded against the table`, rows(folded, mode), table(mode));
+    // The table's "blocked" is a column in words, of another window: the blocks themselves have the time.
+    const truth = mode === "blocked" ? blocked() : table(mode);
+    agree(`${mode}, folded against the ${mode === "blocked" ? "blocks" : "table"}`, rows(folded, mode), truth);
     const [speedscope, picture] = [made(mode, "speedscope.json"), made(mode, "svg")];
     agree(`${mode}, speedscope`, speedscopeTotals(speedscope), folded);
     agree(`${mode}, firefox`, firefoxTotals(made(mode, "firefox.json")), folded);

@@ -10,10 +10,19 @@ export async function openFlamegraph(browser, path, roots) {
   await browser.open(`file://${path}`);
   const titles = await browser.value(`[...document.querySelectorAll('#frames g')].map((g) =>
     ({ title: g.querySelector('title').textContent, y: +g.querySelector('rect').getAttribute('y') }))`);
-  const totals = new Map();
+  const [totals, shares] = [new Map(), new Map()];
   for (const { title } of titles) {
-    const told = /^(.*) \(([\d,]+) µs, [\d.]+%\)$/s.exec(title);
-    if (told && roots.has(told[1])) totals.set(told[1], Number(told[2].replaceAll(",", "")) / 1e3);
+    const told = /^(.*) \(([\d,]+) µs, ([\d.]+)%\)$/s.exec(title);
+    if (!told || !roots.has(told[1])) continue;
+    totals.set(told[1], Number(told[2].replaceAll(",", "")) / 1e3);
+    shares.set(told[1], Number(told[3]));
+  }
+  // The loop's shares are 100 % without the threads', and the threads' are.
+  const sum = (of, isThreads) =>
+    [...of].filter(([root]) => root.endsWith("(threads)") === isThreads).reduce((all, [, one]) => all + one, 0);
+  for (const isThreads of [false, true]) {
+    const [all, told] = [sum(totals, isThreads), sum(shares, isThreads)];
+    assert(all === 0 ? told === 0 : Math.abs(told - 100) < 0.5, `${path}: ${told} % of ${isThreads ? "threads" : "loops"}`);
   }
   const widest = [...roots].sort((a, b) => b[1] - a[1])[0][0];
   // Ctrl-F is not taken from the browser: the word stands in the corner, and a click on it asks.

@@ -100,7 +100,10 @@ fn profile_of(stage: &mut Stage, wanted: &Wanted) -> Profile {
 /// Milliseconds below each root.
 fn roots(profile: &Profile) -> BTreeMap<String, f64> {
     let roots = profile.tree.roots();
-    let name = |frame| format!("{:?}", profile.tree.called(frame).expect("a frame"));
+    let name = |frame| match profile.tree.called(frame).expect("a frame") {
+        super::super::Called::Root { name, .. } => format!("root {name}"),
+        other => format!("{other:?}"),
+    };
     roots
         .into_iter()
         .map(|(frame, nanos)| (name(frame), nanos / 1e6))
@@ -108,14 +111,14 @@ fn roots(profile: &Profile) -> BTreeMap<String, f64> {
 }
 
 fn root(profile: &Profile, name: &str) -> f64 {
-    roots(profile).get(&format!("Root({name:?})")).copied().unwrap_or(0.0)
+    roots(profile).get(&format!("root {name}")).copied().unwrap_or(0.0)
 }
 
 /// Milliseconds of each path, `root;outer;inner`.
 fn paths(profile: &Profile) -> BTreeMap<String, f64> {
     let tree = &profile.tree;
     let word = |frame| match tree.called(frame).expect("a frame") {
-        super::super::Called::Root(name) | super::super::Called::Native(name) => name.clone(),
+        super::super::Called::Root { name, .. } | super::super::Called::Native(name) => name.clone(),
         super::super::Called::Python(frame) => frame.function.to_string(),
         super::super::Called::Unresolved => "<unresolved>".to_owned(),
         super::super::Called::Cut => "<cut>".to_owned(),
@@ -301,9 +304,9 @@ fn roots_are_what_was_asked_for_and_so_is_whose_time_it_is() {
         roots(&profile_of(stage, &wanted))
     };
     let agents: Vec<String> = by(&mut stage, By::Agent).into_keys().collect();
-    assert_eq!(agents, ["Root(\"a-agent\")", "Root(\"b-agent\")"]);
+    assert_eq!(agents, ["root a-agent", "root b-agent"]);
     let tenants = by(&mut stage, By::Tenant);
-    assert_near(tenants["Root(\"(no tenant)\")"], root(&wall, "a") + root(&wall, "b"));
+    assert_near(tenants["root (no tenant)"], root(&wall, "a") + root(&wall, "b"));
     assert!(
         by(&mut stage, By::None)
             .keys()

@@ -88,7 +88,7 @@ pub fn record(
     Ok(())
 }
 
-/// Writes a profile into a file that then appears.
+/// Writes a profile into a file that then appears; what there is room for, where there is not enough for all of it.
 pub fn write_profile(
     profile: &Profile,
     origin: &Origin,
@@ -100,7 +100,22 @@ pub fn write_profile(
         path: file.path().to_owned(),
         error,
     })?;
-    file.add(&bytes)?;
+    let whole = match format {
+        // A line that is cut would be a stack that nobody saw.
+        Format::Folded => |fitted: &[u8]| fitted.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1),
+        _ => |fitted: &[u8]| fitted.len(),
+    };
+    if let Err(error) = file.add_what_fits(&bytes, whole) {
+        if file.written() > 0 {
+            file.show()?;
+            return Err(CliError::ProfileCut {
+                error,
+                kept: file.written(),
+                whole: bytes.len() as u64,
+            });
+        }
+        return Err(error.into());
+    }
     file.show()?;
     if let Some(why) = profile.nothing() {
         output::say(&format!("{why}; the file says so"));
