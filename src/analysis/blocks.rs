@@ -39,6 +39,11 @@ impl Stretch {
     pub fn duration(&self) -> Nanos {
         self.until - self.began + self.suspended
     }
+
+    /// All sessions that what is said of it may name.
+    pub fn sessions(&self) -> impl Iterator<Item = SessionKey> {
+        self.owner.into_iter().chain(self.went.holders())
+    }
 }
 
 /// The machine of one loop thread.

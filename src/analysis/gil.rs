@@ -156,6 +156,12 @@ impl GilWaits {
         }
     }
 
+    /// The sessions of all that were waited for.
+    pub fn sessions(&self) -> impl Iterator<Item = SessionKey> {
+        let holds = self.now.iter().chain(&self.paused).map(|hold| hold.session);
+        holds.chain(self.kept.iter().map(|kept| kept.session)).flatten()
+    }
+
     fn keep(&mut self, kept: Kept) {
         let known = self
             .kept

@@ -351,7 +351,10 @@ impl Engine {
         {
             self.log.name(facts.key, &facts.labels);
         }
-        if self.sessions.census(&census) {
+        let stretches = self.threads.iter().filter_map(|(_, thread)| thread.blocks.ongoing());
+        let stretches = stretches.chain(self.unsettled.iter().map(|(_, stretch)| stretch));
+        let spoken_of = stretches.flat_map(Stretch::sessions).collect();
+        if self.sessions.census(&census, &spoken_of) {
             let sessions = &self.sessions;
             self.windows.fold(&|key| !sessions.is_known(key));
         }

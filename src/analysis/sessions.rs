@@ -1,14 +1,17 @@
 //! The sessions: who is live, since when, with what memory, and what they did since the attach. Nothing that has ended
-//! keeps an entry. Knows nothing of samples, of threads, or of how a block is judged.
+//! keeps an entry; its name alone is kept for as long as a block may still be said to be its. Knows nothing of samples, of threads, or of how a block is judged.
 
 use super::block_log::Charge;
 use super::tally::Shares;
 use crate::model::{Census, Labels, Nanos, SessionFacts, SessionKey, Status};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// For so long a row says that its session failed.
 const ERRORED_ROW: Nanos = Nanos(10_000_000_000);
+
+/// What was sampled before a session ended comes this much later at most, all told; and names may come before samples.
+const NAMED: Nanos = Nanos(2_000_000_000);
 
 #[derive(Debug)]
 pub(super) struct Session {
@@ -55,6 +58,10 @@ impl Worst {
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     by_key: BTreeMap<SessionKey, Session>,
+    /// Names of sessions without an entry, and since when they have none.
+    names: BTreeMap<SessionKey, (Arc<Labels>, Nanos)>,
+    /// The last instant of which something was said.
+    now: Nanos,
     live: u64,
 }
 
@@ -105,19 +112,33 @@ impl Session {
 impl Sessions {
     /// The sampler met this session.
     pub fn sampled(&mut self, key: SessionKey, at: Nanos) {
-        self.by_key.entry(key).or_insert_with(|| Session::new(at)).last_sampled = Some(at);
+        let names = &self.names;
+        let new = || Session {
+            labels: names.get(&key).map(|(labels, _)| Arc::clone(labels)),
+            ..Session::new(at)
+        };
+        self.by_key.entry(key).or_insert_with(new).last_sampled = Some(at);
+        self.now = self.now.max(at);
     }
 
     /// The names of a session that the sampler met before a census did.
     pub fn name(&mut self, key: SessionKey, labels: &Arc<Labels>) {
-        if let Some(session) = self.by_key.get_mut(&key) {
-            session.labels.get_or_insert_with(|| Arc::clone(labels));
+        match self.by_key.get_mut(&key) {
+            Some(session) => {
+                session.labels.get_or_insert_with(|| Arc::clone(labels));
+            }
+            // Its first sample is on the way.
+            None => {
+                self.names.insert(key, (Arc::clone(labels), self.now));
+            }
         }
     }
 
-    /// Takes over who is live. Returns whether a session was forgotten.
-    pub fn census(&mut self, census: &Census) -> bool {
+    /// Takes over who is live. Returns whether a session was forgotten. The names of `spoken_of` are kept, whether they
+    /// live or not.
+    pub fn census(&mut self, census: &Census, spoken_of: &BTreeSet<SessionKey>) -> bool {
         let at = census.at;
+        self.now = self.now.max(at);
         for facts in census.sessions.iter().filter(|facts| facts.live || facts.errored) {
             let session = self.by_key.entry(facts.key).or_insert_with(|| Session::new(at));
             session.labels = Some(Arc::clone(&facts.labels));
@@ -129,19 +150,27 @@ impl Sessions {
                 session.errored_since.or(Some(at))
             };
         }
-        let seen: std::collections::BTreeSet<SessionKey> = census
+        let seen: BTreeSet<SessionKey> = census
             .sessions
             .iter()
             .filter(|facts| facts.live || facts.errored)
             .map(|facts| facts.key)
             .collect();
         let before = self.by_key.len();
+        let names = &mut self.names;
         self.by_key.retain(|key, session| {
-            seen.contains(key)
+            let stays = seen.contains(key)
                 || session.is_errored(at)
                 // Met while the census was being made or after: the next one will tell.
-                || (session.facts.is_none() && session.last_sampled.is_some_and(|sampled| sampled >= at))
+                || (session.facts.is_none() && session.last_sampled.is_some_and(|sampled| sampled >= at));
+            if let (false, Some(labels)) = (stays, &session.labels) {
+                names.insert(*key, (Arc::clone(labels), at));
+            }
+            stays
         });
+        let by_key = &self.by_key;
+        self.names
+            .retain(|key, (_, since)| !by_key.contains_key(key) && (spoken_of.contains(key) || at - *since < NAMED));
         self.live = self.by_key.values().filter(|session| session.is_live()).count() as u64;
         if let Some(share) = self.memory_share(census.rss_bytes) {
             for session in self.by_key.values_mut().filter(|session| session.is_live()) {
@@ -182,8 +211,10 @@ impl Sessions {
         }
     }
 
+    /// The names of a session, also of one that has ended, as long as something may be said of it.
     pub fn labels(&self, key: SessionKey) -> Option<Arc<Labels>> {
-        self.by_key.get(&key)?.labels.clone()
+        let labels = self.by_key.get(&key).and_then(|session| session.labels.as_ref());
+        labels.or_else(|| Some(&self.names.get(&key)?.0)).cloned()
     }
 
     /// Its names are known, so that nothing waits for them.
@@ -201,6 +232,6 @@ impl Sessions {
 
     #[cfg(test)]
     pub fn entries(&self) -> usize {
-        self.by_key.len()
+        self.by_key.len() + self.names.len()
     }
 }

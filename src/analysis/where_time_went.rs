@@ -6,7 +6,7 @@ use super::accounting::CLOCK_STANDS_STILL;
 use super::clock_watch::ClockWatch;
 use super::gil::{GilSums, GilWaits};
 use super::moment::{Before, Moment};
-use crate::model::{Gil, Nanos, Sample, State, ThreadIndex};
+use crate::model::{Gil, Nanos, Sample, SessionKey, State, ThreadIndex};
 
 /// At most so many system calls are told apart in one stretch.
 const MOST_SYSCALLS: usize = 64;
@@ -86,6 +86,11 @@ impl WhereTimeWent {
         self.add(&Side::before(before), tail);
         self.gil.stop(moment);
         self.clocks.see(moment.at, moment.sample);
+    }
+
+    /// The sessions of those that held the GIL.
+    pub fn holders(&self) -> impl Iterator<Item = SessionKey> {
+        self.gil.sessions()
     }
 
     fn add(&mut self, side: &Side, nanos: f64) {

@@ -167,3 +167,68 @@ fn names_that_a_census_brings_are_filled_in() {
     stage.census(&["new"]);
     assert_eq!(only(&mut stage).session_id.as_deref(), Some("new"));
 }
+
+/// What a session does last may block, and the walk that misses it comes before the block is over, or before the samples.
+#[test]
+fn a_session_that_ends_with_its_block_is_named() {
+    let mut stage = stage();
+    stage.begin(LOOP, of("a"), Doing::Run);
+    stage.run(80.0);
+    for _ in 0..4 {
+        stage.census(&["b"]);
+        stage.run(1_000.0);
+    }
+    stage.end(LOOP, Doing::Select);
+    stage.run(10.0);
+    stage.census(&["b"]);
+    let block = only(&mut stage);
+    assert_eq!(block.session_id.as_deref(), Some("a"));
+    assert!(!block.ongoing);
+
+    let mut stage = self::stage();
+    stage.census_at(stage.now + 100_000_000, vec![facts("b")]);
+    stage.step(of("a"), Doing::Run, 80.0);
+    stage.run(10.0);
+    assert_eq!(only(&mut stage).session_id.as_deref(), Some("a"));
+}
+
+#[test]
+fn a_holder_that_ends_with_its_hold_is_named() {
+    let mut stage = stage();
+    stage.begin(1, of("b"), Doing::Run);
+    stage.doing(LOOP, Doing::WaitForGil);
+    stage.gil = held_by(1, 9);
+    stage.run(200.0);
+    // It has ended, and what it started in a thread has not.
+    stage.census(&["a"]);
+    stage.owner(1, Owner::Nobody);
+    for _ in 0..4 {
+        stage.run(1_000.0);
+        stage.census(&["a"]);
+    }
+    stage.doing(LOOP, Doing::Select);
+    stage.run(10.0);
+    assert_eq!(only(&mut stage).session_id.as_deref(), Some("b"));
+}
+
+#[test]
+fn names_that_come_before_the_first_sample_are_kept() {
+    let mut stage = Stage::new();
+    stage.run(10.0);
+    stage.flush();
+    stage
+        .engine
+        .observe(Observation::Labels(key("new"), facts("new").labels));
+    stage.step(of("new"), Doing::Run, 80.0);
+    stage.run(10.0);
+    assert_eq!(only(&mut stage).session_id.as_deref(), Some("new"));
+    // And nothing of it stays for long, nor of one that was never sampled.
+    stage
+        .engine
+        .observe(Observation::Labels(key("other"), facts("other").labels));
+    for _ in 0..2 {
+        stage.run(3_000.0);
+        stage.census(&[]);
+    }
+    assert_eq!(stage.engine.sessions.entries(), 0);
+}
