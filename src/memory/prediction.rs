@@ -2,7 +2,7 @@
 //! Knows nothing of what the bytes mean, nor of what the key stands for. A wrong guess costs time, and nothing else.
 
 use crate::model::Addr;
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 /// Whose ranges; to be chosen so that the same key mostly means the same ranges.
 pub type Key = (u64, Addr);

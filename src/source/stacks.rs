@@ -20,7 +20,6 @@ use crate::model::{
     Addr, Batch, Labels, Nanos, Owner, SessionKey, StackBatch, StackMode, StackSample, State, ThreadIndex,
 };
 use crate::process;
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
@@ -37,7 +36,7 @@ pub struct StackReader {
     heap: Heap,
     owners: Owners,
     threads: Threads,
-    followed: HashMap<ThreadIndex, Followed>,
+    followed: foldhash::HashMap<ThreadIndex, Followed>,
     reader: Reader,
     asker: Asker,
     first: FirstRead,
@@ -70,7 +69,7 @@ impl StackReader {
             heap,
             owners: Owners::new(naming),
             threads: Threads::new(),
-            followed: HashMap::new(),
+            followed: foldhash::HashMap::default(),
             chosen: Vec::new(),
             turn: 0,
             rseq,
@@ -311,8 +310,10 @@ impl StackReader {
             collects_explicitly,
             stack: instant.stack,
         };
+        // What could not be proved is not said again for as long as it sleeps: the next look may show it.
+        let is_known = sample.stack.is_some() && !matches!(owner, Owner::Torn | Owner::Unreadable);
         followed.rest = match (runs, slept, is_asleep) {
-            (Some(runs), true, _) => Rest::Since {
+            (Some(runs), true, _) if is_known || !speaks => Rest::Since {
                 runs,
                 sample: speaks.then(|| Box::new(sample.clone())),
             },

@@ -63,12 +63,14 @@ impl Sampler {
             let batch = self.next();
             ticks += batch.ticks;
             all.extend(batch.samples);
-            let last = &all[all.len().saturating_sub(5)..];
-            assert!(
-                ticks < 20_000,
-                "{}: what is looked for does not come: {last:?}",
-                self.what
-            );
+            if ticks >= 20_000 {
+                let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+                for sample in &all {
+                    let what = format!("{:?} in {:?} {:?}", sample.owner, function(sample), sample.state);
+                    *seen.entry(what).or_default() += 1;
+                }
+                panic!("{}: what is looked for does not come: {seen:#?}", self.what);
+            }
         }
         all
     }
