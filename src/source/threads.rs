@@ -32,6 +32,8 @@ pub(super) struct Thread {
     pub last_idle: bool,
     /// They were the same at the tick before.
     pub stands: bool,
+    /// When it was last seen to have entered or left a context since the tick before.
+    pub went_on_at: Nanos,
     /// What it was found asleep in, and how often it had been given a CPU by then.
     pub slept: Option<(u64, Said)>,
     /// It was asleep already before its words were read last, and had not run by the end of that tick.
@@ -118,6 +120,7 @@ impl Thread {
             last: (Addr::NULL, 0),
             last_idle: false,
             stands: false,
+            went_on_at: Nanos::ZERO,
             slept: None,
             rests: false,
             base: Addr::NULL,

@@ -313,7 +313,7 @@ impl TickReader {
         at: Nanos,
         states: &mut Vec<Asked>,
     ) {
-        let lately = at - self.last_at < LATELY;
+        let last_at = self.last_at;
         states.clear();
         for (thread, own) in self.threads.all.iter_mut().zip(words) {
             let in_context =
@@ -335,12 +335,15 @@ impl TickReader {
             // The account first: one that sleeps after it, and has the same number of runs later, slept all the time.
             let account = clock.account();
             let runs = account.map(|(_, _, runs)| runs);
-            let went_on = lately && holder == Some(thread.index) && own.is_some_and(|own| own != thread.last);
+            if own.is_some_and(|own| own != thread.last) && at - last_at < LATELY {
+                thread.went_on_at = at;
+            }
+            let runs_on = holder == Some(thread.index) && at - thread.went_on_at < LATELY;
             let slept = thread.slept.filter(|&(then, _)| runs == Some(then));
             let said = match slept {
                 Some((_, said)) => said,
-                // One that has the GIL, and has entered or left a context since the last tick, runs.
-                _ if went_on => Said::only(State::Runnable),
+                // One that has the GIL, and entered or left a context a moment ago, runs.
+                _ if runs_on => Said::only(State::Runnable),
                 _ => self.asker.ask(clock, thread.event_loop.as_ref()),
             };
             let sleeps = matches!(said.state, State::Syscall(_) | State::GilWait);
