@@ -102,6 +102,7 @@ impl Heap {
         let values = self.pointer_by(dict, o.dict_values, links)?;
         match values {
             Addr::NULL => {
+                let entries = self.entries(keys)?;
                 let table = self.dict_table(keys)?;
                 match self.position(&table.keys(), key)? {
                     Some(place) => {
@@ -110,7 +111,10 @@ impl Heap {
                         let value = Addr(word_at(entry, 8));
                         Ok((!value.is_null()).then_some(value))
                     }
-                    None => self.no_new_entries(keys, links),
+                    None => {
+                        links.push(entries);
+                        Ok(None)
+                    }
                 }
             }
             values => self.split_item_by(keys, values, key, links),
@@ -126,21 +130,25 @@ impl Heap {
         key: Key<'_>,
         links: &mut Links,
     ) -> Result<Option<Addr>, Fault> {
+        let entries = self.entries(keys)?;
         match self.position(&self.dict_table(keys)?.keys(), key)? {
             Some(place) => {
                 let offset = self.offsets.dictvalues_values.wrapping_add(place as u64 * 8);
                 let value = self.pointer_by(values, offset, links)?;
                 Ok((!value.is_null()).then_some(value))
             }
-            None => self.no_new_entries(keys, links),
+            None => {
+                links.push(entries);
+                Ok(None)
+            }
         }
     }
 
-    /// A key that comes makes a new entry.
-    fn no_new_entries(&self, keys: Addr, links: &mut Links) -> Result<Option<Addr>, Fault> {
+    /// How many entries there are: a key that comes makes a new one. To be read before they are searched, or a key that
+    /// comes meanwhile is counted and not found.
+    fn entries(&self, keys: Addr) -> Result<(Addr, Vec<u8>), Fault> {
         let at = keys.offset(self.offsets.dictkeys_nentries);
-        links.push((at, self.bytes(at, 8)?));
-        Ok(None)
+        Ok((at, self.bytes(at, 8)?))
     }
 
     /// Which of `keys` it is. NULL stands for an entry that is not used.
