@@ -8,8 +8,9 @@ use super::objects::word_at;
 use super::offsets::{ABSENT, Offsets};
 use crate::memory::{AddrMap, AddrSet, Fault, Scatter};
 use crate::model::{Addr, Frame};
+use foldhash::HashMap;
+use std::collections::HashSet;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// A program with more code objects than this on its stacks starts over.
@@ -45,6 +46,8 @@ pub struct Code {
     identity: Identity,
     /// Line → frame.
     frames: HashMap<u32, Arc<Frame>>,
+    /// The same by where the instruction is, so that the table need not be gone through again.
+    frames_at: HashMap<i64, Arc<Frame>>,
     /// The look at which it was found as it is.
     looked_at: u64,
     /// No other code object that was read has this number, whatever its address.
@@ -127,18 +130,25 @@ impl Code {
     }
 
     fn frame(&mut self, raw: &RawFrame) -> Result<Arc<Frame>, Fault> {
-        let line = self.line_at(self.offset_of(raw)?).unwrap_or(0);
-        if let Some(frame) = self.frames.get(&line) {
+        let offset = self.offset_of(raw)?;
+        if let Some(frame) = self.frames_at.get(&offset) {
             return Ok(Arc::clone(frame));
         }
-        let frame = Arc::new(Frame {
-            function: Arc::clone(&self.function),
-            file: Arc::clone(&self.file),
-            line,
-            first_line: self.first_line,
-        });
+        let line = self.line_at(offset).unwrap_or(0);
+        let frame = match self.frames.get(&line) {
+            Some(frame) => Arc::clone(frame),
+            None => Arc::new(Frame {
+                function: Arc::clone(&self.function),
+                file: Arc::clone(&self.file),
+                line,
+                first_line: self.first_line,
+            }),
+        };
         if self.frames.len() < MOST_LINES {
             self.frames.insert(line, Arc::clone(&frame));
+        }
+        if self.frames_at.len() < MOST_LINES {
+            self.frames_at.insert(offset, Arc::clone(&frame));
         }
         Ok(frame)
     }
@@ -307,7 +317,8 @@ impl Heap {
             format: LineFormat::of(self.version),
             table: self.bytes_object(Addr(table))?.into(),
             identity,
-            frames: HashMap::new(),
+            frames: HashMap::default(),
+            frames_at: HashMap::default(),
             looked_at: 0,
             serial: 0,
             may_go: false,
