@@ -6,9 +6,8 @@ use super::heap::Heap;
 use super::lines::LineFormat;
 use super::objects::word_at;
 use super::offsets::{ABSENT, Offsets};
-use crate::memory::{AddrMap, AddrSet, Fault, Scatter};
+use crate::memory::{AddrMap, AddrSet, Fault, QuickMap, Scatter};
 use crate::model::{Addr, Frame};
-use foldhash::HashMap;
 use std::collections::HashSet;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
@@ -45,9 +44,9 @@ pub struct Code {
     table: Box<[u8]>,
     identity: Identity,
     /// Line → frame.
-    frames: HashMap<u32, Arc<Frame>>,
+    frames: QuickMap<u32, Arc<Frame>>,
     /// The same by where the instruction is, so that the table need not be gone through again.
-    frames_at: HashMap<i64, Arc<Frame>>,
+    frames_at: QuickMap<i64, Arc<Frame>>,
     /// The look at which it was found as it is.
     looked_at: u64,
     /// No other code object that was read has this number, whatever its address.
@@ -317,8 +316,8 @@ impl Heap {
             format: LineFormat::of(self.version),
             table: self.bytes_object(Addr(table))?.into(),
             identity,
-            frames: HashMap::default(),
-            frames_at: HashMap::default(),
+            frames: QuickMap::default(),
+            frames_at: QuickMap::default(),
             looked_at: 0,
             serial: 0,
             may_go: false,

@@ -10,7 +10,7 @@ mod recorder;
 mod scatter;
 mod snapshot;
 
-pub use addr_map::{AddrMap, AddrSet};
+pub use addr_map::{AddrMap, AddrSet, QuickMap};
 pub use image::{Image, ImageError};
 pub use live::LiveMemory;
 pub use pages::Pages;

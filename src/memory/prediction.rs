@@ -1,8 +1,8 @@
 //! Which ranges a reader will want, by what it wanted last time: so that a copy of all of them can be had in one read.
 //! Knows nothing of what the bytes mean, nor of what the key stands for. A wrong guess costs time, and nothing else.
 
+use super::QuickMap;
 use crate::model::Addr;
-use foldhash::HashMap;
 
 /// Whose ranges; to be chosen so that the same key mostly means the same ranges.
 pub type Key = (u64, Addr);
@@ -37,9 +37,9 @@ impl Range {
 /// What was wanted, by key.
 #[derive(Default)]
 pub struct Predictions {
-    known: HashMap<Key, Vec<Range>>,
+    known: QuickMap<Key, Vec<Range>>,
     /// What was wanted last with the same first half of the key: the first guess for a key that is new.
-    last: HashMap<u64, Key>,
+    last: QuickMap<u64, Key>,
 }
 
 impl Predictions {

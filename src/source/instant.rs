@@ -31,7 +31,7 @@ pub(super) struct Start {
     pub cpu: Option<u32>,
     /// `Seat::switches` before the words were read, if the seat was the same then.
     pub still_since: Option<u64>,
-    /// How often the thread was given a CPU, if it seems to sleep.
+    /// How often the thread was given a CPU, if it has slept since the last look.
     pub runs: Option<u64>,
     pub generation: Option<u64>,
 }

@@ -15,7 +15,7 @@ use super::still::{Followed, Rest, Seat};
 use super::threads::Threads;
 use crate::cpython::{Heap, rseq_cpu};
 use crate::identity::Naming;
-use crate::memory::{Fault, LiveMemory, Scatter};
+use crate::memory::{Fault, LiveMemory, QuickMap, Scatter};
 use crate::model::{
     Addr, Batch, Labels, Nanos, Owner, SessionKey, StackBatch, StackMode, StackSample, State, ThreadIndex,
 };
@@ -36,7 +36,7 @@ pub struct StackReader {
     heap: Heap,
     owners: Owners,
     threads: Threads,
-    followed: foldhash::HashMap<ThreadIndex, Followed>,
+    followed: QuickMap<ThreadIndex, Followed>,
     reader: Reader,
     asker: Asker,
     first: FirstRead,
@@ -69,7 +69,7 @@ impl StackReader {
             heap,
             owners: Owners::new(naming),
             threads: Threads::new(),
-            followed: foldhash::HashMap::default(),
+            followed: QuickMap::default(),
             chosen: Vec::new(),
             turn: 0,
             rseq,
@@ -213,11 +213,15 @@ impl StackReader {
         let Some(followed) = self.followed.get_mut(&thread.index) else {
             return Ok(());
         };
+        // It has slept since the last look. One that was given a CPU meanwhile may be on it now, and asleep at the end of
+        // this look with as many runs as at its beginning.
         let runs = match followed.rest {
             Rest::Awake => None,
-            Rest::Asleep | Rest::Since { .. } => followed.clock.runs(),
+            Rest::Asleep { runs: then } | Rest::Since { runs: then, .. } => {
+                followed.clock.runs().filter(|&runs| runs == then)
+            }
         };
-        if repeat(followed, runs, now, batch) {
+        if repeat(followed, runs.is_some(), now, batch) {
             return Ok(());
         }
         let start = Start {
@@ -242,9 +246,11 @@ impl StackReader {
             .seen
             .is_some_and(|(when, words)| at - when < LATELY && words != instant.words);
         followed.seen = Some((at, instant.words));
+        let mut runs_before = runs;
         let mut said = if went_on && holds_gil && instant.held && instant.mode == StackMode::OwnCpu {
             Said::only(State::Runnable)
         } else {
+            runs_before = runs_before.or_else(|| followed.clock.runs());
             self.asker.ask(&followed.clock, thread.event_loop.as_ref())
         };
         let is_asleep = matches!(said.state, State::Syscall(_) | State::GilWait);
@@ -312,13 +318,13 @@ impl StackReader {
         };
         // What could not be proved is not said again for as long as it sleeps: the next look may show it.
         let is_known = sample.stack.is_some() && !matches!(owner, Owner::Torn | Owner::Unreadable);
-        followed.rest = match (runs, slept, is_asleep) {
-            (Some(runs), true, _) if is_known || !speaks => Rest::Since {
+        followed.rest = match runs_before.filter(|_| is_asleep) {
+            Some(runs) if slept && (is_known || !speaks) => Rest::Since {
                 runs,
                 sample: speaks.then(|| Box::new(sample.clone())),
             },
-            (_, _, true) => Rest::Asleep,
-            _ => Rest::Awake,
+            Some(runs) => Rest::Asleep { runs },
+            None => Rest::Awake,
         };
         if speaks {
             batch.samples.push(sample);
@@ -328,11 +334,11 @@ impl StackReader {
 }
 
 /// Says again what was seen of a thread that has slept since. False: it has not.
-fn repeat(followed: &mut Followed, now_runs: Option<u64>, now: &dyn Fn() -> Nanos, batch: &mut StackBatch) -> bool {
-    let Rest::Since { runs, sample } = &mut followed.rest else {
+fn repeat(followed: &mut Followed, sleeps_on: bool, now: &dyn Fn() -> Nanos, batch: &mut StackBatch) -> bool {
+    let Rest::Since { sample, .. } = &mut followed.rest else {
         return false;
     };
-    if now_runs != Some(*runs) {
+    if !sleeps_on {
         return false;
     }
     followed.believed = BELIEVED;

@@ -127,8 +127,9 @@ pub(super) enum Rest {
     /// It did not sleep at the last look.
     #[default]
     Awake,
-    /// It slept at the end of the last look.
-    Asleep,
+    /// It was found asleep at the last look, having been given a CPU so often by then: if it has been no more often, it
+    /// has slept since.
+    Asleep { runs: u64 },
     /// It sleeps since it was read, as long as it was not given a CPU again.
     Since {
         runs: u64,
