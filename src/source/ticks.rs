@@ -19,7 +19,7 @@ use crate::cpython::{CONTEXT_HEAD, Heap, word_at};
 use crate::identity::{Naming, ProofSlots};
 use crate::memory::{Fault, LiveMemory, Scatter};
 use crate::model::{Addr, Batch, Gil, Labels, LoopKind, Nanos, Owner, Sample, SessionKey, State, ThreadIndex, Tick};
-use crate::process::ThreadClock;
+use crate::process::{Doing, ThreadClock};
 use std::io;
 use std::sync::Arc;
 
@@ -27,6 +27,9 @@ use std::sync::Arc;
 const ONE_TICK: u64 = 4 << 20;
 /// A thread that seems to sleep in one and the same step for this many ticks is asked whether it is stopped.
 const STOPPED_AFTER: u32 = 20;
+/// One that was woken, and waits for a CPU, has run no more often than when it fell asleep: so every third tick asks whether
+/// it still sleeps. A wait for a CPU is then known to within three ticks.
+const ASKED_EVERY: u32 = 3;
 
 /// Takes ticks.
 pub struct TickReader {
@@ -248,10 +251,15 @@ impl TickReader {
         if self.rest.is_none() || self.threads.stale {
             return Ok(false);
         }
-        for thread in self.threads.all.iter().filter(|thread| thread.rests) {
+        for thread in self.threads.all.iter_mut().filter(|thread| thread.rests) {
+            let Some(clock) = &thread.clock else { return Ok(false) };
             let due = (thread.asleep + 1).is_multiple_of(STOPPED_AFTER);
-            let runs = thread.clock.as_ref().and_then(ThreadClock::runs);
+            let runs = clock.runs();
             if due || runs.is_none() || runs != thread.slept.map(|(runs, _)| runs) {
+                return Ok(false);
+            }
+            if (thread.asleep + 1).is_multiple_of(ASKED_EVERY) && clock.doing() == Some(Doing::Runnable) {
+                thread.slept = None;
                 return Ok(false);
             }
         }
@@ -340,8 +348,9 @@ impl TickReader {
             }
             let runs_on = holder == Some(thread.index) && at - thread.went_on_at < LATELY;
             let slept = thread.slept.filter(|&(then, _)| runs == Some(then));
+            let ask_again = (thread.asleep + 1).is_multiple_of(ASKED_EVERY);
             let said = match slept {
-                Some((_, said)) => said,
+                Some((_, said)) if !ask_again => said,
                 // One that has the GIL, and entered or left a context a moment ago, runs.
                 _ if runs_on => Said::only(State::Runnable),
                 _ => self.asker.ask(clock, thread.event_loop.as_ref()),
@@ -349,9 +358,9 @@ impl TickReader {
             let sleeps = matches!(said.state, State::Syscall(_) | State::GilWait);
             thread.slept = runs.filter(|_| sleeps).map(|runs| (runs, said));
             thread.sleeps_at = said.sleeps_at.or(thread.sleeps_at);
-            thread.rests = slept.is_some();
+            thread.rests = slept.is_some() && sleeps;
             let times = account.map(|(cpu, delay, _)| (cpu, delay));
-            let lasts = slept.is_some() || said.state == State::Runnable;
+            let lasts = thread.rests || said.state == State::Runnable;
             states.push(Asked { said, times, lasts });
         }
     }

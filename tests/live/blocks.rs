@@ -2,6 +2,7 @@
 //! comes in the middle of it. Judged by names and counts, not by times.
 
 use crate::support::{Doc, FROM, Otop, Python, Target, WINDOW, any_python, once, one_python, pythons_of};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
@@ -230,6 +231,56 @@ fn a_starved_machine_makes_nobody_slow() {
             "{}: was not starved, so this judged nothing: {lag} ms late at most",
             target.what
         );
+    }
+}
+
+/// Takes a CPU for 300 ms, three times; says when it may, and when it has.
+const BURNER: &str = "
+import os, sys, time
+os.sched_setaffinity(0, {int(sys.argv[1])})
+try:
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+except OSError:
+    sys.exit('no right to a real-time thread')
+for _ in range(3):
+    time.sleep(0.4)
+    end = time.monotonic() + 0.3
+    while time.monotonic() < end:
+        pass
+";
+
+/// A loop that has nothing to do, is woken by a timer, and gets no CPU: it waits for one, and does not sleep on.
+#[test]
+fn a_loop_that_is_woken_and_gets_no_cpu_is_blocked_and_nobody_is_to_blame() {
+    use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+    use nix::unistd::Pid;
+    let Some(python) = any_python() else { return };
+    let allowed = sched_getaffinity(Pid::from_raw(0)).expect("of this thread");
+    let cpu = (0..CpuSet::count()).rfind(|&cpu| allowed.is_set(cpu) == Ok(true));
+    let cpu = cpu.expect("it runs on one");
+    for event_loop in python.loops() {
+        let target = Target::sessions(&python, event_loop, &["--sessions", "2", "--lag"]);
+        let mut one = CpuSet::new();
+        one.set(cpu).expect("a CPU of this machine");
+        for task in std::fs::read_dir(format!("/proc/{}/task", target.pid)).expect("it lives") {
+            let tid = task.expect("readable").file_name().to_string_lossy().parse();
+            sched_setaffinity(Pid::from_raw(tid.expect("a number")), &one).expect("the target is ours");
+        }
+        let mut otop = Otop::follow(target.pid, &FROM);
+        otop.settled();
+        let burner = std::process::Command::new(&python.command()[0])
+            .args(&python.command()[1..])
+            .args(["-I", "-S", "-c", BURNER, &cpu.to_string()])
+            .status();
+        if !burner.expect("started").success() {
+            eprintln!("{}: not judged without the right to a real-time thread", target.what);
+            return;
+        }
+        let is_it = |block: &&Value| block["cause"] == "unscheduled" && block["duration_ms"].as_f64() >= Some(150.0);
+        otop.until("each of the waits is reported", |_, blame| {
+            blame.nobody.iter().filter(is_it).count() >= 3
+        });
+        assert!(otop.blame.anybody().is_empty(), "{}: {:?}", target.what, otop.blame);
     }
 }
 
