@@ -103,7 +103,7 @@ pub fn impossible(stack: &Stack) -> Option<String> {
             d if d == half => ("climb", &[7, 9]),
             d if d < DEPTH => ("descend", &[17]),
             DEPTH => ("descend", &[15]),
-            _ => ("leaf", &[21]),
+            _ => ("leaf", &[22, 24, 26, 28]),
         };
         let own = part(&frame.function);
         if own == Some((word, session)) && (innermost || lines.contains(&frame.line)) && depth <= DEPTH + 1 {
@@ -113,7 +113,8 @@ pub fn impossible(stack: &Stack) -> Option<String> {
         let caller = below.get(depth.wrapping_sub(1)).map_or(0, |f| f.line);
         let sleeps = depth == half + 1 && caller == 9 && frame.function.contains("sleep");
         let sleeps_on = depth == half + 2 && caller != 0 && frame.function.contains("__sleep0");
-        let spins = depth == DEPTH + 2 && caller == 21 && frame.function.starts_with("spin_");
+        let spin = frame.function.strip_prefix("spin_").and_then(|n| n.parse::<u32>().ok());
+        let spins = depth == DEPTH + 2 && spin.is_some_and(|n| n < 4 && caller == 22 + 2 * n);
         let ends = innermost || (sleeps && depth + 2 == below.len());
         if own.is_none() && ends && (sleeps || sleeps_on || spins) {
             return None;
