@@ -1,5 +1,6 @@
 //! The sessions: who is live, since when, with what memory, and what they did since the attach. Nothing that has ended
-//! keeps an entry; its name alone is kept for as long as a block may still be said to be its. Knows nothing of samples, of threads, or of how a block is judged.
+//! keeps an entry; its name alone is kept for as long as a block may still be said to be its. Knows nothing of samples, of
+//! threads, or of how a block is judged.
 
 use super::block_log::Charge;
 use super::tally::Shares;
