@@ -184,12 +184,10 @@ fn compare(python: &Python, uvloop: bool) {
                     deepest = deepest.max(stack.frames.len());
                 }
                 Err(fault) => {
-                    assert_eq!(
-                        fault,
-                        Fault::Implausible("frame that has not begun"),
-                        "{}: {expected:?}",
-                        target.what
-                    );
+                    // In 3.11 and 3.12 C calls Python through a `_PyCFrame` on its stack, which becomes the thread's a few
+                    // instructions before it names a frame: what stands there is garbage. Nobody can read that.
+                    let has_cframe = matches!(reader.heap.version.minor, 11 | 12);
+                    assert!(has_cframe, "{}: {fault:?}; py-spy {expected:?}", target.what);
                     unresolved += 1;
                 }
             }
@@ -200,7 +198,8 @@ fn compare(python: &Python, uvloop: bool) {
     // instructions without a line. Where the two differ, CPython itself decides.
     let places: Vec<&Place> = differ.keys().collect();
     let program = include_str!("../targets/lines_of.py");
-    let answers = python.answer(program, &serde_json::to_string(&places).expect("JSON"));
+    let asked = serde_json::json!({"places": places, "frames": include_str!("../targets/frames.py")});
+    let answers = python.answer(program, &asked.to_string());
     let answers: Vec<Vec<Option<i64>>> = serde_json::from_str(&answers).expect("a list of lines");
     for ((place, (ours, theirs)), lines) in differ.iter().zip(answers) {
         let right = lines.iter().any(|line| line.unwrap_or(0) == *ours);
