@@ -149,13 +149,14 @@ class Case:
         self.otop.settle()
         self.otop.take_blocks()
         watch, truths = self.watch(), []
-        self.worker.tell(do="beat", s=sum(ms / 1e3 + gap for _, ms, _, _ in wanted))
+        self.worker.tell(do="beat")
         for sid, ms, kind, where in wanted:
             if kind == "garbage":
                 self.worker.ask("littered", do="litter", ms=ms)
             self.worker.tell(do="block", sid=sid, ms=ms, kind=kind, where=where)
             truths.append(self.worker.until("block"))
             time.sleep(gap)
+        self.worker.tell(do="rest")
         quiet = watch.quiet()
         self.otop.settle()
         said = self.otop.take_blocks()

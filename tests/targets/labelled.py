@@ -10,14 +10,16 @@ It takes orders on stdin, one JSON object a line, and tells on stdout what reall
     {"do": "block", "sid": S, "ms": X, "kind": K, "where": W}    block: when it began and ended, its function and lines
     {"do": "coop", "kind": K, "s": T, "step_ms": X}              a load that never holds the loop for long; coop: its sums
     {"do": "litter", "ms": X}                                    garbage whose collection takes that long
-    {"do": "beat", "s": T}, {"do": "cpu"}, {"do": "quit"}
+    {"do": "beat"}, {"do": "rest"}, {"do": "cpu"}, {"do": "quit"}
 
 Every block has its own function, so that a line belongs to one kind only.
 """
 import argparse
 import asyncio
+import collections
 import contextvars
 import gc
+import itertools
 import json
 import os
 import socket
@@ -29,7 +31,6 @@ PARLEY = contextvars.ContextVar("parley", default=None)
 PRINT = threading.Lock()
 STEPS = {}              # sid -> [CPU seconds by the clock around each step, steps, longest step]
 SESSIONS = {}
-PER_SECOND = [1e7]
 YOUNG, BALLAST = [], []
 LOOP = [None]
 CLOCK = [0.0]           # what it costs to ask the clock; it is asked twice in a step, and sees itself once
@@ -101,7 +102,11 @@ def work_py(seconds):
 
 
 def work_c(seconds):
-    return sum(range(int(PER_SECOND[0] * seconds)))
+    """One call from C, which keeps the GIL until its end, and says when that was: whoever asks a clock behind it may have to
+    wait for the GIL first, as long as the loop has something to catch up with."""
+    end = time.monotonic() + seconds
+    clock = itertools.starmap(time.monotonic, itertools.repeat(()))
+    return collections.deque(itertools.takewhile(end.__gt__, clock), maxlen=1)[0]
 
 
 def nap(seconds):
@@ -181,8 +186,6 @@ def litter(seconds):
 
 
 def calibrate():
-    best = min(timed(lambda: sum(range(500000))) for _ in range(5))
-    PER_SECOND[0] = 500000 / best
     CLOCK[0] = min(timed(lambda: [time.thread_time() for _ in range(1000)]) for _ in range(5)) / 1000
 
 
@@ -200,8 +203,10 @@ def hold(sid, ms, kind, where):
     facts = dict(sid=sid, kind=kind, where=where, function=call.__name__, file=code.co_filename,
                  lines=[lines[0], lines[-1]])
     waited, real, wall, cpu = cpu_waits(), time.time(), time.monotonic(), time.thread_time()
-    call(ms / 1e3)
+    said = call(ms / 1e3)
     cpu, end, waited = time.thread_time() - cpu, time.monotonic(), cpu_waits() - waited
+    if call is work_c:
+        end = said
     say("block", began=real, ended=real + end - wall, ms=(end - wall) * 1e3, cpu_ms=cpu * 1e3, waited_ms=waited * 1e3,
         **facts)
 
@@ -417,11 +422,21 @@ COOP = {"tasks": coop_tasks, "nested": coop_nested, "timers": coop_timers, "shar
         "sockets": coop_sockets, "nested-sockets": coop_nested_sockets, "eager": coop_eager}
 
 
-async def beat(s):
-    """Nobody's task that always has something due: only a loop that something waits for can be blocked."""
-    end = time.monotonic() + s
-    while time.monotonic() < end:
-        await asyncio.sleep(0.002)
+BEATS = []
+
+
+async def beat():
+    """Nobody's task that always has something due, until it is told to rest: only a loop that something waits for can be
+    blocked."""
+    BEATS.append(asyncio.current_task())
+    while True:
+        await asyncio.sleep(0.001)
+
+
+def rest():
+    for task in BEATS:
+        task.cancel()
+    BEATS.clear()
 
 
 async def coop(sid, kind, s, step_ms):
@@ -461,6 +476,8 @@ def obey(order):
         LOOP[0].call_soon_threadsafe(contextvars.copy_context().run, asyncio.ensure_future, coop(**order))
     elif do == "beat":
         LOOP[0].call_soon_threadsafe(contextvars.copy_context().run, asyncio.ensure_future, beat(**order))
+    elif do == "rest":
+        LOOP[0].call_soon_threadsafe(rest)
     elif do == "litter":
         litter(order["ms"] / 1e3)
         say("littered")
