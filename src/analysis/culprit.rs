@@ -43,7 +43,11 @@ pub(super) fn judge(
     // What the machine did excuses nobody who held the loop for the threshold without it: a step of 300 ms on the CPU
     // that waited another 400 ms for one is still a block of its owner's, whatever the larger share was.
     let blamed_for = largest(&own(&causes_ms));
-    let keeper = parts.gil.keeper.filter(|_| blamed_for == Cause::Gil);
+    // Where most of the waiting was for threads that yielded, nobody held the GIL for so long that it made the block.
+    let keeper = parts
+        .gil
+        .keeper
+        .filter(|_| blamed_for == Cause::Gil && parts.gil.yielded <= parts.gil.kept);
     let culprit = match blamed_for {
         _ if parts.blameable() < threshold => None,
         Cause::Cpu | Cause::Syscall | Cause::Unknown => step_owner,
@@ -249,6 +253,19 @@ mod tests {
             let verdict = judge(&parts, Some(STEP), Collection::Automatic, Nanos::from_millis(50));
             assert_eq!((verdict.cause, verdict.culprit), (cause, culprit), "{name}");
             assert_eq!(verdict.syscall.is_some(), cause == Cause::Syscall, "{name}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_named_as_the_holder_where_most_yielded() {
+        for (own, kept, yielded) in [(30.0, 18.0, 80.0), (60.0, 18.0, 80.0)] {
+            let verdict = judge(
+                &parts(own, 0.0, kept, yielded),
+                Some(STEP),
+                Collection::Automatic,
+                Nanos::from_millis(50),
+            );
+            assert_eq!((verdict.holder, verdict.holder_session), (None, None));
         }
     }
 
