@@ -235,8 +235,8 @@ impl Engine {
                 ended.extend(thread.blocks.finish().map(|stretch| (facts.index, stretch)));
             }
         }
-        if let Some(last) = batch.ticks.last() {
-            self.resolution.batch(last.at, batch.ticks.len() as u64);
+        if let (Some(first), Some(last)) = (batch.ticks.first(), batch.ticks.last()) {
+            self.resolution.batch(first.at, last.at, batch.ticks.len() as u64);
         }
         for tick in &batch.ticks {
             self.tick(batch, tick, &mut ended);

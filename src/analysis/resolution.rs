@@ -20,6 +20,9 @@ pub(super) struct Resolution {
     ticks: u64,
 }
 
+/// So many ticks at once are not what comes of a low rate.
+const RESUMED: u64 = 10;
+
 impl Resolution {
     pub fn new(asked: Nanos) -> Resolution {
         Resolution {
@@ -29,10 +32,17 @@ impl Resolution {
         }
     }
 
-    /// Takes a batch of so many ticks, of which the last was at `until`.
-    pub fn batch(&mut self, until: Nanos, ticks: u64) {
+    /// Takes a batch of so many ticks, of which the first was at `from` and the last at `until`.
+    pub fn batch(&mut self, from: Nanos, until: Nanos, ticks: u64) {
         if ticks == 0 {
             return;
+        }
+        // After a pause, in which batches were dropped or the machine stood still, it begins anew: what one tick stands for
+        // is not the pause. Single ticks far apart are no pause but a rate.
+        let paused = self.batches.back().is_some_and(|(last, _)| from - *last >= OVER);
+        if paused && ticks >= RESUMED {
+            self.batches.clear();
+            self.ticks = 0;
         }
         self.batches.push_back((until, ticks));
         self.ticks += ticks;
@@ -75,7 +85,8 @@ mod tests {
     /// Seconds of batches of 50 ms, each with so many ticks.
     fn after(resolution: &mut Resolution, from_ms: u64, seconds: u64, ticks: u64) {
         for batch in 1..=seconds * 20 {
-            resolution.batch(Nanos((from_ms + batch * 50) * MS), ticks);
+            let until = Nanos((from_ms + batch * 50) * MS);
+            resolution.batch(until - Nanos(49 * MS), until, ticks);
         }
     }
 
@@ -103,6 +114,24 @@ mod tests {
     fn a_low_rate_that_was_asked_for_sees_no_short_block_either() {
         let resolution = Resolution::new(Nanos(100 * MS));
         assert_eq!(resolution.shortest_block(THRESHOLD), Some(Nanos(300 * MS)));
+    }
+
+    #[test]
+    fn a_pause_is_no_rate() {
+        let mut resolution = Resolution::new(Nanos(MS));
+        after(&mut resolution, 0, 2, 50);
+        for batch in 1..=40 {
+            let until = Nanos((5_000 + 50 * batch) * MS);
+            resolution.batch(until - Nanos(49 * MS), until, 50);
+            assert_eq!(resolution.period(), Nanos(MS), "batch {batch}");
+        }
+        // One tick every two seconds is one.
+        let mut resolution = Resolution::new(Nanos(MS));
+        for tick in 1..=4 {
+            let at = Nanos(tick * 2_000 * MS);
+            resolution.batch(at, at, 1);
+        }
+        assert_eq!(resolution.period(), Nanos(2_000 * MS));
     }
 
     #[test]
