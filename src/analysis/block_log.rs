@@ -175,10 +175,10 @@ fn entry(thread: ThreadIndex, stretch: &Stretch, ongoing: bool, asked: &Asked<'_
     let when = (stretch.began, stretch.until);
     let parts = stretch.went.parts(ongoing);
     let collection = asked.stacks.collection(thread, when);
-    let verdict = judge(&parts, stretch.owner, collection, asked.threshold);
+    let verdict = judge(&parts, stretch.owner(), collection, asked.threshold);
     let mut entry = Entry {
         culprit: verdict.culprit,
-        step_session: stretch.owner,
+        step_session: stretch.owner(),
         holder_session: verdict.holder_session,
         held_by: verdict.holder.unwrap_or(thread),
         began: stretch.began,
@@ -196,8 +196,8 @@ fn entry(thread: ThreadIndex, stretch: &Stretch, ongoing: bool, asked: &Asked<'_
         syscall.push(' ');
         syscall.push_str(&peer);
     }
-    entry.block.waiting = asked.stacks.waited(thread, when, verdict.culprit.or(stretch.owner));
-    for key in [verdict.culprit, stretch.owner, verdict.holder_session]
+    entry.block.waiting = asked.stacks.waited(thread, when, verdict.culprit.or(stretch.owner()));
+    for key in [verdict.culprit, stretch.owner(), verdict.holder_session]
         .into_iter()
         .flatten()
     {

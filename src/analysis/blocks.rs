@@ -7,6 +7,8 @@ use crate::model::{Nanos, Owner, SessionKey, State};
 
 /// A loop that has not been seen for so long is no longer said to be stuck.
 const LOST_SIGHT: Nanos = Nanos(1_000_000_000);
+/// At most so many sessions are told apart in one step.
+const MOST_OWNERS: usize = 64;
 
 /// What stays the same for as long as the loop makes no progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +30,9 @@ pub(super) struct Stretch {
     pub suspended_before: Nanos,
     /// The end; of an ongoing one, up to where it was seen.
     pub until: Nanos,
-    /// The session of the step: the last one that was proved, since a step may set its id itself.
-    pub owner: Option<SessionKey>,
+    /// The sessions that the step was proved to work for, each with for how long, nanoseconds: a step may set its id
+    /// itself, and go on with another one's work.
+    owners: Vec<(SessionKey, u64)>,
     pub went: WhereTimeWent,
     suspended: Nanos,
 }
@@ -40,9 +43,24 @@ impl Stretch {
         self.until - self.began + self.suspended
     }
 
+    /// The session of the step: of several the one that it worked for longest, of equal ones the last.
+    pub fn owner(&self) -> Option<SessionKey> {
+        self.owners.iter().max_by_key(|(_, nanos)| *nanos).map(|(key, _)| *key)
+    }
+
     /// All sessions that what is said of it may name.
     pub fn sessions(&self) -> impl Iterator<Item = SessionKey> {
-        self.owner.into_iter().chain(self.went.holders())
+        self.owners.iter().map(|(key, _)| *key).chain(self.went.holders())
+    }
+
+    /// So much more of the step was for this session.
+    fn works_for(&mut self, session: Option<SessionKey>, time: Nanos) {
+        let Some(key) = session else { return };
+        if let Some((_, nanos)) = self.owners.iter_mut().find(|(known, _)| *known == key) {
+            *nanos = nanos.saturating_add(time.0);
+        } else if self.owners.len() < MOST_OWNERS {
+            self.owners.push((key, time.0));
+        }
     }
 }
 
@@ -56,8 +74,14 @@ pub(super) struct BlockMachine {
 impl BlockMachine {
     /// Takes one sample; returns the stretch that it ended.
     pub fn observe(&mut self, moment: &Moment<'_>) -> Option<Stretch> {
-        if matches!(moment.sample.owner, Owner::Torn | Owner::Unreadable) {
-            // Says nothing of its step. If the next one that does is in the same, this was in it too.
+        // Says nothing of its step. If the next one that does is in the same, this was in it too. In what is unreadable the
+        // thread stood still: its step is known, only whose it is is not.
+        let is_known = match moment.sample.owner {
+            Owner::Torn => false,
+            Owner::Unreadable => moment.sample.step.is_some(),
+            Owner::Nobody | Owner::Session(_) => true,
+        };
+        if !is_known {
             return self.lost_sight(moment.at);
         }
         let moment = Moment {
@@ -73,7 +97,7 @@ impl BlockMachine {
                 stretch.suspended += suspended;
                 stretch.until = moment.at;
                 if now.is_some_and(|now| matches!(now, StuckIn::Step(_))) {
-                    stretch.owner = session_of(moment.sample.owner).or(stretch.owner);
+                    stretch.works_for(session_of(moment.sample.owner), moment.gap());
                 }
             } else {
                 let tail = half_gap(&moment);
@@ -156,17 +180,18 @@ fn begin(stuck_in: StuckIn, moment: &Moment<'_>) -> Stretch {
     } else {
         Nanos::ZERO
     };
-    Stretch {
+    let mut stretch = Stretch {
         stuck_in,
         began: moment.at - lead,
         began_unseen: moment.before.is_none(),
         suspended_before: moment.suspended,
         until: moment.at,
-        owner: match stuck_in {
-            StuckIn::Step(_) => session_of(moment.sample.owner),
-            StuckIn::Between(_) => None,
-        },
+        owners: Vec::new(),
         went: WhereTimeWent::begin(moment, lead.0 as f64),
         suspended: Nanos::ZERO,
+    };
+    if matches!(stuck_in, StuckIn::Step(_)) {
+        stretch.works_for(session_of(moment.sample.owner), lead);
     }
+    stretch
 }

@@ -94,19 +94,39 @@ fn just_under_the_threshold_is_none_and_just_over_is_one() {
 }
 
 #[test]
-fn a_step_that_sets_its_own_id_is_its_last_ones() {
+fn a_step_that_sets_its_own_id_is_the_sessions_that_it_worked_for_longest() {
+    for (first, second, blamed) in [(60.0, 20.0, "a"), (20.0, 60.0, "b"), (30.0, 30.0, "b")] {
+        let mut stage = stage();
+        // Who it is for is found out in the step: that is not a session less.
+        stage.begin(LOOP, Owner::Nobody, Doing::Run);
+        stage.run(100.0);
+        for (id, ms) in [
+            ("a", first / 2.0),
+            ("b", second / 2.0),
+            ("a", first / 2.0),
+            ("b", second / 2.0),
+        ] {
+            stage.owner(LOOP, of(id));
+            stage.run(ms);
+        }
+        stage.end(LOOP, Doing::Select);
+        stage.run(5.0);
+        let block = only(&mut stage);
+        assert_eq!(block.session_id.as_deref(), Some(blamed), "{first} ms a, {second} ms b");
+        assert_ms(block.duration_ms, 100.0 + first + second);
+    }
+}
+
+#[test]
+fn a_step_whose_session_cannot_be_read_is_a_block_of_nobodys() {
     let mut stage = stage();
-    stage.begin(LOOP, Owner::Nobody, Doing::Run);
-    stage.run(20.0);
-    stage.owner(LOOP, of("a"));
-    stage.run(60.0);
-    stage.owner(LOOP, of("b"));
-    stage.run(20.0);
+    stage.begin(LOOP, Owner::Unreadable, Doing::Call(230));
+    stage.run(1_500.0);
     stage.end(LOOP, Doing::Select);
     stage.run(5.0);
     let block = only(&mut stage);
-    assert_eq!(block.session_id.as_deref(), Some("b"));
-    assert_ms(block.duration_ms, 100.0);
+    assert_eq!((block.session_id, block.cause), (None, Cause::Syscall));
+    assert_ms(block.duration_ms, 1_500.0);
 }
 
 #[test]
