@@ -15,6 +15,9 @@ use std::collections::{BTreeMap, VecDeque};
 /// Three scheduler ticks at HZ 250: a thread whose clock stands still for longer does not run, whatever else is said.
 pub(super) const CLOCK_STANDS_STILL: Nanos = Nanos(12_000_000);
 
+/// What a thread did for so long without a sample is not taken for what it did before or after.
+const UNKNOWN: Nanos = Nanos(100_000_000);
+
 /// At most so many samples wait for the clock; older ones have waited for over a second and were not on a CPU.
 const MOST_WAITING: usize = 2048;
 
@@ -52,6 +55,13 @@ pub(super) struct CpuMeter {
 impl CpuMeter {
     /// Books a sample. True: the clock moved since it was last read.
     pub fn observe(&mut self, moment: &Moment<'_>, tally: &mut ThreadTally) -> bool {
+        let mut moment = *moment;
+        if moment.left_out() >= UNKNOWN {
+            // What it used meanwhile was in the worker's clock when it was used, and was nobody's there.
+            *self = CpuMeter::default();
+            moment.before = None;
+        }
+        let moment = &moment;
         let in_gap = on_cpu_in_gap(moment);
         let waited = self.grown_delay(moment.sample.run_delay);
         // What no sample stands for is the first to have been the wait.
@@ -60,7 +70,12 @@ impl CpuMeter {
             let taken = self.take_back(waited - waited_in_gap, moment.at);
             self.owe(waited - waited_in_gap - taken, moment);
         }
-        let gap_weight = (in_gap - waited_in_gap).min(self.most_run(moment));
+        let mut gap_weight = (in_gap - waited_in_gap).min(self.most_run(moment));
+        if in_gap == 0.0 && moment.excess() >= UNKNOWN.0 as f64 {
+            // It slept at both ends of a long gap, and what it did in between nobody saw.
+            let clocks = moment.sample.cpu.zip(self.cpu);
+            gap_weight = clocks.map_or(0.0, |(now, then)| ((now - then).0 as f64).min(moment.excess()));
+        }
         if gap_weight > 0.0 {
             let same = moment.same_step_as_before();
             self.waiting.push_back(Waiting {

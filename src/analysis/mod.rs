@@ -256,7 +256,8 @@ impl Engine {
     fn tick(&mut self, batch: &Batch, tick: &crate::model::Tick, ended: &mut Vec<(ThreadIndex, Stretch)>) {
         // A clock that runs backwards stands still here.
         let at = self.last_tick.map_or(tick.at, |last| last.max(tick.at));
-        let begins = self.last_tick.unwrap_or(at - self.resolution.period());
+        let previous_tick = self.last_tick;
+        let begins = previous_tick.unwrap_or(at - self.resolution.period());
         self.booked.span = Some((self.booked.span.map_or(begins, |(start, _)| start), at));
         self.last_tick = Some(at);
         self.suspended += tick.suspended;
@@ -285,6 +286,7 @@ impl Engine {
                 sample,
                 all: samples,
                 before: thread.before,
+                previous_tick,
                 period: self.resolution.period(),
                 suspended: self.suspended,
             };

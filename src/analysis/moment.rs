@@ -36,6 +36,8 @@ pub(super) struct Moment<'a> {
     /// All samples of this tick, other threads' too.
     pub all: &'a [Sample],
     pub before: Option<Before>,
+    /// When the tick before this one was, of whatever threads.
+    pub previous_tick: Option<Nanos>,
     /// What one sample stands for.
     pub period: Nanos,
     /// How long the machine has been suspended since the attach, all told.
@@ -56,6 +58,15 @@ impl Moment<'_> {
             (gap - self.period).0 as f64
         } else {
             0.0
+        }
+    }
+
+    /// There were ticks since the thread's last sample, for that long, which did not ask of it: one that has nothing to do
+    /// is left out.
+    pub fn left_out(&self) -> Nanos {
+        match (self.before, self.previous_tick) {
+            (Some(before), Some(previous)) => previous - before.at,
+            _ => Nanos::ZERO,
         }
     }
 

@@ -257,6 +257,52 @@ fn a_gap_is_the_sessions_only_if_both_ends_are_in_one_step() {
 }
 
 #[test]
+fn what_a_thread_used_while_it_was_not_asked_is_counted_once_and_nobodys() {
+    for doing in [Doing::Call(45), Doing::Run] {
+        let mut stage = Stage::new();
+        stage.thread(1, "pool", false);
+        stage.census(&["a"]);
+        stage.run(200.0);
+        stage.ask(1, false);
+        stage.doing(1, Doing::Run);
+        stage.run(400.0);
+        stage.doing(1, Doing::Call(202));
+        stage.run(100.0);
+        // It works for a session now.
+        stage.begin(1, of("a"), doing);
+        stage.ask(1, true);
+        stage.run(20.0);
+        stage.doing(1, Doing::Run);
+        stage.run(30.0);
+        stage.end(1, Doing::Call(202));
+        stage.run(250.0);
+        let report = stage.report();
+        assert_adds_up(&report);
+        let own = if doing == Doing::Run { 0.05 } else { 0.03 };
+        assert_near(row(&report, "a").cpu_s.unwrap(), own, 0.006, "the session's");
+        assert_near(report.unattributed.cpu_s.unwrap(), 0.4, 0.01, "nobody's");
+        assert_near(report.worker.cpu_pct.unwrap(), 100.0 * (0.4 + own), 1.5, "the worker's");
+    }
+}
+
+#[test]
+fn a_long_gap_between_two_sleeps_is_nobodys() {
+    let mut stage = Stage::new();
+    stage.census(&["a"]);
+    stage.run(100.0);
+    stage.begin(LOOP, of("b"), Doing::Run);
+    stage.miss(300.0, 0.0);
+    stage.end(LOOP, Doing::Select);
+    stage.run(10.0);
+    stage.step(of("a"), Doing::Run, 40.0);
+    stage.run(50.0);
+    let report = stage.report();
+    assert_adds_up(&report);
+    assert_near(row(&report, "a").cpu_s.unwrap(), 0.04, 0.006, "the session's");
+    assert_near(report.unattributed.cpu_s.unwrap(), 0.3, 0.006, "nobody's");
+}
+
+#[test]
 fn several_loops_are_all_seen() {
     let mut stage = Stage::new();
     stage.thread(1, "second", true);

@@ -44,6 +44,8 @@ struct Actor {
     states: bool,
     /// The step is seen.
     steps: bool,
+    /// The sampler asks of it.
+    asked: bool,
 }
 
 pub struct Stage {
@@ -164,6 +166,7 @@ impl Stage {
                 clocks: true,
                 states: true,
                 steps: true,
+                asked: true,
             },
         );
         let tid = Tid(1234 + index as i32);
@@ -184,6 +187,11 @@ impl Stage {
     pub fn blind(&mut self, index: u32, clocks: bool, states: bool) {
         let actor = self.actor(index);
         (actor.clocks, actor.states) = (clocks, states);
+    }
+
+    /// Whether the sampler asks of a thread.
+    pub fn ask(&mut self, index: u32, asked: bool) {
+        self.actor(index).asked = asked;
     }
 
     /// The context cannot be read for so long.
@@ -295,7 +303,7 @@ impl Stage {
 
     fn tick(&mut self) {
         let first = self.batch.samples.len() as u32;
-        for (index, actor) in &self.actors {
+        for (index, actor) in self.actors.iter().filter(|(_, actor)| actor.asked) {
             let state = match actor.doing {
                 _ if !actor.states => State::Unknown,
                 Doing::Run | Doing::WaitForCpu => State::Runnable,
@@ -323,7 +331,7 @@ impl Stage {
             gil: self.gil,
             collecting: self.collecting,
             first,
-            count: self.actors.len() as u32,
+            count: self.batch.samples.len() as u32 - first,
         });
         if self.batch.ticks.len() >= self.ticks_per_batch {
             self.flush();
