@@ -22,6 +22,8 @@ pub(super) struct Session {
     pub first_seen: Nanos,
     last_sampled: Option<Nanos>,
     errored_since: Option<Nanos>,
+    /// The last census did not have it, and had not read everything.
+    missed: bool,
     /// Highest share of the memory, bytes.
     pub peak: Option<f64>,
     /// On-CPU time in the epochs that are closed, nanoseconds.
@@ -74,6 +76,7 @@ impl Session {
             first_seen,
             last_sampled: None,
             errored_since: None,
+            missed: false,
             peak: None,
             cpu: 0.0,
             blocks: 0,
@@ -144,6 +147,7 @@ impl Sessions {
             let session = self.by_key.entry(facts.key).or_insert_with(|| Session::new(at));
             session.labels = Some(Arc::clone(&facts.labels));
             session.facts = Some(facts.clone());
+            session.missed = false;
             // A session that goes on in spite of a failure is live, not errored.
             session.errored_since = if facts.live {
                 None
@@ -158,10 +162,13 @@ impl Sessions {
             .map(|facts| facts.key)
             .collect();
         let before = self.by_key.len();
+        let is_whole = census.unreadable == 0;
         let names = &mut self.names;
         self.by_key.retain(|key, session| {
             let stays = seen.contains(key)
                 || session.is_errored(at)
+                // It may be among what could not be read; twice in a row it is not.
+                || !(is_whole || std::mem::replace(&mut session.missed, true))
                 // Met while the census was being made or after: the next one will tell.
                 || (session.facts.is_none() && session.last_sampled.is_some_and(|sampled| sampled >= at));
             if let (false, Some(labels)) = (stays, &session.labels) {

@@ -11,6 +11,8 @@ use crate::model::Addr;
 
 /// More tasks than this are damage.
 const MOST_TASKS: usize = 2_000_000;
+/// Of one list at most so many nodes are found to have been unlinked while it was read.
+const MOST_UNLINKED: usize = 10_000;
 
 /// Where the tasks hang.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -167,8 +169,9 @@ impl Nodes {
         }
     }
 
-    /// Follows the circular list at `head`. A node that is just being unlinked points nowhere useful: the walk of this
-    /// list ends there, and is counted.
+    /// Follows the circular list at `head`. A node that was unlinked since the one before it was read points nowhere:
+    /// then that one is asked again who comes next. Where it does not know better either, the walk of this list ends,
+    /// and is counted.
     fn follow(&self, heap: &Heap, head: Addr, into: &mut Vec<Addr>, unreadable: &mut u32) -> Result<(), Fault> {
         let mut before = head;
         let mut node = match heap.pointer(head, 0) {
@@ -179,14 +182,26 @@ impl Nodes {
                 return Ok(());
             }
         };
+        let mut asked_again = 0;
         while node != head {
-            let next = self.next(heap, node, before)?.filter(|_| into.len() < MOST_TASKS);
-            let Some(next) = next else {
+            if into.len() >= MOST_TASKS {
                 *unreadable += 1;
                 return Ok(());
-            };
-            into.push(Addr(node.0.wrapping_sub(heap.offsets.task_node)));
-            (before, node) = (node, next);
+            }
+            if let Some(next) = self.next(heap, node, before)? {
+                into.push(Addr(node.0.wrapping_sub(heap.offsets.task_node)));
+                (before, node) = (node, next);
+                continue;
+            }
+            asked_again += 1;
+            match heap.pointer(before, 0) {
+                Ok(now) if now != node && !now.is_null() && asked_again <= MOST_UNLINKED => node = now,
+                Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
+                _ => {
+                    *unreadable += 1;
+                    return Ok(());
+                }
+            }
         }
         Ok(())
     }
@@ -298,4 +313,77 @@ fn python_task(heap: &Heap, address: Addr) -> Result<(u32, Task), Fault> {
         is_native: false,
     };
     Ok((state, task))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpython::{Offsets, Version};
+    use crate::memory::Image;
+
+    const HEAD: u64 = 0x10_0000;
+    const TASKS: u64 = 0x20_0000;
+
+    /// A task's node, in a program that reads as 3.14.
+    fn node(offsets: &Offsets, n: u64) -> u64 {
+        TASKS + n * 0x1000 + offsets.task_node
+    }
+
+    /// A list of these tasks, in this order.
+    fn list(tasks: &[u64]) -> Heap {
+        let offsets = Offsets::of_minor(14).expect("3.14 is known");
+        let mut image = Image::new();
+        for n in 0..8 {
+            image.put(Addr(node(&offsets, n)), &[0; 16]);
+        }
+        let mut ring = vec![HEAD];
+        ring.extend(tasks.iter().map(|&n| node(&offsets, n)));
+        for (place, &at) in ring.iter().enumerate() {
+            let next = ring[(place + 1) % ring.len()];
+            let before = ring[(place + ring.len() - 1) % ring.len()];
+            image.put(Addr(at), &next.to_le_bytes());
+            image.put(Addr(at + 8), &before.to_le_bytes());
+        }
+        Heap::new(Box::new(image), offsets, Version::parse("3.14.0").expect("a version"))
+    }
+
+    fn follow(then: &Heap, known: &[u64], now: &Heap) -> (Vec<u64>, u32) {
+        let tasks = known.iter().map(|n| Task {
+            address: Addr(TASKS + n * 0x1000),
+            event_loop: Addr::NULL,
+            coroutine: Addr::NULL,
+            context: Addr::NULL,
+            waiter: Addr::NULL,
+            name: Addr::NULL,
+            is_native: true,
+        });
+        then.grant(1 << 20);
+        now.grant(1 << 20);
+        let nodes = Nodes::read(then, &tasks.collect::<Vec<_>>()).expect("nodes");
+        let (mut found, mut unreadable) = (Vec::new(), 0);
+        nodes
+            .follow(now, Addr(HEAD), &mut found, &mut unreadable)
+            .expect("a list");
+        (found.iter().map(|task| (task.0 - TASKS) / 0x1000).collect(), unreadable)
+    }
+
+    #[test]
+    fn a_task_that_is_unlinked_meanwhile_costs_no_other() {
+        let (then, now) = (list(&[1, 2, 3, 4, 5]), list(&[1, 4, 5]));
+        assert_eq!(follow(&then, &[], &then), (vec![1, 2, 3, 4, 5], 0));
+        // 1 was read when 2 was still behind it.
+        assert_eq!(follow(&then, &[1], &now), (vec![1, 4, 5], 0));
+        assert_eq!(follow(&then, &[1, 4], &now), (vec![1, 4, 5], 0));
+    }
+
+    #[test]
+    fn a_list_that_leads_nowhere_ends_and_is_counted() {
+        let now = list(&[3]);
+        let stale = Nodes::default();
+        let (mut found, mut unreadable) = (Vec::new(), 0);
+        now.grant(1 << 20);
+        let gone = Addr(node(&Offsets::of_minor(14).expect("3.14 is known"), 1));
+        stale.follow(&now, gone, &mut found, &mut unreadable).expect("a list");
+        assert_eq!((found, unreadable), (vec![], 1));
+    }
 }

@@ -42,6 +42,31 @@ fn rows_are_those_of_the_last_census() {
 }
 
 #[test]
+fn a_census_that_could_not_read_everything_ends_nobody() {
+    let mut stage = Stage::new();
+    stage.census(&["a", "b"]);
+    stage.step(of("a"), Doing::Run, 100.0);
+    stage.run(5.0);
+    stage.unreadable = 1;
+    stage.census(&["b"]);
+    let report = stage.report();
+    assert_eq!(ids(&report), ["a", "b"]);
+    assert!(row(&report, "a").cpu_s.unwrap() > 0.09);
+    // It comes back with what it had; and what is missing twice in a row is gone.
+    stage.census(&["a", "b"]);
+    assert_eq!(row(&stage.report(), "a").blocks, 1);
+    stage.census(&["b"]);
+    stage.census(&["b"]);
+    assert_eq!(ids(&stage.report()), ["b"]);
+    stage.census(&["a", "b"]);
+    assert_eq!(row(&stage.report(), "a").blocks, 0, "this is another one");
+    // What was read whole says it at once.
+    stage.unreadable = 0;
+    stage.census(&["b"]);
+    assert_eq!(ids(&stage.report()), ["b"]);
+}
+
+#[test]
 fn cancelled_handles_keep_no_row_alive() {
     let mut stage = Stage::new();
     stage.census_of(vec![

@@ -69,6 +69,8 @@ pub struct Stage {
     pub truth: BTreeMap<Option<SessionKey>, u64>,
     pub rss: Option<u64>,
     pub draining: Option<bool>,
+    /// What a census could not read.
+    pub unreadable: u32,
 }
 
 pub fn hello() -> Hello {
@@ -138,6 +140,7 @@ impl Stage {
             truth: BTreeMap::new(),
             rss: Some(100 << 20),
             draining: None,
+            unreadable: 0,
         };
         stage.thread(LOOP, "MainThread", true);
         stage
@@ -375,7 +378,7 @@ impl Stage {
             }),
             rss_bytes: self.rss,
             host: HostFacts::default(),
-            unreadable: 0,
+            unreadable: self.unreadable,
             stopped: false,
         };
         self.engine.observe(Observation::Census(Box::new(census)));
