@@ -5,6 +5,7 @@
 mod affinity;
 mod aside;
 mod dumping;
+mod labels;
 mod naming;
 mod pace;
 mod reach;

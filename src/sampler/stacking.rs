@@ -1,6 +1,7 @@
 //! The stack sampler's thread: when to take stacks, and when to hand on what was taken. Knows nothing of what is read.
 
 use super::affinity::Affinity;
+use super::labels::Unsaid;
 use super::schedule::{Schedule, sleep_until};
 use super::{ended, monotonic, scheduling};
 use crate::memory::Fault;
@@ -30,6 +31,7 @@ pub fn run(mut reader: StackReader, plan: &Plan, rate_hz: f64, to: &SyncSender<O
     // Nothing was done since the last tick that may have cost the CPU.
     let mut quiet = false;
     let mut batch = StackBatch::default();
+    let mut unsaid = Unsaid::default();
     let mut began = monotonic();
     let (mut surveyed, mut looked, mut forgot) = (Nanos::ZERO, began, began);
     while !stop.load(Ordering::Relaxed) {
@@ -77,9 +79,7 @@ pub fn run(mut reader: StackReader, plan: &Plan, rate_hz: f64, to: &SyncSender<O
         if woke - began >= BATCH {
             began = woke;
             quiet = false;
-            for (key, labels) in reader.take_new_labels() {
-                let _ = to.try_send(Observation::Labels(key, labels));
-            }
+            unsaid.say(reader.take_new_labels(), to);
             let mut full = std::mem::take(&mut batch);
             full.until = monotonic();
             match to.try_send(Observation::Stacks(full)) {

@@ -1,6 +1,7 @@
 //! The sampler thread: when to take a tick, and when to hand on what was taken. Knows nothing of what is read.
 
 use super::aside::Aside;
+use super::labels::Unsaid;
 use super::pace::Pace;
 use super::schedule::{Schedule, sleep_until};
 use super::{clock, ended, monotonic, scheduling};
@@ -35,6 +36,7 @@ pub fn run(mut reader: TickReader, plan: &Plan, rate_hz: f64, to: &SyncSender<Ob
     let own = OwnDelay::open();
     let mut own_wait = own.read();
     let mut dropped = 0;
+    let mut unsaid = Unsaid::default();
     let mut now = monotonic();
     while !stop.load(Ordering::Relaxed) {
         let since = now - surveyed;
@@ -84,9 +86,7 @@ pub fn run(mut reader: TickReader, plan: &Plan, rate_hz: f64, to: &SyncSender<Ob
         }
         if woke - began >= BATCH {
             began = woke;
-            for (key, labels) in reader.take_new_labels() {
-                let _ = to.try_send(Observation::Labels(key, labels));
-            }
+            unsaid.say(reader.take_new_labels(), to);
             // The next batch has about as many.
             let room = Batch {
                 ticks: Vec::with_capacity(batch.ticks.len() + 8),
