@@ -217,6 +217,13 @@ impl Heap {
         Ok(text)
     }
 
+    /// The bytes that say how large an int is.
+    pub fn int_size_by(&self, object: Addr, links: &mut Links) -> Result<(), Fault> {
+        let at = object.offset(self.offsets.int_tag);
+        links.push((at, self.bytes(at, 8)?));
+        Ok(())
+    }
+
     /// As `wide_int`, and the bytes that make the value.
     pub fn int_by(&self, object: Addr, links: &mut Links) -> Result<(bool, u128), Fault> {
         let value = self.wide_int(object)?;

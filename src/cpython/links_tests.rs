@@ -1,6 +1,7 @@
 //! Hops through made-up memory of 3.12 and 3.8, each proved by its links: whatever of them changes is noticed.
 
 use super::*;
+use crate::cpython::WIDER_INT;
 use crate::cpython::{Offsets, Version};
 use crate::memory::{Image, Memory};
 
@@ -280,6 +281,15 @@ fn a_text_and_a_number_are_proved_by_their_bytes() {
         let mut links = Links::new();
         assert_eq!(world.heap().int_by(number, &mut links), Ok((false, 77)));
         world.image.put(number.offset(world.offsets.int_digits), &[78]);
+        assert!(!world.holds(&links));
+        let number = world.int(77);
+        let six_digits = if minor >= 12 { 6 << 3 } else { 6 };
+        world.word(number.offset(world.offsets.int_tag), six_digits);
+        let mut links = Links::new();
+        assert_eq!(world.heap().int_by(number, &mut links), Err(WIDER_INT));
+        assert_eq!(world.heap().int_size_by(number, &mut links), Ok(()));
+        assert!(world.holds(&links));
+        world.word(number.offset(world.offsets.int_tag), six_digits / 6);
         assert!(!world.holds(&links));
     }
 }

@@ -34,7 +34,7 @@ pub use heap::{Heap, ONE_WALK, unqualified};
 pub use lines::{LineFormat, LineRange, Lines};
 pub use links::{Builtin, Key, Links};
 pub use locate::{Found, LocateError, locate};
-pub use objects::{STR_HEAD, StrLayout, decode, word_at};
+pub use objects::{STR_HEAD, StrLayout, WIDER_INT, decode, word_at};
 pub use offsets::{ABSENT, CONTEXT_VERSION, FIELDS, Field, GIL_EXTENT, MINORS, Offsets, THREAD_ID};
 pub use rseq::{cpu_of, rseq_at, rseq_cpu};
 pub use stacks::Stacks;

@@ -9,6 +9,8 @@ use crate::model::Addr;
 const MOST_CHARACTERS: usize = 4096;
 /// Containers that claim more are damage, or not for us.
 const MOST_ITEMS: usize = 4 << 20;
+/// Of an int that has more than 128 bits.
+pub const WIDER_INT: Fault = Fault::Implausible("int of more than 128 bits");
 
 /// Where a str keeps its characters.
 pub struct StrLayout {
@@ -144,14 +146,14 @@ impl Heap {
         Ok(if negative { -value } else { value })
     }
 
-    /// Whether an int is below zero, and its absolute value, which may have 128 bits.
+    /// Whether an int is below zero, and its absolute value, which may have 128 bits; `WIDER_INT` where it has more.
     pub fn wide_int(&self, object: Addr) -> Result<(bool, u128), Fault> {
         let (digits, negative) = self.int_digits(object)?;
         let bytes = self.bytes(object.offset(self.offsets.int_digits), digits * 4)?;
         let mut value: u128 = 0;
         for digit in bytes.chunks_exact(4).rev() {
             let digit = u32::from_le_bytes([digit[0], digit[1], digit[2], digit[3]]) & 0x3fff_ffff;
-            let shifted = value.checked_mul(1 << 30).ok_or(Fault::Implausible("int"))?;
+            let shifted = value.checked_mul(1 << 30).ok_or(WIDER_INT)?;
             value = shifted | u128::from(digit);
         }
         Ok((negative, value))
@@ -185,7 +187,7 @@ impl Heap {
             ((tag as i64).unsigned_abs(), (tag as i64) < 0)
         };
         if digits > 5 {
-            return Err(Fault::Implausible("int"));
+            return Err(WIDER_INT);
         }
         Ok((digits as usize, negative))
     }

@@ -2,7 +2,7 @@
 //! which paths there are, nor of tasks.
 
 use super::spec::{Filter, Step};
-use crate::cpython::{Builtin, Heap, Key, Links};
+use crate::cpython::{Builtin, Heap, Key, Links, WIDER_INT};
 use crate::memory::Fault;
 use crate::model::Addr;
 use std::sync::Arc;
@@ -63,7 +63,13 @@ pub fn text(heap: &Heap, object: Addr, filters: &[Filter], links: &mut Links) ->
     let text = if heap.builtin(object)? == Some(Builtin::Str) {
         heap.str_by(object, links)?
     } else if &*class == "int" {
-        let (negative, value) = heap.int_by(object, links)?;
+        let (negative, value) = match heap.int_by(object, links) {
+            Err(WIDER_INT) => {
+                heap.int_size_by(object, links)?;
+                return Ok(Found::Other { object, class });
+            }
+            read => read?,
+        };
         let sign = if negative { "-" } else { "" };
         match filters.iter().find_map(hexadecimal) {
             Some(digits) => format!("{sign}{value:0digits$x}"),
