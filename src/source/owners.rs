@@ -131,8 +131,7 @@ impl Owners {
         let same_step = last.bytes(again).is_some_and(|bytes| words.still(bytes));
         let proved = now.is_some_and(|now| resolved.proof.holds_once(now, &last, slots));
         if !proved {
-            // A step that sets variables all the time is a step for all that.
-            return Ok(if same_step { Owner::Unreadable } else { Owner::Torn });
+            return Ok(Owner::Torn);
         }
         if self.contexts.len() >= MOST_CONTEXTS {
             self.contexts.clear();
