@@ -146,15 +146,15 @@ fn stuck_in(moment: &Moment<'_>) -> Option<StuckIn> {
 
 /// Whether two samples that look stuck in the same are one stretch. A step's serial number proves it. Between steps a
 /// loop may have slept in a gap, and woken, without running anything; then its clocks show less than the gap. Clocks that
-/// stand still prove that it did not run at all, so that it waits where it waited. And a loop that waited for the GIL got none
-/// of it as long as that has not changed hands.
+/// stand still prove that it did not run at all, so that it waits where it waited. And as long as another thread's GIL has not
+/// changed hands, the loop had none of it, whatever else it did.
 fn proves_no_progress(before: &Before, moment: &Moment<'_>) -> bool {
     if moment.sample.step.is_some() || moment.excess() == 0.0 {
         return true;
     }
-    let waits = |state| state == State::GilWait;
-    let same_hold = before.gil.holder.is_some() && before.gil == moment.tick.gil;
-    if waits(before.sample.state) && waits(moment.sample.state) && same_hold {
+    // Whether it is seen asleep in its wait, or awake to ask for the GIL once more, as every 5 ms.
+    let held_by_another = before.gil.holder.is_some_and(|holder| holder != moment.sample.thread);
+    if held_by_another && before.gil == moment.tick.gil {
         return true;
     }
     let (Some(cpu_before), Some(cpu)) = (before.sample.cpu, moment.sample.cpu) else {
