@@ -1,7 +1,7 @@
 //! Stretches in which one loop made no progress: the state machine that finds where they begin and end. Fed with the
 //! samples of one loop thread. Knows nothing of names, of reports, or of how a stretch is judged.
 
-use super::moment::{Before, Moment, session_of};
+use super::moment::{Before, Moment, session_of, waits_for_events};
 use super::where_time_went::WhereTimeWent;
 use crate::model::{Nanos, Owner, SessionKey, State};
 
@@ -140,6 +140,7 @@ fn stuck_in(moment: &Moment<'_>) -> Option<StuckIn> {
     match (moment.sample.step, moment.sample.state) {
         (Some(serial), _) => Some(StuckIn::Step(serial)),
         (None, State::Runnable | State::GilWait | State::Stopped) => Some(StuckIn::Between(moment.sample.progress)),
+        (None, State::Syscall(number)) if !waits_for_events(number) => Some(StuckIn::Between(moment.sample.progress)),
         (None, State::Syscall(_) | State::Unknown) => None,
     }
 }

@@ -1,23 +1,28 @@
 //! For how long, and for whom, a loop was held. Knows nothing of CPU clocks' sums, of blocks, or of windows.
 
-use super::moment::{Moment, session_of};
+use super::moment::{Moment, session_of, waits_for_events};
 use super::tally::ThreadTally;
 use crate::model::{Sample, StackSample, State};
 
-/// Whether a loop thread does or waits for something else than events. A loop that is in no step and asleep, in
-/// select or anywhere else, is idle; but one that waits for the GIL has events and may not look at them.
+/// Whether a loop thread does or waits for something else than events. A loop that is in no step and asleep in select is
+/// idle; but one that waits for the GIL has events and may not look at them.
 pub(super) fn is_busy(sample: &Sample, clock_moved: bool) -> bool {
     sample.step.is_some()
         || match sample.state {
             State::Runnable | State::GilWait | State::Stopped => true,
-            State::Syscall(_) => false,
+            State::Syscall(number) => !waits_for_events(number),
             State::Unknown => clock_moved,
         }
 }
 
 /// The same of a stack. Without a state nothing is known of a loop between steps.
 pub(super) fn is_stack_busy(stack: &StackSample) -> bool {
-    stack.in_step || matches!(stack.state, State::Runnable | State::GilWait | State::Stopped)
+    stack.in_step
+        || match stack.state {
+            State::Runnable | State::GilWait | State::Stopped => true,
+            State::Syscall(number) => !waits_for_events(number),
+            State::Unknown => false,
+        }
 }
 
 /// Books one sample of a loop thread; `clock_moved` since the sample before.

@@ -93,6 +93,13 @@ pub(super) fn session_of(owner: Owner) -> Option<SessionKey> {
     }
 }
 
+/// A loop between two steps that sleeps in this system call of x86-64 waits for something to do: `epoll_wait`,
+/// `epoll_pwait`, `epoll_pwait2`, `select`, `pselect6`, `poll`, `ppoll`. In any other it does not look at what is ready, as
+/// where asyncio's own exception handler logs into a pipe that is full. −1: a page fault, of which nothing is known.
+pub(super) fn waits_for_events(syscall: i32) -> bool {
+    matches!(syscall, 232 | 281 | 441 | 23 | 270 | 7 | 271 | -1)
+}
+
 /// The kernel did not say that the thread sleeps; whether it really ran is for the clocks to say.
 pub(super) fn looks_on_cpu(state: State) -> bool {
     matches!(state, State::Runnable | State::Unknown)

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 pub const LOOP: ThreadIndex = ThreadIndex(0);
 /// `recvfrom`, as a loop that waits for a database sits in it.
 pub const RECVFROM: i32 = 45;
+const EPOLL_WAIT: i32 = 232;
 /// Longer than any loop under test goes on.
 pub const LONG: Duration = Duration::from_secs(30);
 
@@ -97,14 +98,14 @@ pub fn census(asyncio_imported: bool) -> Observation {
     }))
 }
 
-/// One tick; the loop is in this step, and has not moved since.
+/// One tick; the loop is in this step, and has not moved since. None: it waits for something to do.
 pub fn batch(step: Option<u64>) -> Observation {
     let sample = Sample {
         thread: LOOP,
         owner: Owner::Session(SessionKey::of("a")),
         step,
         progress: 1,
-        state: State::Syscall(RECVFROM),
+        state: State::Syscall(if step.is_some() { RECVFROM } else { EPOLL_WAIT }),
         cpu: Some(Nanos::ZERO),
         run_delay: Some(Nanos::ZERO),
     };

@@ -519,6 +519,11 @@ impl TickReader {
                 thread.asleep = STOPPED_AFTER - 1;
             }
         }
+        let elsewhere = matches!(state, State::Syscall(0..)) && !said.selects;
+        if thread.event_loop.is_some() && step.is_none() && elsewhere && thread.asleep >= STOPPED_AFTER {
+            // No loop does that for long: it may be over, and the thread do something else.
+            self.threads.stale |= thread.asleep.is_multiple_of(STOPPED_AFTER);
+        }
         let matters = thread.matters() || state != State::Unknown;
         if !matters {
             return Ok(None);

@@ -5,6 +5,7 @@
 mod support;
 
 mod bad_input;
+mod between;
 mod blocks;
 mod boxes;
 mod cpu;

@@ -118,6 +118,33 @@ fn a_step_that_sets_its_own_id_is_the_sessions_that_it_worked_for_longest() {
 }
 
 #[test]
+fn a_loop_that_waits_between_two_steps_for_anything_but_events_is_blocked_by_nobody() {
+    for (syscall, is_block) in [
+        (1, true),
+        (45, true),
+        (232, false),
+        (23, false),
+        (7, false),
+        (-1, false),
+    ] {
+        let mut stage = stage();
+        stage.step(of("a"), Doing::Run, 5.0);
+        stage.doing(LOOP, Doing::Call(syscall));
+        stage.run(200.0);
+        stage.step(of("a"), Doing::Run, 5.0);
+        stage.run(20.0);
+        let report = stage.report();
+        assert_eq!(report.blocks.len(), usize::from(is_block), "{syscall}");
+        if let Some(block) = report.blocks.first() {
+            assert_eq!((&block.session_id, block.cause), (&None, Cause::Syscall));
+            assert_ms(block.duration_ms, 200.0);
+        }
+        let busy = report.worker.loop_pct.expect("the loop was seen");
+        assert!(if is_block { busy > 80.0 } else { busy < 10.0 }, "{syscall}: {busy}");
+    }
+}
+
+#[test]
 fn a_step_whose_session_cannot_be_read_is_a_block_of_nobodys() {
     let mut stage = stage();
     stage.begin(LOOP, Owner::Unreadable, Doing::Call(230));

@@ -319,12 +319,13 @@ fn several_loops_are_all_seen() {
 }
 
 #[test]
-fn between_steps_the_loop_is_idle_only_while_it_sleeps() {
+fn between_steps_the_loop_is_idle_only_while_it_waits_for_events() {
     for (doing, busy, cpu) in [
         (Doing::Run, 100.0, 100.0),
         (Doing::WaitForGil, 100.0, 0.0),
         (Doing::Select, 0.0, 0.0),
-        (Doing::Call(202), 0.0, 0.0),
+        (Doing::Call(202), 100.0, 0.0),
+        (Doing::Call(7), 0.0, 0.0),
         (Doing::Stopped, 100.0, 0.0),
     ] {
         let mut stage = Stage::new();
