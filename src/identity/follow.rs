@@ -70,6 +70,14 @@ pub fn text(heap: &Heap, object: Addr, filters: &[Filter], links: &mut Links) ->
             }
             read => read?,
         };
+        // A trace without a number is none (W3C: an id of zeros is invalid): OpenTelemetry's API without an SDK.
+        if value == 0
+            && filters
+                .iter()
+                .any(|filter| matches!(filter, Filter::Hex(digits) if *digits > 0))
+        {
+            return Ok(Found::Nothing);
+        }
         let sign = if negative { "-" } else { "" };
         match filters.iter().find_map(hexadecimal) {
             Some(digits) => format!("{sign}{value:0digits$x}"),

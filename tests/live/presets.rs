@@ -50,7 +50,7 @@ presets_that_fit! {
     langchain "presets" "langgraph"
     quart "presets" "quart"
     flask "presets" "flask"
-    mcp "presets" "mcp (also opentelemetry)"
+    mcp "presets" "mcp"
     arq "presets" "arq"
     dramatiq "presets" "dramatiq"
 }
@@ -61,8 +61,18 @@ fn mcp_1() {
     fits("presets-mcp1", "mcp", "mcp");
 }
 
-/// Two at once: which wins is fixed, and the other is said only where it names sessions that the first does not, as in
-/// `mcp` above, whose own tasks are in spans.
+/// Spans without an SDK all have the same number, which is none.
+#[test]
+fn traces_without_an_sdk_name_no_session() {
+    let Some(python) = presets("presets") else { return };
+    let target = Target::launch(&python, "presets.py", &["opentelemetry_api"]);
+    let doc = once(target.pid, &["--window", "200ms"]);
+    assert_eq!(doc.worker("session_from"), "tasks", "{}", target.what);
+    let ids: Vec<String> = doc.labels().into_keys().collect();
+    assert!(ids.len() >= 3 && ids.iter().all(|id| id != &"0".repeat(32)), "{ids:?}");
+}
+
+/// Two at once: which wins is fixed, and the other is said only where it names sessions that the first does not.
 #[test]
 fn the_log_context_goes_before_the_trace() {
     let Some(python) = presets("presets") else { return };
