@@ -223,7 +223,8 @@ fn inside(heap: &Heap, object: Addr) -> Vec<(Step, String)> {
                 .into_iter()
                 .take(MOST_NAMES)
                 .filter_map(|(key, _)| heap.str(key).ok());
-            keys.map(Step::Key).collect()
+            // A dictionary's keys are values, and may be credentials themselves.
+            keys.filter(|key| !is_perhaps_one(key)).map(Step::Key).collect()
         }
         Ok(None) => {
             let names = heap.attribute_names(object, MOST_NAMES).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Tries a spec on the live tasks, to say what is wrong with it before anybody waits for rows: which variables its name
 //! may mean, where its path ends, and which names are near. Knows nothing of options and exit codes.
 
+use super::credentials::is_perhaps_one;
 use super::follow::{Found, follow};
 use super::resolver::{Resolver, Subject};
 use super::rules::Rules;
@@ -142,7 +143,9 @@ fn names_in(heap: &Heap, object: Addr, wanted: &str) -> Vec<String> {
         Ok(Some(Builtin::Dict)) => {
             let items = heap.dict_items(object).unwrap_or_default();
             let keys = items.into_iter().take(MOST_NAMES);
-            (keys.filter_map(|(key, _)| heap.str(key).ok()).collect(), true)
+            let keys = keys.filter_map(|(key, _)| heap.str(key).ok());
+            // They are values, and may be credentials themselves.
+            (keys.filter(|key| !is_perhaps_one(key)).collect(), true)
         }
         Ok(None) => (heap.attribute_names(object, MOST_NAMES).unwrap_or_default(), false),
         _ => (Vec::new(), false),
