@@ -4,11 +4,12 @@
 //! Three finders, the surest first: the dynamic symbols in the worker's own memory; the mapped file's sections and
 //! symbols; py-spy's finder, which knows odd builds that the first two do not.
 
-use super::symbols::{Header, Module, header};
+use super::symbols::{Header, MOST_FILE, Module, header};
 use super::version::Version;
 use crate::memory::{Fault, Memory};
 use crate::model::{Addr, Pid};
 use crate::process::Mapping;
+use std::path::PathBuf;
 
 /// Where the interpreter is.
 #[derive(Clone, Debug)]
@@ -66,7 +67,7 @@ pub fn locate(pid: Pid, memory: &dyn Memory, mappings: &[Mapping]) -> Result<Fou
         }
     };
     modules.sort_by_key(interpreter_first);
-    let (module, runtime) = find_runtime(pid, memory, &modules)?;
+    let (module, runtime) = find_runtime(pid, memory, mappings, &modules)?;
     let version = find_version(memory, module, runtime)?;
     let asyncio_debug = if version.at_least(3, 14) {
         find_asyncio_debug(pid, &modules, module)
@@ -85,7 +86,12 @@ fn program_inode(pid: Pid) -> Option<u64> {
     std::fs::metadata(format!("/proc/{pid}/exe")).ok().map(|m| m.ino())
 }
 
-fn find_runtime<'m>(pid: Pid, memory: &dyn Memory, modules: &'m [Module]) -> Result<(&'m Module, Addr), LocateError> {
+fn find_runtime<'m>(
+    pid: Pid,
+    memory: &dyn Memory,
+    mappings: &[Mapping],
+    modules: &'m [Module],
+) -> Result<(&'m Module, Addr), LocateError> {
     for module in modules {
         if let Ok(Some(at)) = module.exported(memory, "_PyRuntime") {
             return Ok((module, at));
@@ -102,7 +108,7 @@ fn find_runtime<'m>(pid: Pid, memory: &dyn Memory, modules: &'m [Module]) -> Res
             return Err(LocateError::TooOld(version_text(memory, module)));
         }
     }
-    let at = second_opinion(pid).ok_or(LocateError::NotPython)?;
+    let at = second_opinion(pid, mappings).ok_or(LocateError::NotPython)?;
     let holds = |m: &&Module| {
         m.segments
             .iter()
@@ -115,11 +121,29 @@ fn find_runtime<'m>(pid: Pid, memory: &dyn Memory, modules: &'m [Module]) -> Res
         .ok_or(LocateError::NotPython)
 }
 
-/// What py-spy finds. It opens files and reads memory, and neither stops nor enters the worker.
-fn second_opinion(pid: Pid) -> Option<Addr> {
+/// What py-spy finds. It opens files and reads memory, and neither stops nor enters the worker. It opens by the path in the
+/// worker's root, waits where that is a pipe, and reads however much there is: so it is asked only where there is none.
+fn second_opinion(pid: Pid, mappings: &[Mapping]) -> Option<Addr> {
+    let is_opened = |m: &&Mapping| {
+        m.path
+            .as_ref()
+            .is_some_and(|path| path.to_string_lossy().contains("python"))
+    };
+    if !mappings.iter().filter(is_opened).all(|mapping| is_plain(pid, mapping)) {
+        return None;
+    }
     let process = remoteprocess::Process::new(pid.0).ok()?;
     let found = py_spy::python_process_info::PythonProcessInfo::new(&process).ok()?;
     found.get_symbol("_PyRuntime").map(|&at| Addr(at))
+}
+
+/// What stands at the mapping's path, in the worker's root, is a file of a size to be read.
+fn is_plain(pid: Pid, mapping: &Mapping) -> bool {
+    let Some(path) = mapping.path.as_deref().filter(|_| !mapping.deleted) else {
+        return false;
+    };
+    let rooted = PathBuf::from(format!("/proc/{pid}/root")).join(path.strip_prefix("/").unwrap_or(path));
+    std::fs::metadata(rooted).is_ok_and(|about| about.is_file() && about.len() <= MOST_FILE)
 }
 
 fn find_version(memory: &dyn Memory, module: &Module, runtime: Addr) -> Result<Version, LocateError> {

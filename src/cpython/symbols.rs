@@ -13,6 +13,9 @@ use std::fs::File;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
+/// No interpreter is larger, with all that debuggers want to know of it.
+pub const MOST_FILE: u64 = 512 << 20;
+
 /// A file that is mapped with its ELF header, and where.
 #[derive(Clone, Debug)]
 pub struct Module {
@@ -176,6 +179,10 @@ impl Module {
     /// or has none.
     pub fn in_file(&self, pid: Pid, section: &str, symbol: &str) -> Option<Addr> {
         let file = self.open(pid)?;
+        // A table of symbols is read whole, and its length is for the file to say.
+        if file.metadata().ok()?.len() > MOST_FILE {
+            return None;
+        }
         let cache = ReadCache::new(file);
         let parsed = object::File::parse(&cache).ok()?;
         if let Some(found) = parsed.section_by_name(section) {
