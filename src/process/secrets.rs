@@ -19,7 +19,7 @@ const SECRET_NAMES: [&str; 11] = [
 ];
 
 /// What well-known tokens begin with.
-const SECRET_BEGINNINGS: [&str; 11] = [
+const SECRET_BEGINNINGS: [&str; 25] = [
     "sk-",
     "sk_",
     "pk_",
@@ -29,7 +29,21 @@ const SECRET_BEGINNINGS: [&str; 11] = [
     "github_pat_",
     "glpat-",
     "xox",
+    "xapp-",
     "AKIA",
+    "ASIA",
+    "AIza",
+    "ya29.",
+    "SG.",
+    "npm_",
+    "pypi-",
+    "hf_",
+    "whsec_",
+    "rk_",
+    "dop_v1_",
+    "shpat_",
+    "lin_api_",
+    "ghu_",
     "eyJ",
 ];
 
@@ -85,6 +99,16 @@ fn one(argument: &str) -> String {
     }
     if let Some((scheme, rest)) = argument.split_once("://") {
         return format!("{scheme}://{}", url(rest));
+    }
+    // `X-Api-Key:abc`, `{"api_key":"abc"}`; not the blanks of a shell's line, which are split below.
+    if let Some((name, value)) = argument.split_once(':')
+        && !name.contains(' ')
+        && value.starts_with(|first: char| first != ' ')
+    {
+        return match is_secret_name(name) {
+            true => format!("{name}:{MASK}"),
+            false => format!("{name}:{}", one(value)),
+        };
     }
     match argument.split_once(' ') {
         // `Authorization: Bearer abc` as one argument, or a piece of a shell's line.
@@ -178,6 +202,10 @@ mod tests {
                 "w https://hooks.example.com/T00/***",
             ),
             (&["w", "-H", "Authorization: Bearer abc"], "w -H Authorization: ***"),
+            (&["w", "-H", "X-Api-Key:abc"], "w -H X-Api-Key:***"),
+            (&["w", r#"{"a":"b","api_key":"abc"}"#], r#"w {"a":"b","api_key":***"#),
+            (&["w", "main:app", "0.0.0.0:8000"], "w main:app 0.0.0.0:8000"),
+            (&["w", "SG.abcdefghijkl"], "w ***"),
             (&["w", "sk-proj-abcdefghijkl"], "w ***"),
             (&["w", "8f14e45fceea167a5a36dedd4bea2543"], "w ***"),
             (&["python3", "-c", "password = 'x'", "arg"], "python3 -c … arg"),
