@@ -1,6 +1,8 @@
 //! What may never be printed: texts that look like a credential, and names under which one is kept. Errs on the side of
 //! hiding. Knows nothing of memory and of where a text comes from.
 
+use crate::model::SessionKey;
+
 /// Parts of names that keep a credential.
 const NAMES: &[&str] = &[
     "token",
@@ -74,14 +76,38 @@ pub fn is_name_of_one(name: &str) -> bool {
 /// The text is a credential for sure: a JWT, a key of a known issuer, a header with one, a URL with a password in it.
 pub fn is_surely_one(text: &str) -> bool {
     let text = text.trim();
-    let begins = |beginning: &str, least: usize| text.starts_with(beginning) && text.len() >= least;
     let lower = text.get(..16).unwrap_or(text).to_ascii_lowercase();
-    BEGINNINGS.iter().any(|&(beginning, least)| begins(beginning, least))
-        || lower.starts_with("bearer ")
-        || lower.starts_with("basic ")
-        || has_jwt(text)
-        || has_password_in_url(text)
-        || has_secret_parameter(text)
+    is_one_itself(text) || lower.starts_with("bearer ") || lower.starts_with("basic ") || has_secret_parameter(text)
+}
+
+/// The same, by its form alone and not by a word before it (`Basic …`, `token: …`), which names have too.
+fn is_one_itself(text: &str) -> bool {
+    let text = text.trim();
+    let begins = |beginning: &str, least: usize| text.starts_with(beginning) && text.len() >= least;
+    BEGINNINGS.iter().any(|&(beginning, least)| begins(beginning, least)) || has_jwt(text) || has_password_in_url(text)
+}
+
+/// A name of a session, an agent or a tenant as it may be shown: a credential that somebody uses as an id stays an id, but
+/// is not told.
+pub fn shown(name: String) -> String {
+    if is_one_itself(&name) {
+        format!("(credential {:08x})", SessionKey::of(&name).0 as u32)
+    } else {
+        name
+    }
+}
+
+/// What an exception says (`ValueError: …`), without the text where that holds a credential.
+pub fn error_shown(text: String) -> String {
+    if !is_surely_one(&text) {
+        return text;
+    }
+    let class = text.split_once(": ").map_or("", |(class, _)| class);
+    let is_class = !class.is_empty() && class.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '.'));
+    match is_class {
+        true => format!("{class}: (not shown, it holds a credential)"),
+        false => "(not shown, it holds a credential)".to_owned(),
+    }
 }
 
 /// The text is a credential, or looks as random as one.
@@ -187,6 +213,30 @@ mod tests {
         ] {
             assert!(is_perhaps_one(text), "{text}");
         }
+    }
+
+    #[test]
+    fn an_id_that_is_one_is_an_id_and_not_told() {
+        let (one, other) = ("eyJhbGciOiJIUzI1NiJ9.eyJ2aWRlbyI6e30.c2ln", "sk-proj-0123456789abcdef");
+        let shown = |text: &str| super::shown(text.to_owned());
+        for text in [one, other] {
+            assert!(shown(text).starts_with("(credential ") && !shown(text).contains(text));
+        }
+        assert_ne!(shown(one), shown(other));
+        for name in ["Basic plan", "token: 7", "AJ_Xk3vQp9TzLm2", "? a | b"] {
+            assert_eq!(shown(name), name);
+        }
+    }
+
+    #[test]
+    fn an_error_is_told_without_the_credential_in_it() {
+        let error = |text: &str| error_shown(text.to_owned());
+        assert_eq!(error("ValueError: no seat left"), "ValueError: no seat left");
+        assert_eq!(
+            error("asyncpg.OperationalError: cannot reach postgres://u:hunter2@db/x"),
+            "asyncpg.OperationalError: (not shown, it holds a credential)"
+        );
+        assert_eq!(error("password=hunter2"), "(not shown, it holds a credential)");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! Read off openrtc 0.20.1 (runtime/coroutine_runtime.py, core/wiring.py, observability/metrics.py): a pool keeps one
 //! task running `CoroutinePool._monitor_loop_lag`, whose `self` is the pool, also with no session at all.
 
+use super::credentials::error_shown;
 use super::resolver::Resolver;
 use crate::asyncio::{Task, codes, local, qualified_name};
 use crate::cpython::{ABSENT, Heap};
@@ -198,7 +199,7 @@ fn facts(heap: &Heap, pool: Addr, now_monotonic: f64) -> PoolFacts {
         max_sessions: count(most),
         started: count(started),
         failed: count(failed),
-        last_error: last_error.and_then(|o| heap.str(o).ok()),
+        last_error: last_error.and_then(|o| heap.str(o).ok()).map(error_shown),
         uptime_s: started_at.and_then(|o| heap.float(o).ok()).map(|at| now_monotonic - at),
     }
 }

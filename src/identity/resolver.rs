@@ -1,6 +1,7 @@
 //! From a context's variables to the session that they name, and the proof by which a later sample can check in one
 //! read that this still holds. Knows nothing of threads and time.
 
+use super::credentials::shown;
 use super::follow::{Found, filtered, follow, text};
 use super::names::{Names, in_question, one};
 use super::proof::{Holds, Proof};
@@ -178,7 +179,7 @@ impl Resolver {
             });
         };
         let key = SessionKey::of(&found);
-        self.name(heap, subject, key, found)?;
+        self.name(heap, subject, key, found, &search)?;
         Ok(Resolved {
             session: Some(key),
             proof: search.proof(heap, vars)?,
@@ -327,8 +328,15 @@ impl Resolver {
     }
 
     /// Notes what a session that was met is called, so far as it is not known yet: contexts of one session may carry fewer
-    /// names than others, or other ones.
-    fn name(&mut self, heap: &Heap, subject: Subject<'_>, key: SessionKey, session_id: String) -> Result<(), Fault> {
+    /// names than others, or other ones. `search` found the id: where that is not there any more, the names are another's.
+    fn name(
+        &mut self,
+        heap: &Heap,
+        subject: Subject<'_>,
+        key: SessionKey,
+        session_id: String,
+        search: &Search,
+    ) -> Result<(), Fault> {
         let known = self.labels.get(&key);
         if known.is_some_and(|labels| labels.agent.is_some() && labels.tenant.is_some()) {
             return Ok(());
@@ -338,6 +346,9 @@ impl Resolver {
             Err(fault @ (Fault::Gone | Fault::Denied | Fault::Budget)) => return Err(fault),
             found => found.unwrap_or_default(),
         };
+        if !search.still_holds(heap)? {
+            return Ok(());
+        }
         let known = self.labels.get(&key);
         let labels = Labels {
             session_id,
@@ -360,6 +371,11 @@ impl Resolver {
     }
 
     fn call(&mut self, key: SessionKey, labels: Labels) {
+        let labels = Labels {
+            session_id: shown(labels.session_id),
+            agent: labels.agent.map(shown),
+            tenant: labels.tenant.map(shown),
+        };
         if self.labels.get(&key).is_none_or(|known| **known != labels) {
             self.labels.insert(key, Arc::new(labels));
             self.new_labels.push(key);
