@@ -71,6 +71,8 @@ struct Seen {
     /// Who was live at the last walk, and whether that changed since it was asked.
     live: Vec<SessionKey>,
     others_live: bool,
+    /// Others did already at the census before, which had not read everything.
+    missed: bool,
 }
 
 /// How much has come.
@@ -305,7 +307,10 @@ impl Worker {
                 let live = census.sessions.iter().filter(|facts| facts.live).map(|facts| facts.key);
                 let live: Vec<SessionKey> = live.collect();
                 self.seen.counts.sessions = live.len() as u64;
-                self.seen.others_live |= live != self.seen.live;
+                let others = live != self.seen.live;
+                self.seen.others_live |= others || self.seen.missed;
+                // Who is missing where not everything was read keeps its row until the next census.
+                self.seen.missed = others && census.unreadable > 0;
                 self.seen.live = live;
             }
             Observation::Stacks(batch) => self.seen.counts.stacks += batch.samples.len() as u64,
