@@ -16,7 +16,8 @@
 //!
 //! The CRC is of all that is before it in the part's head, and of the bytes. A part is complete in itself: texts, frames,
 //! stacks and keys are numbered within it (`words`), so that a part can be read without those before it, and the parts
-//! of the last minutes are a recording too (`Ring`). A recording that was cut off is read up to its last whole part.
+//! of the last minutes are a recording too (`Ring`). A text has 64 KiB at most, and all that a part hands out 256 MiB, each
+//! text counted wherever its number stands: so what a part becomes in memory is bounded too. A recording that was cut off is read up to its last whole part.
 //!
 //! A reader refuses a version that is newer than its own; each change of what is written is a new version.
 //!

@@ -2,6 +2,7 @@
 
 use super::bytes::Out;
 use super::part::{self, kind};
+use super::words::MOST_HANDED_OUT;
 use super::writing::{self, Writing};
 use super::{MAGIC, VERSION};
 use crate::model::{Hello, Nanos, Observation, Origin};
@@ -10,6 +11,8 @@ use crate::model::{Hello, Nanos, Observation, Origin};
 const LONGEST: Nanos = Nanos(800_000_000);
 /// A part that has grown to this is full, before it is packed: thousands of sessions are named in every walk.
 const FULL: usize = 4 << 20;
+/// And so is one whose texts have grown to this where they are read, far from what a reader takes for damage.
+const FULL_TEXTS: usize = MOST_HANDED_OUT / 4;
 
 /// What a recording begins with: magic, version, and what it is about.
 pub fn begin(origin: &Origin, hello: &Hello) -> Vec<u8> {
@@ -67,14 +70,23 @@ impl Recorder {
         open.out.number((came - open.until).0);
         open.until = came;
         open.writing.observation(&mut open.out, observation);
-        let is_full = came - open.from >= LONGEST || open.out.bytes.len() >= FULL;
+        let is_full =
+            came - open.from >= LONGEST || open.out.bytes.len() >= FULL || open.writing.handed_out() >= FULL_TEXTS;
         if is_full { self.close() } else { None }
     }
 
     /// What has been taken since the last part.
     pub fn close(&mut self) -> Option<Part> {
-        let Open { out, from, until, .. } = self.part.take()?;
-        let bytes = part::pack(kind::OBSERVATIONS, (from, until), &out.bytes);
+        let Open {
+            writing,
+            out,
+            from,
+            until,
+        } = self.part.take()?;
+        // A reader would take it for damage, and end there.
+        let is_readable = writing.handed_out() <= MOST_HANDED_OUT;
+        let bytes = is_readable.then(|| part::pack(kind::OBSERVATIONS, (from, until), &out.bytes));
+        let bytes = bytes.flatten();
         self.left_out += u64::from(bytes.is_none());
         Some(Part {
             bytes: bytes?,

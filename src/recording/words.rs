@@ -8,10 +8,24 @@ use std::sync::Arc;
 
 /// A stack has no more frames than this.
 const MOST_FRAMES: usize = 1 << 16;
+/// A text has no more bytes than this: a worker's texts are read up to 4,096 characters, of four bytes at most, and some few
+/// of them may stand in one.
+const MOST_TEXT: usize = 64 << 10;
+/// All texts that one part hands out have no more bytes than this, each counted as often as its number stands there: a number
+/// takes a byte and may become a copy of the whole text. A part of ten thousand sessions and a dump of as many tasks hands
+/// out some 15 MB.
+pub(super) const MOST_HANDED_OUT: usize = 256 << 20;
+
+/// Of a text that is longer, its beginning.
+fn cut(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(MOST_TEXT)).unwrap_or(text)
+}
 
 /// The numbers that were given, for writing.
 #[derive(Debug, Default)]
 pub(super) struct Numbers {
+    /// Counted as `Words` counts it.
+    handed_out: usize,
     texts: HashMap<String, u64>,
     frames: HashMap<Arc<Frame>, u64>,
     /// By address, which the stack beside it keeps from being given to another one.
@@ -21,7 +35,14 @@ pub(super) struct Numbers {
 }
 
 impl Numbers {
+    /// Bytes of all texts that a reader of the part will hand out.
+    pub fn handed_out(&self) -> usize {
+        self.handed_out
+    }
+
     pub fn text(&mut self, out: &mut Out, text: &str) {
+        let text = cut(text);
+        self.handed_out += text.len();
         let next = self.texts.len() as u64;
         if let Some(number) = self.texts.get(text) {
             return out.number(*number);
@@ -61,6 +82,7 @@ impl Numbers {
     }
 
     pub fn place(&mut self, out: &mut Out, place: &DumpFrame) {
+        self.handed_out += cut(&place.function).len() + cut(&place.file).len();
         let next = self.places.len() as u64;
         if let Some(number) = self.places.get(place) {
             return out.number(*number);
@@ -90,6 +112,7 @@ impl Numbers {
 /// What has the numbers, for reading.
 #[derive(Debug, Default)]
 pub(super) struct Words {
+    handed_out: usize,
     texts: Vec<Arc<str>>,
     frames: Vec<Arc<Frame>>,
     stacks: Vec<Arc<Stack>>,
@@ -120,12 +143,26 @@ fn word<T: Clone>(
 
 impl Words {
     pub fn text(&mut self, input: &mut In<'_>) -> Result<Arc<str>, Damaged> {
-        word(
+        let text = word(
             |all| &mut all.texts,
             self,
             input,
-            |_, input| Ok(Arc::from(input.text()?)),
-        )
+            |_, input| match input.text()? {
+                text if text.len() <= MOST_TEXT => Ok(Arc::from(text)),
+                _ => Err(Damaged),
+            },
+        )?;
+        self.hand_out(text.len())?;
+        Ok(text)
+    }
+
+    /// Counts bytes before they are copied any further.
+    fn hand_out(&mut self, bytes: usize) -> Result<(), Damaged> {
+        self.handed_out += bytes;
+        match self.handed_out {
+            0..=MOST_HANDED_OUT => Ok(()),
+            _ => Err(Damaged),
+        }
     }
 
     pub fn maybe_text(&mut self, input: &mut In<'_>) -> Result<Option<Arc<str>>, Damaged> {
@@ -142,7 +179,7 @@ impl Words {
     }
 
     pub fn place(&mut self, input: &mut In<'_>) -> Result<DumpFrame, Damaged> {
-        word(
+        let place = word(
             |all| &mut all.places,
             self,
             input,
@@ -154,7 +191,9 @@ impl Words {
                     own: input.flag()?,
                 })
             },
-        )
+        )?;
+        self.hand_out(place.function.len() + place.file.len())?;
+        Ok(place)
     }
 
     /// `shared` gives the same stack for equal ones of other parts.

@@ -41,6 +41,11 @@ pub(super) struct Writing {
 }
 
 impl Writing {
+    /// Bytes of all texts that a reader of the part will hand out.
+    pub fn handed_out(&self) -> usize {
+        self.numbers.handed_out()
+    }
+
     pub fn observation(&mut self, out: &mut Out, observation: &Observation) {
         match observation {
             Observation::Batch(batch) => {

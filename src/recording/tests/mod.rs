@@ -178,6 +178,163 @@ fn a_part_that_unpacks_to_more_than_it_says_is_damage() {
     assert!(all.is_empty() && defect.is_some_and(|word| word.contains("damaged")));
 }
 
+/// A file of one part with these bytes in it.
+fn file_of(bytes: &[u8]) -> Vec<u8> {
+    let mut file = begin(&origin(), &hello());
+    file.extend(part::pack(kind::OBSERVATIONS, (Nanos(1), Nanos(1)), bytes).unwrap());
+    file
+}
+
+/// Names of one session again and again, with the same id of so many bytes: the first time in full, then by its number.
+fn named_again(length: usize, times: u64) -> Vec<u8> {
+    let mut out = super::bytes::Out::default();
+    for time in 0..times {
+        out.number(1);
+        out.byte(super::writing::kind::LABELS);
+        out.number(0);
+        if time == 0 {
+            out.word(7);
+        }
+        out.number(0);
+        if time == 0 {
+            out.text(&"x".repeat(length));
+        }
+        out.flag(false);
+        out.flag(false);
+    }
+    file_of(&out.bytes)
+}
+
+#[test]
+fn a_long_text_that_is_handed_out_again_and_again_is_damage() {
+    // 600 MB of ids out of a file of some kilobytes.
+    let file = named_again(60_000, 10_000);
+    assert!(file.len() < 10_000, "{}", file.len());
+    let mut recording = Recording::open(Cursor::new(file)).unwrap();
+    let mut bytes = 0;
+    while let Some(arrived) = recording.next_arrived().unwrap() {
+        let Observation::Labels(_, labels) = arrived.observation else {
+            panic!("names")
+        };
+        bytes += labels.session_id.len();
+    }
+    assert!((200_000_000..=256 << 20).contains(&bytes), "{bytes}");
+    assert!(recording.defect().is_some_and(|word| word.contains("damaged")));
+
+    let (all, defect) = read(&named_again(1 << 20, 1)).unwrap();
+    assert!(all.is_empty() && defect.is_some_and(|word| word.contains("damaged")));
+}
+
+#[test]
+fn a_place_with_long_texts_that_is_handed_out_again_and_again_is_damage() {
+    let place = DumpFrame {
+        function: "f".repeat(30_000),
+        file: "g".repeat(30_000),
+        line: None,
+        own: true,
+    };
+    let (mut numbers, mut out) = (super::words::Numbers::default(), super::bytes::Out::default());
+    for _ in 0..5_000 {
+        numbers.place(&mut out, &place);
+    }
+    assert!(out.bytes.len() < 100_000 && numbers.handed_out() > super::words::MOST_HANDED_OUT);
+    let (mut words, mut input) = (super::words::Words::default(), super::bytes::In::new(&out.bytes));
+    let read = (0..5_000).take_while(|_| words.place(&mut input).is_ok_and(|read| read.own));
+    assert!((4_000..4_500).contains(&read.count()));
+}
+
+#[test]
+fn a_text_that_is_longer_than_a_recording_holds_is_cut_where_it_is_written() {
+    let labels = Labels {
+        session_id: "会".repeat(50_000),
+        ..Labels::default()
+    };
+    let mut recorder = Recorder::default();
+    let _ = recorder.take(Nanos(1), &Observation::Labels(SessionKey(1), Arc::new(labels)));
+    let mut file = begin(&origin(), &hello());
+    file.extend(recorder.close().expect("a part").bytes);
+    let mut recording = Recording::open(Cursor::new(file)).unwrap();
+    let Some(Observation::Labels(_, labels)) = recording.next_arrived().unwrap().map(|arrived| arrived.observation)
+    else {
+        panic!("names")
+    };
+    assert_eq!(labels.session_id, "会".repeat((64 << 10) / 3));
+}
+
+#[test]
+fn ten_thousand_sessions_and_a_dump_of_as_many_tasks_are_far_below_what_a_part_may_hand_out() {
+    let session = |number: u64| format!("{number:08}-1b4e-28ba-2fa1-11d2883b9a76");
+    let mut census = Dice(1).census();
+    census.sessions = (0..10_000)
+        .map(|number| SessionFacts {
+            key: SessionKey(number),
+            labels: Arc::new(Labels {
+                session_id: session(number),
+                agent: Some("booking-agent".to_owned()),
+                tenant: Some("some-tenant".to_owned()),
+            }),
+            reading: Some(crate::model::Reading {
+                function: "BookingAgent.answer_the_caller".into(),
+                file: "/srv/app/agents/booking.py".into(),
+                line: 10,
+                state: "waiting",
+            }),
+            live: true,
+            tasks: 1,
+            started_unix: None,
+            errored: false,
+            pinned: false,
+        })
+        .collect();
+    let mut dump = Dice(1).dump();
+    let place = |line: u32| DumpFrame {
+        function: "BookingAgent.answer_the_caller".to_owned(),
+        file: "/srv/app/lib/python3.12/site-packages/agents/booking.py".to_owned(),
+        line: Some(line),
+        own: false,
+    };
+    dump.sessions = (0..10_000)
+        .map(|number| DumpSession {
+            session_id: session(number),
+            agent_name: Some("booking-agent".to_owned()),
+            tenant: None,
+            work: DumpWork {
+                tasks: vec![DumpTask {
+                    name: Some(format!("Task-{number}")),
+                    state: TaskState::Waiting,
+                    waited_s: None,
+                    waits_for: None,
+                    chain: (0..12).map(place).collect(),
+                    is_cut: false,
+                    changed: false,
+                }],
+                callbacks: None,
+                threads: Vec::new(),
+            },
+        })
+        .collect();
+    let (mut writing, mut out) = (super::writing::Writing::default(), super::bytes::Out::default());
+    for observation in [
+        Observation::Census(Box::new(census.clone())),
+        Observation::Census(Box::new(census)),
+        Observation::Dump(Nanos(1), Box::new(dump)),
+    ] {
+        out.number(1);
+        writing.observation(&mut out, &observation);
+    }
+    let handed_out = writing.handed_out();
+    assert!(handed_out < super::words::MOST_HANDED_OUT / 10, "{handed_out}");
+    let mut recording = Recording::open(Cursor::new(file_of(&out.bytes))).unwrap();
+    for _ in 0..3 {
+        assert!(recording.next_arrived().unwrap().is_some());
+    }
+    assert!(recording.next_arrived().unwrap().is_none());
+    assert!(
+        recording.defect().is_some_and(|word| word.contains("cut off")),
+        "no end was written"
+    );
+}
+
 #[test]
 fn equal_stacks_of_different_parts_are_one() {
     let stacks: Vec<Arc<Stack>> = (0..2).map(|_| Dice(7).stack()).collect();
