@@ -1,38 +1,122 @@
 //! speedscope's own format (<https://www.speedscope.app/file-format-schema.json>): a time line for each loop and for the
-//! threads beside it, and the blocks of each loop as events on one of their own. Knows nothing of files.
+//! threads beside it, and the blocks of each loop as events on one of their own. The samples go into the text one by one: an
+//! hour of them as JSON values would be gigabytes. Knows nothing of files.
 
 use super::about;
 use super::json::escape;
-use crate::analysis::{Called, Profile, Taken};
+use crate::analysis::{CallTree, Called, NodeId, Profile, Taken};
 use crate::model::{Nanos, Origin, ThreadIndex};
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+
+/// The file. Fields stand in the order of the alphabet, here and below, as in what `json!` makes.
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(rename = "$schema")]
+    schema: &'static str,
+    #[serde(rename = "activeProfileIndex")]
+    active: usize,
+    exporter: String,
+    name: String,
+    otop: BTreeMap<&'a str, String>,
+    profiles: Vec<TimeLine<'a>>,
+    shared: Value,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum TimeLine<'a> {
+    Sampled(Sampled<'a>),
+    Other(Value),
+}
+
+#[derive(Serialize)]
+struct Sampled<'a> {
+    #[serde(rename = "endValue")]
+    end: f64,
+    name: String,
+    samples: Paths<'a>,
+    #[serde(rename = "startValue")]
+    start: u8,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    unit: &'static str,
+    weights: Weights<'a>,
+}
+
+/// A stretch of a time line on which nothing changes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Stretch {
+    /// None: nothing is there.
+    node: Option<NodeId>,
+    nanos: f64,
+}
+
+/// Their stacks, each made when it is written.
+struct Paths<'a>(&'a CallTree, &'a [Stretch]);
+
+/// How long they are.
+struct Weights<'a>(&'a [Stretch]);
+
+impl Serialize for Paths<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Paths(tree, stretches) = self;
+        let path = |node: NodeId| -> Vec<u32> { tree.path(node).iter().map(|frame| frame.0).collect() };
+        serializer.collect_seq(stretches.iter().map(|one| one.node.map(path).unwrap_or_default()))
+    }
+}
+
+impl Serialize for Weights<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|one| micros(one.nanos)))
+    }
+}
 
 pub fn render(profile: &Profile, origin: &Origin) -> Vec<u8> {
     let mut frames: Vec<Value> = profile.tree.frames.iter().map(frame).collect();
     let mut profiles = Vec::new();
     if let Some(why) = profile.nothing() {
         frames.push(json!({ "name": why }));
-        profiles.push(nothing(&why, frames.len() - 1));
+        profiles.push(TimeLine::Other(nothing(&why, frames.len() - 1)));
     }
     let from = profile.span.map_or(profile.hello.attached_at, |(from, _)| from);
-    for (thread, samples) in by_thread(profile) {
-        profiles.push(sampled(profile, thread, &samples, from));
-    }
+    let lines: Vec<(Option<ThreadIndex>, Vec<Stretch>, f64)> = by_thread(profile)
+        .into_iter()
+        .map(|(thread, samples)| {
+            let (stretches, end) = stretches(&samples, from);
+            (thread, stretches, end)
+        })
+        .collect();
+    profiles.extend(lines.iter().map(|(thread, stretches, end)| {
+        TimeLine::Sampled(Sampled {
+            end: micros(*end),
+            name: about::thread(profile, *thread),
+            samples: Paths(&profile.tree, stretches),
+            start: 0,
+            kind: "sampled",
+            unit: "microseconds",
+            weights: Weights(stretches),
+        })
+    }));
     for (thread, name) in loops_with_blocks(profile) {
-        profiles.push(blocks(profile, thread, &name, from, &mut frames));
+        profiles.push(TimeLine::Other(blocks(profile, thread, &name, from, &mut frames)));
     }
-    let facts: BTreeMap<&str, String> = about::facts(profile, origin).into_iter().collect();
-    let document = json!({
-        "$schema": "https://www.speedscope.app/file-format-schema.json",
-        "exporter": format!("otop@{}", origin.otop),
-        "name": about::title(profile),
-        "activeProfileIndex": 0,
-        "shared": { "frames": frames },
-        "profiles": profiles,
-        "otop": facts,
-    });
-    escape(&document.to_string()).into_bytes()
+    let document = Document {
+        schema: "https://www.speedscope.app/file-format-schema.json",
+        active: 0,
+        exporter: format!("otop@{}", origin.otop),
+        name: about::title(profile),
+        otop: about::facts(profile, origin).into_iter().collect(),
+        profiles,
+        shared: json!({ "frames": frames }),
+    };
+    let text = match serde_json::to_string(&document) {
+        Ok(text) => text,
+        // Texts and numbers can all be written.
+        Err(error) => json!({ "error": error.to_string() }).to_string(),
+    };
+    escape(&text).into_bytes()
 }
 
 fn frame(called: &Called) -> Value {
@@ -64,31 +148,25 @@ fn by_thread(profile: &Profile) -> Vec<(Option<ThreadIndex>, Vec<Taken>)> {
         .collect()
 }
 
-/// Each sample for as long as it stands for, and nothing in between.
-fn sampled(profile: &Profile, thread: Option<ThreadIndex>, taken: &[Taken], from: Nanos) -> Value {
-    let (mut samples, mut weights) = (Vec::new(), Vec::new());
-    // Nanoseconds since the begin.
+/// Each sample for as long as it stands for, and nothing in between; neighbours with one stack are one, as speedscope draws
+/// them. Where the last ends, in nanoseconds since the begin.
+fn stretches(taken: &[Taken], from: Nanos) -> (Vec<Stretch>, f64) {
+    let mut stretches: Vec<Stretch> = Vec::new();
+    let mut add = |node: Option<NodeId>, nanos: f64| match stretches.last_mut() {
+        Some(last) if last.node == node => last.nanos += nanos,
+        _ => stretches.push(Stretch { node, nanos }),
+    };
     let mut end = 0.0;
     for one in taken {
         let begin = one.at.map_or(end, |at| (at - from).0 as f64 - one.nanos / 2.0);
         if begin > end {
-            samples.push(Vec::new());
-            weights.push(micros(begin - end));
+            add(None, begin - end);
             end = begin;
         }
-        samples.push(profile.tree.path(one.node).iter().map(|frame| frame.0).collect());
-        weights.push(micros(one.nanos));
+        add(Some(one.node), one.nanos);
         end += one.nanos;
     }
-    json!({
-        "type": "sampled",
-        "name": about::thread(profile, thread),
-        "unit": "microseconds",
-        "startValue": 0,
-        "endValue": micros(end),
-        "samples": samples,
-        "weights": weights,
-    })
+    (stretches, end)
 }
 
 fn loops_with_blocks(profile: &Profile) -> Vec<(ThreadIndex, String)> {
@@ -190,6 +268,81 @@ mod tests {
             "{name}"
         );
         assert_eq!(document["otop"]["worker"], "worker-1, PID 1234");
+    }
+
+    #[test]
+    fn neighbours_with_one_stack_are_one_and_gaps_stay() {
+        let taken = |at: Option<u64>, node: u32| Taken {
+            at: at.map(Nanos),
+            node: NodeId(node),
+            nanos: 1_000.0,
+            thread: None,
+            session: None,
+        };
+        let all = [
+            taken(Some(1_500), 1),
+            taken(Some(2_500), 1),
+            taken(Some(3_500), 2),
+            taken(Some(9_500), 2),
+            taken(None, 2),
+        ];
+        let stretch = |node: Option<u32>, nanos: f64| Stretch {
+            node: node.map(NodeId),
+            nanos,
+        };
+        let expected = vec![
+            stretch(Some(1), 2_000.0),
+            stretch(Some(2), 1_000.0),
+            stretch(None, 5_000.0),
+            stretch(Some(2), 2_000.0),
+        ];
+        assert_eq!(stretches(&all, Nanos(1_000)), (expected, 10_000.0));
+    }
+
+    /// What stands on each line at each instant, by the names of the frames: as it was written sample by sample.
+    #[test]
+    fn the_text_says_what_the_samples_say() {
+        let profile = sample::profile(&Wanted::default());
+        let document = document(&profile);
+        let from = profile.span.expect("samples").0;
+        for (line, (_, taken)) in document["profiles"]
+            .as_array()
+            .expect("profiles")
+            .iter()
+            .zip(by_thread(&profile))
+        {
+            let mut expected: Vec<(Vec<u32>, f64)> = Vec::new();
+            let mut end = 0.0;
+            for one in &taken {
+                let begin = one.at.map_or(end, |at| (at - from).0 as f64 - one.nanos / 2.0);
+                if begin > end {
+                    expected.push((Vec::new(), begin - end));
+                    end = begin;
+                }
+                let path = profile.tree.path(one.node).iter().map(|frame| frame.0).collect();
+                expected.push((path, one.nanos));
+                end += one.nanos;
+            }
+            expected.dedup_by(|next, kept| {
+                let same = next.0 == kept.0;
+                kept.1 += if same { next.1 } else { 0.0 };
+                same
+            });
+            let expected: Vec<(Vec<u32>, f64)> = expected
+                .into_iter()
+                .map(|(path, nanos)| (path, micros(nanos)))
+                .collect();
+            let path = |stack: &Value| serde_json::from_value::<Vec<u32>>(stack.clone()).expect("frames");
+            let stacks = line["samples"].as_array().expect("samples").iter().map(path);
+            let weights = line["weights"]
+                .as_array()
+                .expect("weights")
+                .iter()
+                .filter_map(Value::as_f64);
+            assert_eq!(stacks.zip(weights).collect::<Vec<_>>(), expected);
+            assert_eq!(line["endValue"], micros(end));
+            assert_eq!((&line["type"], &line["startValue"]), (&json!("sampled"), &json!(0)));
+        }
     }
 
     #[test]
