@@ -17,10 +17,10 @@ pub fn render(profile: &Profile, origin: &Origin) -> std::io::Result<Vec<u8>> {
     let mut stacks = Stacks::default();
     match profile.nothing() {
         // A picture of one frame, which says so.
-        Some(why) => stacks.add(true, format!("{} 1", why.replace(';', ","))),
+        Some(why) => stacks.add(true, counted(&why.replace(';', ","), 1)),
         None => {
             for line in folded::lines(&profile.tree) {
-                stacks.add(line.is_loop, format!("{} {}", line.stack, line.micros));
+                stacks.add(line.is_loop, counted(&line.stack, line.micros));
             }
         }
     }
@@ -35,6 +35,18 @@ pub fn render(profile: &Profile, origin: &Origin) -> std::io::Result<Vec<u8>> {
         origin.otop
     );
     draw(stacks, about::title(profile), subtitle, &about::facts(profile, origin))
+}
+
+/// A stack with its one count. Of a second number before it inferno would make a difference: one that ends a name, as that of
+/// session 42, is put in quotes. A full stop would not do, for inferno reads `42.` too.
+fn counted(stack: &str, micros: u64) -> String {
+    let stack = stack.trim_end();
+    match stack.rsplit_once(' ') {
+        Some((before, number)) if number.chars().all(|c| c.is_ascii_digit() || c == '.') => {
+            format!("{before} \"{number}\" {micros}")
+        }
+        _ => format!("{stack} {micros}"),
+    }
 }
 
 /// Folded stacks, those of event loops and those of other threads. A line has one count, or two to be compared.
@@ -154,6 +166,26 @@ mod tests {
                 .any(|c| c != '\n' && c != '\t' && crate::view::is_unprintable(c))
         );
         assert_eq!(svg, picture(&sample::profile(&Wanted::default())), "the same each time");
+    }
+
+    #[test]
+    fn a_session_called_42_is_no_count() {
+        let mut profile = sample::profile(&Wanted::default());
+        profile.tree = crate::analysis::CallTree::default();
+        for (session, shown) in [
+            ("42", "of session &quot;42&quot; ("),
+            ("4.2", "of session &quot;4.2&quot; ("),
+            ("42.", "of session &quot;42.&quot; ("),
+            ("a 42 ", "of session a &quot;42&quot; ("),
+            ("job-42", "of session job-42 ("),
+        ] {
+            profile.wanted.narrow.session = Some(session.to_owned());
+            let svg = picture(&profile);
+            assert!(
+                svg.contains(&format!("<title>nothing was sampled {shown}")),
+                "{session}: {svg}"
+            );
+        }
     }
 
     #[test]
