@@ -10,6 +10,7 @@ mod naming;
 mod pace;
 mod reach;
 mod recorded_dumps;
+mod retelling;
 mod schedule;
 mod scheduling;
 mod stacking;

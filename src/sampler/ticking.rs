@@ -3,6 +3,7 @@
 use super::aside::Aside;
 use super::labels::Unsaid;
 use super::pace::Pace;
+use super::retelling::Told;
 use super::schedule::{Schedule, sleep_until};
 use super::{clock, ended, monotonic, scheduling};
 use crate::memory::Fault;
@@ -37,6 +38,7 @@ pub fn run(mut reader: TickReader, plan: &Plan, rate_hz: f64, to: &SyncSender<Ob
     let mut own_wait = own.read();
     let mut dropped = 0;
     let mut unsaid = Unsaid::default();
+    let mut told = Told::default();
     let mut now = monotonic();
     while !stop.load(Ordering::Relaxed) {
         let since = now - surveyed;
@@ -97,13 +99,14 @@ pub fn run(mut reader: TickReader, plan: &Plan, rate_hz: f64, to: &SyncSender<Ob
             full.process_cpu = process::process_cpu(plan.pid);
             full.otop_cpu = process::otop_cpu();
             full.dropped_batches = dropped;
+            let then_told = told.with(&full);
             match to.try_send(Observation::Batch(full)) {
-                Ok(()) => {}
+                Ok(()) => told = then_told,
                 Err(TrySendError::Full(Observation::Batch(lost))) => {
                     dropped += 1;
                     // What is said once must not be lost with the samples.
-                    batch.threads = lost.threads;
-                    batch.ended = lost.ended;
+                    let again = told.again(lost);
+                    (batch.threads, batch.ended) = (again.threads, again.ended);
                 }
                 Err(_) => return,
             }
