@@ -148,6 +148,21 @@ impl CliError {
         }
     }
 
+    /// The one line in the live table, where a path is typed and there are no flags.
+    pub fn in_table(&self) -> String {
+        match self {
+            CliError::File(error @ (FileError::Denied { .. } | FileError::Others { .. })) => match error.other_path() {
+                Some(path) => format!("{self}; try: {}", path.display()),
+                None => self.to_string(),
+            },
+            CliError::File(FileError::Kept { .. }) => match self.remedy() {
+                Some(remedy) => format!("{self}; try: {remedy}"),
+                None => self.to_string(),
+            },
+            _ => self.to_string(),
+        }
+    }
+
     /// The one command that mends it; None where there is none.
     pub fn remedy(&self) -> Option<String> {
         Some(match self {
@@ -173,6 +188,14 @@ impl CliError {
                 format!("otop replay {} --once", shell_word(&path.display().to_string()))
             }
             CliError::File(FileError::Exists { .. }) => "--force (replaces it)".to_owned(),
+            CliError::File(error @ (FileError::Denied { .. } | FileError::Others { .. })) => {
+                format!("-o {}", shell_word(&error.other_path()?.display().to_string()))
+            }
+            CliError::File(error @ FileError::Kept { name, .. }) => {
+                let paths = [name.clone(), error.other_path()?].map(|path| shell_word(&path.display().to_string()));
+                // One that is there it leaves alone.
+                format!("mv -n {}", paths.join(" "))
+            }
             CliError::File(FileError::Terminal) => "-o FILE".to_owned(),
             CliError::Diagnosed(_)
             | CliError::FailOnMet { .. }

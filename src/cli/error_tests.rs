@@ -228,6 +228,36 @@ fn each_cause_has_its_text_its_code_and_its_command() {
             "has no dumps",
             "otop replay top.sock --once",
         ),
+        (
+            FileError::Denied {
+                path: PathBuf::from("/root/w.svg"),
+                user: 1000.into(),
+            }
+            .into(),
+            Exit::Other,
+            "otop writes as user 1000, who called sudo and may not write /root/w.svg",
+            "-o /tmp/w.svg",
+        ),
+        (
+            FileError::Others {
+                path: PathBuf::from("/tmp/w.svg"),
+            }
+            .into(),
+            Exit::Other,
+            "/tmp/w.svg is there already and another user's",
+            "-o /tmp/new-w.svg",
+        ),
+        (
+            FileError::Kept {
+                error: Box::new(FileError::Exists { path: path() }),
+                name: PathBuf::from(".otop-1-0.part"),
+                path: path(),
+            }
+            .into(),
+            Exit::Other,
+            "top.sock is there already; what was written is kept in .otop-1-0.part",
+            "mv -n .otop-1-0.part new-top.sock",
+        ),
     ];
     let mut texts = Vec::new();
     for (error, exit, text, remedy) in cases {
@@ -243,6 +273,19 @@ fn each_cause_has_its_text_its_code_and_its_command() {
     texts.sort();
     texts.dedup();
     assert_eq!(texts.len(), count, "different causes have different texts");
+}
+
+#[test]
+fn in_the_live_table_the_mend_is_a_path_and_no_flag() {
+    let path = || PathBuf::from("w.svg");
+    let denied = CliError::from(FileError::Denied {
+        path: path(),
+        user: 1000.into(),
+    });
+    let said = denied.in_table();
+    assert!(said.ends_with("may not write w.svg; try: /tmp/w.svg"), "{said}");
+    let exists = CliError::from(FileError::Exists { path: path() });
+    assert_eq!(exists.in_table(), "w.svg is there already");
 }
 
 #[test]

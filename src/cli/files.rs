@@ -1,21 +1,28 @@
 //! Files that otop writes: never over another one unasked, never through a symlink, and under sudo for the user who called
-//! it. A file appears under its name when it is whole, or, if it is to grow, at once. Knows nothing of what is in it.
+//! it. A file appears under its name when it is whole, or, if it is to grow, at once; one that is whole and cannot be given
+//! its name stays under the other one. Knows nothing of what is in it.
 
+use crate::process::privilege;
 use nix::fcntl::{RenameFlags, renameat2};
 use nix::unistd::{Gid, Uid, fchown, geteuid};
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Stands for standard output.
 const STDOUT: &str = "-";
+/// Mode of a folder in which only its owner and a file's may remove or replace the file.
+const STICKY: u32 = 0o1000;
 
 /// Why a file cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     #[error("{} is there already", .path.display())]
     Exists { path: PathBuf },
+    #[error("{} is there already and another user's, who alone may replace it in such a folder (sticky)", .path.display())]
+    Others { path: PathBuf },
     #[error("{} is a symbolic link, and otop writes through none", .path.display())]
     Link { path: PathBuf },
     #[error("{} is {what}, and no file to write to", .path.display())]
@@ -24,6 +31,39 @@ pub enum FileError {
     Terminal,
     #[error("{} cannot be written: {error}", .path.display())]
     Io { path: PathBuf, error: io::Error },
+    /// Root could, which otop was when it was started.
+    #[error("otop writes as user {user}, who called sudo and may not write {}", .path.display())]
+    Denied { path: PathBuf, user: Uid },
+    #[error("{error}; what was written is kept in {}", .name.display())]
+    Kept {
+        error: Box<FileError>,
+        name: PathBuf,
+        path: PathBuf,
+    },
+}
+
+impl FileError {
+    /// What the system said of this path. `user`: otop was root, and became this one.
+    fn of(path: &Path, error: io::Error, user: Option<Uid>) -> FileError {
+        let path = path.to_owned();
+        match user {
+            Some(user) if error.kind() == io::ErrorKind::PermissionDenied => FileError::Denied { path, user },
+            _ => FileError::Io { path, error },
+        }
+    }
+
+    /// A path that can be written, where only the one that was asked for is in the way.
+    pub fn other_path(&self) -> Option<PathBuf> {
+        match self {
+            FileError::Denied { path, .. } => Some(Path::new("/tmp").join(path.file_name()?)),
+            FileError::Kept { path, .. } | FileError::Others { path } => {
+                let mut name = std::ffi::OsString::from("new-");
+                name.push(path.file_name()?);
+                Some(path.with_file_name(name))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// A file that is being written.
@@ -68,13 +108,8 @@ impl OutputFile {
             };
         }
         check(path, may_replace)?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
-        let failed = |error| FileError::Io {
-            path: path.to_owned(),
-            error,
-        };
-        let (file, name) = create(folder).map_err(failed)?;
+        let failed = |error| FileError::of(path, error, privilege::became());
+        let (file, name) = create(folder_of(path)).map_err(failed)?;
         if let Err(error) = give_to_caller(&file) {
             let _ = std::fs::remove_file(&name);
             return Err(failed(error));
@@ -89,6 +124,28 @@ impl OutputFile {
     /// Bytes that it has.
     pub fn written(&self) -> u64 {
         self.written
+    }
+
+    /// Gives it its name, now that it is whole. Where that cannot be, it stays under its other one: what is in it may have
+    /// taken long, and does not come again.
+    pub fn finish(&mut self) -> Result<(), FileError> {
+        let Err(error) = self.show() else { return Ok(()) };
+        let place = match std::mem::replace(&mut self.place, Place::Stdout) {
+            // Not where the folder has gone, with all that was in it.
+            Place::Hidden { file, name } if is_there(&file, &name) => {
+                self.place = Place::Shown { file };
+                name
+            }
+            place => {
+                self.place = place;
+                return Err(error);
+            }
+        };
+        Err(FileError::Kept {
+            error: Box::new(error),
+            name: place,
+            path: self.path.clone(),
+        })
     }
 
     /// Gives it its name.
@@ -169,14 +226,42 @@ impl Drop for OutputFile {
     }
 }
 
+fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
+}
+
+/// Whether this file has this name still.
+fn is_there(file: &File, name: &Path) -> bool {
+    let same = |one: std::fs::Metadata, other: std::fs::Metadata| (one.dev(), one.ino()) == (other.dev(), other.ino());
+    file.metadata()
+        .and_then(|file| Ok(same(file, std::fs::symlink_metadata(name)?)))
+        .unwrap_or(false)
+}
+
+/// Whether the kernel will let only another user replace this file, whoever may write to the folder.
+fn is_others(path: &Path, file: &std::fs::Metadata) -> bool {
+    let own = geteuid();
+    let keeps = |folder: std::fs::Metadata| folder.mode() & STICKY != 0 && folder.uid() != own.as_raw();
+    !own.is_root() && file.uid() != own.as_raw() && std::fs::metadata(folder_of(path)).is_ok_and(keeps)
+}
+
 /// Whether a file may come to stand there.
 fn check(path: &Path, may_replace: bool) -> Result<(), FileError> {
+    // A name with a slash at its end, or a dot behind that, can only be a folder's; `file_name` does not show it.
+    let bytes = path.as_os_str().as_bytes();
+    let is_folders = bytes.ends_with(b"/") || bytes.ends_with(b"/.");
     let path = || path.to_owned();
-    let kind = match std::fs::symlink_metadata(path()) {
-        Ok(there) => there.file_type(),
+    let there = match std::fs::symlink_metadata(path()) {
+        Ok(there) => there,
+        Err(_) if is_folders => {
+            let what = "a folder's name";
+            return Err(FileError::NoFile { path: path(), what });
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound && path().file_name().is_some() => return Ok(()),
-        Err(error) => return Err(FileError::Io { path: path(), error }),
+        Err(error) => return Err(FileError::of(&path(), error, privilege::became())),
     };
+    let kind = there.file_type();
     if kind.is_symlink() {
         return Err(FileError::Link { path: path() });
     }
@@ -187,6 +272,9 @@ fn check(path: &Path, may_replace: bool) -> Result<(), FileError> {
             "a device, a pipe or a socket"
         };
         return Err(FileError::NoFile { path: path(), what });
+    }
+    if is_others(&path(), &there) {
+        return Err(FileError::Others { path: path() });
     }
     if may_replace {
         Ok(())
@@ -331,5 +419,55 @@ mod tests {
         symlink(&path, &link).expect("a link");
         assert!(matches!(file.show(), Err(FileError::Link { .. })));
         assert_eq!(std::fs::read(&path).expect("there"), b"another's");
+    }
+
+    #[test]
+    fn what_is_whole_and_cannot_have_its_name_is_kept() {
+        let folder = Folder::new("kept");
+        let path = folder.0.join("x.svg");
+        let mut file = OutputFile::open(&path, false).expect("opened");
+        file.add(b"an hour's").expect("written");
+        std::fs::write(&path, "another's").expect("written");
+        let error = file.finish().expect_err("somebody's file is there");
+        drop(file);
+        let FileError::Kept { name, .. } = &error else {
+            panic!("{error}")
+        };
+        assert_eq!(std::fs::read(name).expect("there"), b"an hour's");
+        assert_eq!(std::fs::read(&path).expect("there"), b"another's");
+        assert_eq!(error.other_path(), Some(folder.0.join("new-x.svg")));
+        assert_eq!(folder.names().len(), 2);
+
+        // Nothing is said to be kept that is not.
+        let gone = folder.0.join("gone");
+        std::fs::create_dir(&gone).expect("a new folder");
+        let mut file = OutputFile::open(&gone.join("x.svg"), false).expect("opened");
+        file.add(b"an hour's").expect("written");
+        std::fs::remove_dir_all(&gone).expect("removed");
+        assert!(matches!(file.finish(), Err(FileError::Io { .. })));
+    }
+
+    #[test]
+    fn a_folder_s_name_is_refused_before_anything_is_written() {
+        let folder = Folder::new("slash");
+        std::fs::write(folder.0.join("there.svg"), "mine").expect("written");
+        for name in ["x.svg/", "x.svg/.", "there.svg/", "x.svg//"] {
+            let error = OutputFile::open(&folder.0.join(name), true).expect_err(name);
+            assert!(matches!(error, FileError::NoFile { .. }), "{name}: {error}");
+        }
+        assert_eq!(folder.names(), ["there.svg"]);
+    }
+
+    #[test]
+    fn who_gave_up_root_is_told_so_and_nobody_else() {
+        let of = |code, user| FileError::of(Path::new("/root/w.svg"), io::Error::from_raw_os_error(code), user);
+        let user = Some(Uid::from_raw(1000));
+        for code in [nix::libc::EACCES, nix::libc::EPERM] {
+            let error = of(code, user);
+            assert!(matches!(error, FileError::Denied { .. }), "{error}");
+            assert_eq!(error.other_path(), Some(PathBuf::from("/tmp/w.svg")));
+            assert!(matches!(of(code, None), FileError::Io { .. }));
+        }
+        assert!(matches!(of(nix::libc::ENOSPC, user), FileError::Io { .. }));
     }
 }

@@ -375,7 +375,7 @@ impl Worker {
         };
         let origin = super::record::origin(self.pid);
         let written = minutes::write(ring, name, (&origin, &self.hello, &self.settings), now);
-        written.unwrap_or_else(|error| error.to_string())
+        written.unwrap_or_else(|error| error.in_table())
     }
 
     /// The same, with the recent blocks for whoever looks at them.

@@ -15,6 +15,10 @@ use super::gates::{CAP_DAC_READ_SEARCH, CAP_SYS_NICE, CAP_SYS_PTRACE};
 use crate::model::Pid;
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
+use std::sync::OnceLock;
+
+/// Whom `settle` made of root.
+static BECAME: OnceLock<Uid> = OnceLock::new();
 
 /// Needed for as long as otop reads.
 const TO_READ: [Capability; 2] = [Capability::CAP_SYS_PTRACE, Capability::CAP_DAC_READ_SEARCH];
@@ -44,8 +48,14 @@ pub fn settle() -> Result<(), NotGivenUp> {
             what: "root",
             why: errno.desc().to_owned(),
         })?;
+        let _ = BECAME.set(user);
     }
     keep(TO_READ.into_iter().chain(TO_SET_UP))
+}
+
+/// The user that otop has become, where `settle` gave up being root.
+pub fn became() -> Option<Uid> {
+    BECAME.get().copied()
 }
 
 /// Gives up, for the calling thread, what is needed only until reading has been set up.

@@ -159,6 +159,51 @@ fn under_sudo_a_recording_belongs_to_the_caller() {
 }
 
 #[test]
+fn under_sudo_what_the_caller_may_not_write_is_refused_at_once_with_a_path_that_will_do() {
+    use std::os::unix::fs::PermissionsExt;
+    let Some(python) = any_python() else { return };
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let folder = folder("sudo-refused");
+    let mut target = Target::sessions(&python, "asyncio", &["--sessions", "1"]);
+    let refused = |path: &Path, more: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_otop"))
+            .args(["record", "--for", "10m", "--pid", &target.pid.to_string(), "-o"])
+            .arg(path)
+            .args(more)
+            .args(FROM)
+            .envs([("SUDO_UID", "65534"), ("SUDO_GID", "65534")])
+            .output()
+            .expect("it ends by itself");
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    // Root's own folder, as /root is.
+    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o700)).expect("its own");
+    let said = refused(&folder.join("w.svg"), &[]);
+    assert!(
+        said.contains("otop writes as user 65534, who called sudo") && said.contains("; try: -o /tmp/w.svg"),
+        "{said}"
+    );
+    // And as /tmp is, with a file of root's.
+    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o1777)).expect("its own");
+    let there = folder.join("there.svg");
+    std::fs::write(&there, "root's").expect("written");
+    for more in [&[][..], &["--force"]] {
+        let said = refused(&there, more);
+        assert!(
+            said.contains("another user's") && said.contains("new-there.svg"),
+            "{said}"
+        );
+    }
+    assert_eq!(std::fs::read(&there).expect("there"), b"root's");
+    let files = std::fs::read_dir(&folder).expect("readable").count();
+    assert_eq!(files, 1, "nothing hidden is left");
+    target.quit();
+}
+
+#[test]
 fn a_full_disk_ends_a_recording_and_what_was_written_is_kept() {
     let Some(python) = any_python() else { return };
     let folder = folder("record-full");

@@ -60,7 +60,7 @@ pub fn diff(wanted: &Comparing) -> Result<(), CliError> {
         error,
     };
     file.add(&bytes.map_err(failed)?)?;
-    file.show()?;
+    file.finish()?;
     Ok(())
 }
 

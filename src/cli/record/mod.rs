@@ -107,7 +107,7 @@ pub fn write_profile(
     };
     if let Err(error) = file.add_what_fits(&bytes, whole) {
         if file.written() > 0 {
-            file.show()?;
+            file.finish()?;
             return Err(CliError::ProfileCut {
                 error,
                 kept: file.written(),
@@ -116,7 +116,7 @@ pub fn write_profile(
         }
         return Err(error.into());
     }
-    file.show()?;
+    file.finish()?;
     if let Some(why) = profile.nothing() {
         output::say(&format!("{why}; the file says so"));
     }

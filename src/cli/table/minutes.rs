@@ -36,7 +36,7 @@ pub fn write(ring: &mut Ring, name: &str, about: (&Origin, &Hello, &Settings), n
         })?,
     };
     file.add(&bytes)?;
-    file.show()?;
+    file.finish()?;
     let seconds = (now - from).as_secs_f64();
     Ok(format!(
         "the last {seconds:.0} s are in {} ({})",
