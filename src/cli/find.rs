@@ -6,7 +6,7 @@ use super::output;
 use super::wire::{Probe, Reading};
 use crate::model::{Nanos, Pid};
 use crate::process::candidates::{Candidate, candidates};
-use crate::process::process_cpu;
+use crate::process::{masked, process_cpu};
 use crate::view::{printable, width};
 use std::io::BufRead;
 use std::time::Duration;
@@ -101,7 +101,8 @@ fn found(reading: &dyn Reading, candidate: Candidate) -> Option<Found> {
     Some(Found {
         pid: candidate.pid,
         probe,
-        command: candidate.command_line.join(" "),
+        // A list is pasted into tickets and chats: it is no place for the credentials of a command line.
+        command: masked(&candidate.command_line),
     })
 }
 
@@ -198,6 +199,7 @@ fn cut(line: &str, room: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::scripted::Scripted;
 
     fn two() -> Vec<Found> {
         let worker = |pid, python: &str, kind: &str, sessions, command: &str| Found {
@@ -242,6 +244,22 @@ mod tests {
         for line in list(&two(), Some(50), false).lines() {
             assert!(width(line) <= 50 && !line.starts_with('#'), "{line}");
         }
+    }
+
+    #[test]
+    fn credentials_of_a_command_line_are_not_in_the_list() {
+        let line = ["python3", "worker.py", "--api-token", "hunter2", "DB_PASSWORD=tiger"];
+        let candidate = Candidate {
+            pid: Pid(7),
+            command_line: line.map(str::to_owned).to_vec(),
+            readable: true,
+        };
+        let found = found(&Scripted::default(), candidate).expect("it runs a loop");
+        let text = list(&[found], None, false);
+        assert!(
+            text.contains("python3 worker.py --api-token *** DB_PASSWORD=***"),
+            "{text}"
+        );
     }
 
     #[test]

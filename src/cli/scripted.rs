@@ -3,10 +3,13 @@
 
 use super::plan::Measuring;
 use super::table::plan::{Look, Shape};
-use super::wire::Attached;
+use super::wire::{AttachOptions, Attached, Examination, Probe, Reading, Variables};
 use super::worker::{Worker, now};
 use crate::model::*;
+use crate::source::error::AttachError;
 use crate::view::Options;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 use std::time::{Duration, Instant};
@@ -41,9 +44,13 @@ pub fn measuring(window: Duration) -> Measuring {
 
 /// A worker that sends what the script says, from a thread of its own.
 pub fn worker(look: &Look, script: impl FnOnce(&Sender<Observation>) + Send + 'static) -> Worker {
+    Worker::new(attached(Pid(7), script), &look.measuring)
+}
+
+fn attached(pid: Pid, script: impl FnOnce(&Sender<Observation>) + Send + 'static) -> Attached {
     let (send, observations) = mpsc::channel();
     let hello = Hello {
-        pid: Pid(7),
+        pid,
         python: "3.12.1".to_owned(),
         name: Some("host".to_owned()),
         session_from: None,
@@ -56,14 +63,73 @@ pub fn worker(look: &Look, script: impl FnOnce(&Sender<Observation>) + Send + 's
         library: None,
     };
     std::thread::spawn(move || script(&send));
-    Worker::new(
-        Attached {
-            hello,
-            observations,
-            stop: Box::new(()),
-        },
-        &look.measuring,
-    )
+    Attached {
+        hello,
+        observations,
+        stop: Box::new(()),
+    }
+}
+
+/// A reading side in which every process is a worker that does what the script says, but for those of which something
+/// else is told.
+pub struct Scripted {
+    pub script: fn(&Sender<Observation>),
+    pub others: BTreeMap<Pid, Other>,
+    /// How long one look into a process takes.
+    pub takes: Duration,
+    /// Who was looked into, in that order.
+    pub probed: RefCell<Vec<Pid>>,
+}
+
+/// What is no worker.
+#[derive(Clone)]
+pub enum Other {
+    /// Python that runs no loop.
+    Idle,
+    Refused(AttachError),
+}
+
+impl Default for Scripted {
+    fn default() -> Scripted {
+        Scripted {
+            script: |send| {
+                let _ = send.send(census(true));
+                tick_on(send, None, LONG);
+            },
+            others: BTreeMap::new(),
+            takes: Duration::ZERO,
+            probed: RefCell::default(),
+        }
+    }
+}
+
+impl Reading for Scripted {
+    fn attach(&self, pid: Pid, _: &AttachOptions) -> Result<Attached, AttachError> {
+        Ok(attached(pid, self.script))
+    }
+
+    fn probe(&self, pid: Pid) -> Result<Probe, AttachError> {
+        self.probed.borrow_mut().push(pid);
+        std::thread::sleep(self.takes);
+        let loop_kind = match self.others.get(&pid).cloned() {
+            Some(Other::Refused(error)) => return Err(error),
+            Some(Other::Idle) => None,
+            None => Some("asyncio".to_owned()),
+        };
+        Ok(Probe {
+            python: "3.12.1".to_owned(),
+            loop_kind,
+            sessions: 1,
+        })
+    }
+
+    fn variables(&self, pid: Pid) -> Result<Variables, AttachError> {
+        Err(AttachError::Gone(pid))
+    }
+
+    fn examine(&self, pid: Pid) -> Result<Examination, AttachError> {
+        Err(AttachError::Gone(pid))
+    }
 }
 
 pub fn census(asyncio_imported: bool) -> Observation {

@@ -8,12 +8,13 @@ use crate::model::Pid;
 use crate::process::gates::{Circumstances, Gate};
 use crate::process::namespaces::{self, Namespace};
 use crate::process::permission::{self, Access};
-use crate::process::{State, comm, command_line, state};
+use crate::process::{State, comm, command_line, masked, state};
 use crate::source::error::AttachError;
 
 /// The process as a person knows it.
 pub fn what_it_is(pid: Pid) -> Finding {
-    let command = command_line(pid).unwrap_or_default().join(" ");
+    // What the doctor says is pasted into tickets.
+    let command = masked(&command_line(pid).unwrap_or_default());
     let name = match command.trim() {
         "" => comm(pid).unwrap_or_default(),
         command => command.chars().take(200).collect(),
@@ -134,5 +135,33 @@ fn mount_namespace(pid: Pid) -> Finding {
         ),
         (Some(false), _) => Finding::ok(NAME, format!("its own; {through}")),
         (None, _) => Finding::unknown(NAME, "may not be asked"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn credentials_of_a_command_line_are_not_said() {
+        let mut shell = Command::new("sh")
+            .args(["-c", "echo up; read line", "worker", "--api-token", "hunter2"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a shell");
+        // Until its own exec it is a copy of this program.
+        let stdout = shell.stdout.as_mut().expect("piped");
+        stdout.read_exact(&mut [0; 2]).expect("it says that it is up");
+        let finding = what_it_is(Pid(i32::try_from(shell.id()).expect("a pid fits")));
+        drop(shell.stdin.take());
+        shell.wait().expect("waited");
+        let text = format!("{finding:?}");
+        assert!(
+            text.contains("worker --api-token ***") && !text.contains("hunter2"),
+            "{text}"
+        );
     }
 }
