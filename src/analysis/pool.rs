@@ -2,7 +2,7 @@
 //! concluded that a worker's own report does not say.
 
 use crate::model::{
-    Block, Member, PoolReport, Quality, Report, SCHEMA, SessionKey, SessionReport, Unattributed, WorkerReport,
+    Block, LeftOut, Member, PoolReport, Quality, Report, SCHEMA, SessionKey, SessionReport, Unattributed, WorkerReport,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub struct Watched {
 }
 
 /// The reports as one. `root` and `left_out` are `PoolReport`'s.
-pub fn merge(root: Option<i32>, watched: Vec<Watched>, left_out: usize) -> Report {
+pub fn merge(root: Option<i32>, watched: Vec<Watched>, left_out: LeftOut) -> Report {
     let members = watched.iter().map(member).collect();
     let reports = || watched.iter().map(|one| &one.report);
     let mut worker = worker(root, &watched);

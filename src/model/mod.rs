@@ -22,7 +22,7 @@ pub use observation::{
 };
 pub use origin::Origin;
 pub use own_code::OwnCode;
-pub use pool::{Member, PoolReport};
+pub use pool::{LeftOut, Member, PoolReport};
 pub use report::{
     Block, Cause, CausesMs, HistoryStretch, LoopReport, Quality, Report, SCHEMA, SessionReport, SessionUse, Status,
     SystemReport, TASKS, Unattributed, Where, WorkerReport,

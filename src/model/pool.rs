@@ -7,8 +7,16 @@ pub struct PoolReport {
     pub root: Option<i32>,
     /// Ascending by PID.
     pub members: Vec<Member>,
-    /// Workers that are there and not watched, for there are too many.
-    pub left_out: usize,
+    pub left_out: LeftOut,
+}
+
+/// Who is there and not watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Workers for which there is no place.
+    pub too_many: usize,
+    /// Python processes that may not be read.
+    pub unreadable: usize,
 }
 
 /// One worker of a pool.

@@ -49,6 +49,17 @@ impl Fingerprint {
         })
     }
 
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// The same number, given out at another time: for tests, which cannot make the kernel do it.
+    #[cfg(test)]
+    pub fn of_an_earlier_process(mut self) -> Fingerprint {
+        self.start_time -= 1;
+        self
+    }
+
     /// Looks again.
     pub fn still_same(&self) -> Sameness {
         match Fingerprint::of(self.pid) {

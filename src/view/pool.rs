@@ -2,7 +2,7 @@
 
 use super::format;
 use super::line::{Line, Parts, Piece, Tone};
-use crate::model::{Member, PoolReport};
+use crate::model::{LeftOut, Member, PoolReport};
 
 /// So many workers have a line; the others are counted.
 const MOST_LINES: usize = 8;
@@ -16,11 +16,17 @@ pub fn alarms(pool: &PoolReport, room: Option<usize>) -> Vec<Line> {
             None => "no worker is left".to_owned(),
         });
     }
-    if pool.left_out > 0 {
+    let LeftOut { too_many, unreadable } = pool.left_out;
+    if too_many > 0 {
         texts.push(format!(
-            "{} MORE WORKERS ARE NOT WATCHED: {} is the most at once",
-            pool.left_out,
+            "{too_many} MORE WORKERS ARE NOT WATCHED: {} is the most at once",
             pool.members.len()
+        ));
+    }
+    if unreadable > 0 {
+        texts.push(format!(
+            "{unreadable} PYTHON PROCESS{} MAY NOT BE READ: otop doctor --pid PID tells why",
+            if unreadable == 1 { "" } else { "ES" }
         ));
     }
     let line = |text| Line::from(Piece::new(text, Tone::Alarm)).cut(room.unwrap_or(usize::MAX));
@@ -140,20 +146,24 @@ mod tests {
 
     #[test]
     fn nobody_and_too_many_are_said_loudly() {
-        let pool = |members, left_out| PoolReport {
+        let pool = |members, too_many, unreadable| PoolReport {
             root: Some(5),
             members,
-            left_out,
+            left_out: LeftOut { too_many, unreadable },
         };
         let texts = |pool: &PoolReport| alarms(pool, None).iter().map(Line::text).collect::<Vec<_>>();
         assert_eq!(
-            texts(&pool(Vec::new(), 0)),
+            texts(&pool(Vec::new(), 0, 0)),
             ["no asyncio worker runs below process 5; waiting for one"]
         );
         assert_eq!(
-            texts(&pool(vec![member(1, 0.0)], 3)),
+            texts(&pool(vec![member(1, 0.0)], 3, 0)),
             ["3 MORE WORKERS ARE NOT WATCHED: 1 is the most at once"]
         );
-        assert!(texts(&pool(vec![member(1, 0.0)], 0)).is_empty());
+        assert_eq!(
+            texts(&pool(vec![member(1, 0.0)], 0, 2)),
+            ["2 PYTHON PROCESSES MAY NOT BE READ: otop doctor --pid PID tells why"]
+        );
+        assert!(texts(&pool(vec![member(1, 0.0)], 0, 0)).is_empty());
     }
 }

@@ -53,7 +53,11 @@ fn the_same_id_in_two_workers_is_two_sessions() {
         watched(7, vec![1.0], vec![session("a", 25.0, 10.0), session("b", 25.0, 10.0)]),
         watched(9, vec![2.0, 3.0], vec![session("a", 50.0, 20.0)]),
     ];
-    let report = merge(Some(5), both, 3);
+    let left_out = LeftOut {
+        too_many: 3,
+        unreadable: 1,
+    };
+    let report = merge(Some(5), both, left_out);
     let workers: Vec<_> = report
         .sessions
         .iter()
@@ -62,7 +66,7 @@ fn the_same_id_in_two_workers_is_two_sessions() {
     assert_eq!(workers, [("a", Some(7)), ("b", Some(7)), ("a", Some(9))]);
     assert_ne!(report.sessions[0].key, report.sessions[2].key);
     let pool = report.pool.expect("it is one");
-    assert_eq!((pool.root, pool.left_out, pool.members.len()), (Some(5), 3, 2));
+    assert_eq!((pool.root, pool.left_out, pool.members.len()), (Some(5), left_out, 2));
     assert_eq!(
         (report.worker.active_sessions, report.worker.loop_pct),
         (Some(3), Some(9.0))
@@ -72,7 +76,7 @@ fn the_same_id_in_two_workers_is_two_sessions() {
 #[test]
 fn it_still_adds_up() {
     let one = |pid| watched(pid, vec![1.0], vec![session("a", 50.0, 20.0)]);
-    let report = merge(None, vec![one(1), one(2)], 0);
+    let report = merge(None, vec![one(1), one(2)], LeftOut::default());
     let rows: f64 = report.sessions.iter().filter_map(|one| one.cpu_pct).sum();
     assert_eq!(
         Some(rows + report.unattributed.cpu_pct.expect("known")),
@@ -91,12 +95,12 @@ fn histories_end_with_the_same_second() {
         watched(7, vec![5.0], Vec::new()),
         watched(9, vec![2.0, 3.0], Vec::new()),
     ];
-    assert_eq!(merge(None, both, 0).worker.cpu_history, [2.0, 8.0]);
+    assert_eq!(merge(None, both, LeftOut::default()).worker.cpu_history, [2.0, 8.0]);
 }
 
 #[test]
 fn a_pool_of_nobody_knows_nothing() {
-    let report = merge(Some(5), Vec::new(), 0);
+    let report = merge(Some(5), Vec::new(), LeftOut::default());
     assert_eq!(
         (report.worker.pid, report.worker.cpu_pct, report.worker.active_sessions),
         (5, None, None)
@@ -137,7 +141,7 @@ fn the_recent_blocks_of_all_are_one_list_newest_first() {
     ];
     both[0].report.recent = vec![block(3, Some(30.0), true), block(2, Some(10.0), false)];
     both[1].report.recent = vec![block(3, Some(20.0), false), block(1, None, false)];
-    let report = merge(None, both, 0);
+    let report = merge(None, both, LeftOut::default());
     let began: Vec<_> = report.recent.iter().map(|block| block.started_at).collect();
     assert_eq!(began, [Some(30.0), Some(20.0), Some(10.0), None]);
     // Each worker numbers its own, and keys are by worker.
@@ -151,7 +155,7 @@ fn what_the_worst_rate_cannot_see_is_said() {
     let mut both = vec![watched(7, Vec::new(), Vec::new()), watched(9, Vec::new(), Vec::new())];
     both[1].report.quality.blocks_from_ms = Some(90.0);
     both[1].report.quality.unresolved = Some(4);
-    let quality = merge(None, both, 0).quality;
+    let quality = merge(None, both, LeftOut::default()).quality;
     assert_eq!((quality.blocks_from_ms, quality.unresolved), (Some(90.0), Some(4)));
 }
 

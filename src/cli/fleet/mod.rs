@@ -2,16 +2,19 @@
 //! all of them together within bounds. Knows nothing of terminals and formats; one worker alone is `worker`'s.
 
 pub mod once;
+#[cfg(test)]
+mod tests;
 
 use super::error::CliError;
+use super::output;
 use super::plan::Measuring;
 use super::table::live::Figures;
 use super::wire::{AttachOptions, Peaks, Reading, Watched, merge};
 use super::worker::{Worker, now};
-use crate::model::{Nanos, Pid, Report};
+use crate::model::{LeftOut, Nanos, Pid, Report};
 use crate::process::{self, Fingerprint, Sameness, candidates, family};
 use crate::source::error::AttachError;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Workers that are watched at once: each has three threads here.
@@ -23,12 +26,17 @@ const STACKS: f64 = 400.0;
 const LEAST_STACKS: f64 = 10.0;
 /// How often to look who has come: one who comes is to show within two seconds, with the first figures.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How long one look may go on attaching: keys want an answer.
+/// How long one look may go on asking and attaching: keys want an answer.
 const LOOK_FOR: Duration = Duration::from_millis(150);
 /// The first look, before there is a picture: long, so that it is of all of them on a busy machine too.
 const FIRST_LOOK: Duration = Duration::from_secs(15);
 /// What is no worker is asked again after this: an import takes its time, and then a loop runs.
 const ASK_AGAIN: Duration = Duration::from_millis(1000);
+/// What does not look like Python is looked at again after as long as it has run, within these bounds: an embedded Python
+/// comes with a library, mostly at once, and to see it takes reading all mappings of a process.
+const LOOK_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+/// A worker for which there is no place is asked again after this, whether it still is one.
+const COUNT_AGAIN: Duration = Duration::from_secs(10);
 /// How old a proportional set size may become.
 const PSS_AGE: Duration = Duration::from_secs(5);
 /// Turns of a wait for news.
@@ -48,10 +56,11 @@ pub struct Fleet<'r> {
     options: AttachOptions,
     measuring: Measuring,
     whom: Whom,
+    /// Who was named, so that a number that is given out again is not taken for the process that had it.
+    named: Vec<Fingerprint>,
     members: BTreeMap<Pid, Member>,
-    passed: HashMap<Pid, Passed>,
+    passed: BTreeMap<Pid, Passed>,
     next_look: Nanos,
-    left_out: usize,
     peaks: Peaks,
 }
 
@@ -64,11 +73,36 @@ pub struct Member {
     pss: (Nanos, Option<u64>),
 }
 
-/// A process that is no worker, or not yet.
+/// A process that is not watched, or not yet.
 struct Passed {
     fingerprint: Fingerprint,
+    is: Unwatched,
     ask_again: Nanos,
-    why: Option<AttachError>,
+}
+
+/// What is known of it.
+enum Unwatched {
+    /// Nothing that it maps is named Python.
+    Foreign,
+    /// Python that waits for its first turn.
+    Unasked,
+    /// Python that runs no loop.
+    Idle,
+    /// A worker, and there is no place for it.
+    TooMany,
+    Refused(AttachError),
+}
+
+impl Passed {
+    /// Whether it is to have its turn now. `is_full`: there is no place for another worker.
+    fn is_due(&self, now: Nanos, is_full: bool) -> bool {
+        match self.is {
+            Unwatched::Foreign => false,
+            Unwatched::Unasked => true,
+            Unwatched::TooMany => !is_full || self.ask_again <= now,
+            Unwatched::Idle | Unwatched::Refused(_) => self.ask_again <= now,
+        }
+    }
 }
 
 impl<'r> Fleet<'r> {
@@ -79,30 +113,48 @@ impl<'r> Fleet<'r> {
         measuring: &Measuring,
         reading: &'r dyn Reading,
     ) -> Result<Fleet<'r>, CliError> {
-        let named = match &whom {
-            Whom::Named(pids) => pids.clone(),
-            Whom::Below(root) => vec![*root],
-        };
-        for pid in named {
-            process::whole_process(pid).map_err(AttachError::from)?;
+        let mut fleet = Fleet::of(whom, options, measuring, reading)?;
+        fleet.look(FIRST_LOOK);
+        if !fleet.members.is_empty() {
+            return Ok(fleet);
         }
-        let mut fleet = Fleet {
+        let refused = fleet.passed.iter().find_map(|(pid, passed)| match &passed.is {
+            Unwatched::Refused(error) => Some((*pid, error.clone())),
+            _ => None,
+        });
+        let Some((first, error)) = refused else {
+            return Ok(fleet);
+        };
+        for word in fleet.words(Some(first)) {
+            output::say(&word);
+        }
+        Err(error.into())
+    }
+
+    /// The same before the first look.
+    fn of(
+        whom: Whom,
+        options: AttachOptions,
+        measuring: &Measuring,
+        reading: &'r dyn Reading,
+    ) -> Result<Fleet<'r>, CliError> {
+        let pids = match &whom {
+            Whom::Named(pids) => pids.as_slice(),
+            Whom::Below(root) => std::slice::from_ref(root),
+        };
+        let identify = |pid: &Pid| process::whole_process(*pid).and_then(|_| Fingerprint::of(*pid));
+        let named: Result<Vec<Fingerprint>, _> = pids.iter().map(identify).collect();
+        Ok(Fleet {
             reading,
             options,
             measuring: measuring.clone(),
+            named: named.map_err(AttachError::from)?,
             whom,
             members: BTreeMap::new(),
-            passed: HashMap::new(),
+            passed: BTreeMap::new(),
             next_look: Nanos::ZERO,
-            left_out: 0,
             peaks: Peaks::default(),
-        };
-        fleet.look(FIRST_LOOK);
-        let refused = fleet.passed.values_mut().find_map(|passed| passed.why.take());
-        match (fleet.members.is_empty(), refused) {
-            (true, Some(error)) => Err(error.into()),
-            _ => Ok(fleet),
-        }
+        })
     }
 
     pub fn members(&mut self) -> impl Iterator<Item = &mut Member> {
@@ -113,18 +165,43 @@ impl<'r> Fleet<'r> {
         self.members.is_empty()
     }
 
-    pub fn left_out(&self) -> usize {
-        self.left_out
+    /// Who is there and not watched, of all that have been asked so far.
+    pub fn left_out(&self) -> LeftOut {
+        let mut left_out = LeftOut::default();
+        for passed in self.passed.values() {
+            match passed.is {
+                Unwatched::TooMany => left_out.too_many += 1,
+                Unwatched::Refused(AttachError::NotPermitted { .. }) => left_out.unreadable += 1,
+                _ => {}
+            }
+        }
+        left_out
+    }
+
+    /// Why those who were named are not watched, a line each, as if each had been asked for alone. Below a root nobody was:
+    /// there it is told of one who may not be read how many are like it. `but`: is said elsewhere.
+    pub fn words(&self, but: Option<Pid>) -> Vec<String> {
+        let others = self.passed.iter().filter(|(pid, _)| Some(**pid) != but);
+        match &self.whom {
+            Whom::Named(_) => others.filter_map(|(pid, passed)| word(*pid, &passed.is)).collect(),
+            Whom::Below(root) => {
+                let mut refused = others.filter_map(|(_, passed)| match &passed.is {
+                    Unwatched::Refused(error @ AttachError::NotPermitted { .. }) => Some(error),
+                    _ => None,
+                });
+                let first = refused.next().map(refusal);
+                let like_it = match refused.count() {
+                    0 => String::new(),
+                    count => format!(" ({count} more Python processes below process {root} may not be read either)"),
+                };
+                first.map(|first| first + &like_it).into_iter().collect()
+            }
+        }
     }
 
     /// Nobody is left, and nobody can come any more.
     pub fn is_over(&self) -> bool {
-        let gone = |pid: &Pid| process::whole_process(*pid).is_err();
-        self.members.is_empty()
-            && match &self.whom {
-                Whom::Named(pids) => pids.iter().all(gone),
-                Whom::Below(root) => gone(root),
-            }
+        self.members.is_empty() && !self.named.iter().any(is_there)
     }
 
     /// The first that was named, for errors.
@@ -177,89 +254,141 @@ impl<'r> Fleet<'r> {
             Whom::Named(_) => None,
             Whom::Below(root) => Some(root.0),
         };
+        let left_out = self.left_out();
         let watched = self.members.values_mut().map(|member| Watched {
             report: member.worker.report_with_blocks(),
             pss_bytes: member.pss(),
         });
-        let mut report = merge(root, watched.collect(), self.left_out);
+        let mut report = merge(root, watched.collect(), left_out);
         self.peaks.fill_in(&mut report.sessions);
         report
     }
 
     fn look(&mut self, time: Duration) {
-        let begin = now();
-        let end = begin + Nanos::from(time);
-        let pids = match &self.whom {
-            Whom::Named(pids) => pids.clone(),
-            Whom::Below(root) => std::iter::once(*root).chain(family::below(*root)).collect(),
-        };
+        let pids = self.there();
         self.passed.retain(|pid, _| pids.contains(pid));
-        self.left_out = 0;
-        let unknown: Vec<Pid> = pids.into_iter().filter(|pid| !self.members.contains_key(pid)).collect();
-        let pythons = || {
-            unknown
-                .iter()
-                .filter(|pid| candidates::looks_like_python(**pid))
-                .count()
-        };
-        // Rates are shared among those who are there and those who come now.
-        let sharers = match unknown.is_empty() {
-            true => self.members.len(),
-            false => (self.members.len() + pythons()).min(MOST),
-        };
-        for pid in unknown {
-            // Others have their turn at the next look.
-            if now() >= end {
-                break;
+        for pid in pids {
+            if !self.members.contains_key(&pid) {
+                self.get_to_know(pid);
             }
+        }
+        // Rates are shared among those who are there and those who come now.
+        let pythons = self.passed.values().filter(|one| !matches!(one.is, Unwatched::Foreign));
+        let sharers = (self.members.len() + pythons.count()).min(MOST);
+        // Not before it is known who is there: that took its own time, and must not take theirs.
+        let end = now() + Nanos::from(time);
+        for pid in self.queue() {
             self.consider(pid, sharers);
             // What the others have to say does not wait until all have come.
             self.take_waiting();
+            // Whoever is left has a turn at the next look.
+            if now() >= end {
+                break;
+            }
         }
         self.ask_memory(end);
         self.next_look = now() + Nanos::from(LOOK_EVERY);
     }
 
-    /// Takes a process up, if it runs a loop.
-    fn consider(&mut self, pid: Pid, sharers: usize) {
-        let Ok(fingerprint) = Fingerprint::of(pid) else { return };
-        let known = self.passed.get(&pid);
-        if known.is_some_and(|passed| passed.ask_again > now() && passed.fingerprint.still_same() == Sameness::Same) {
-            return;
+    /// The processes that are meant and live.
+    fn there(&self) -> BTreeSet<Pid> {
+        let named = self.named.iter().filter(|one| is_there(one)).map(Fingerprint::pid);
+        match &self.whom {
+            Whom::Named(_) => named.collect(),
+            Whom::Below(_) => named
+                .flat_map(|root| std::iter::once(root).chain(family::below(root)))
+                .collect(),
         }
-        let why = match (&self.whom, candidates::looks_like_python(pid)) {
-            // Whoever was named hears why it is none.
-            (Whom::Below(_), false) => None,
-            _ => match self.reading.probe(pid) {
-                Ok(probe) if probe.loop_kind.is_none() => None,
-                Ok(_) if self.members.len() >= MOST => {
-                    self.left_out += 1;
-                    return;
-                }
-                Ok(_) => match self.reading.attach(pid, &self.shared(sharers)) {
-                    Ok(attached) => {
-                        let worker = Worker::new(attached, &self.measuring);
-                        let window_end = worker.attached_at + Nanos::from(self.measuring.window);
-                        self.passed.remove(&pid);
-                        let member = Member {
-                            worker,
-                            window_end,
-                            pss: (now(), family::pss_bytes(pid).ok()),
-                        };
-                        self.members.insert(pid, member);
-                        return;
-                    }
-                    Err(error) => Some(error),
-                },
-                Err(error) => Some(error),
-            },
+    }
+
+    /// Takes note of a process that is new, runs another program now, or was no Python for a while.
+    fn get_to_know(&mut self, pid: Pid) {
+        if let Some(passed) = self.passed.get(&pid) {
+            let is_old_news = matches!(passed.is, Unwatched::Foreign) && passed.ask_again <= now();
+            if !is_old_news && passed.fingerprint.still_same() == Sameness::Same {
+                return;
+            }
+        }
+        self.passed.remove(&pid);
+        let Ok(fingerprint) = Fingerprint::of(pid) else { return };
+        // Whoever was named hears why it is none.
+        let is_python = matches!(self.whom, Whom::Named(_)) || candidates::looks_like_python(pid);
+        let (is, ask_again) = if is_python {
+            (Unwatched::Unasked, now())
+        } else {
+            let (least, most) = LOOK_AGAIN;
+            let patience = process::uptime(pid).unwrap_or(least).clamp(least, most);
+            (Unwatched::Foreign, now() + Nanos::from(patience))
         };
         let passed = Passed {
             fingerprint,
-            ask_again: now() + Nanos::from(ASK_AGAIN),
-            why,
+            is,
+            ask_again,
         };
         self.passed.insert(pid, passed);
+    }
+
+    /// Who is to have a turn, whoever has been due for longest first. Newcomers and those who are asked again take turns:
+    /// neither can keep the other waiting for ever.
+    fn queue(&self) -> Vec<Pid> {
+        let (now, is_full) = (now(), self.is_full());
+        let due = self.passed.iter().filter(|(_, passed)| passed.is_due(now, is_full));
+        let mut due: Vec<(Nanos, Pid, bool)> = due
+            .map(|(pid, passed)| (passed.ask_again, *pid, matches!(passed.is, Unwatched::Unasked)))
+            .collect();
+        due.sort_unstable();
+        let (new, again): (Vec<_>, Vec<_>) = due.into_iter().partition(|(_, _, is_new)| *is_new);
+        let (mut new, mut again) = (new.into_iter(), again.into_iter());
+        let mut queue = Vec::new();
+        loop {
+            let before = queue.len();
+            queue.extend(new.next().map(|(_, pid, _)| pid));
+            queue.extend(again.next().map(|(_, pid, _)| pid));
+            if queue.len() == before {
+                return queue;
+            }
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.members.len() >= MOST
+    }
+
+    /// Takes a process up, if it runs a loop and there is a place.
+    fn consider(&mut self, pid: Pid, sharers: usize) {
+        // The place that was free when the look began may have been taken.
+        let is_due = |passed: &Passed| passed.is_due(now(), self.is_full());
+        if !self.passed.get(&pid).is_some_and(is_due) {
+            return;
+        }
+        let is = match self.reading.probe(pid) {
+            Ok(probe) if probe.loop_kind.is_none() => Unwatched::Idle,
+            Ok(_) if self.is_full() => Unwatched::TooMany,
+            Ok(_) => match self.reading.attach(pid, &self.shared(sharers)) {
+                Ok(attached) => {
+                    let worker = Worker::new(attached, &self.measuring);
+                    let window_end = worker.attached_at + Nanos::from(self.measuring.window);
+                    self.passed.remove(&pid);
+                    let member = Member {
+                        worker,
+                        window_end,
+                        pss: (now(), family::pss_bytes(pid).ok()),
+                    };
+                    self.members.insert(pid, member);
+                    return;
+                }
+                Err(error) => Unwatched::Refused(error),
+            },
+            Err(error) => Unwatched::Refused(error),
+        };
+        let patience = match is {
+            Unwatched::TooMany => COUNT_AGAIN,
+            _ => ASK_AGAIN,
+        };
+        if let Some(passed) = self.passed.get_mut(&pid) {
+            passed.is = is;
+            passed.ask_again = now() + Nanos::from(patience);
+        }
     }
 
     /// What one of so many is asked for.
@@ -293,6 +422,31 @@ impl<'r> Fleet<'r> {
                 member.pss = (now(), family::pss_bytes(pid).ok());
             }
         }
+    }
+}
+
+/// It lives, under whatever program.
+fn is_there(one: &Fingerprint) -> bool {
+    one.still_same() != Sameness::Exited
+}
+
+/// Why a process that was named is not watched; None: for nothing that is its own fault.
+fn word(pid: Pid, is: &Unwatched) -> Option<String> {
+    match is {
+        Unwatched::Refused(error) => Some(refusal(error)),
+        Unwatched::Idle => Some(format!(
+            "process {pid} is Python that runs no event loop, so it is not watched; try: otop doctor --pid {pid}"
+        )),
+        Unwatched::Foreign | Unwatched::Unasked | Unwatched::TooMany => None,
+    }
+}
+
+/// As it would be told if it were the end.
+fn refusal(error: &AttachError) -> String {
+    let remedy = CliError::from(error.clone()).remedy();
+    match remedy {
+        Some(remedy) => format!("{error}; try: {remedy}"),
+        None => error.to_string(),
     }
 }
 

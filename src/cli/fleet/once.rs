@@ -37,7 +37,7 @@ pub fn once(fleet: &mut Fleet, measuring: &Measuring) -> Result<(), CliError> {
             break;
         }
     }
-    say_left_out(fleet.left_out());
+    say_left_out(fleet.left_out().too_many);
     for member in fleet.members() {
         member.worker.settle();
     }
@@ -67,8 +67,9 @@ pub fn stream(
         if signals.raised() {
             return Ok(());
         }
-        if fleet.left_out() > said {
-            said = fleet.left_out();
+        let too_many = fleet.left_out().too_many;
+        if too_many > said {
+            said = too_many;
             say_left_out(said);
         }
         for mut ended in fleet.take_ended() {

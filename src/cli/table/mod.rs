@@ -44,8 +44,19 @@ pub fn of_pool(whom: &Whom, plan: &Plan, look: &Look, reading: &dyn Reading) -> 
     let options = run::attach_options(&plan.naming, &look.measuring);
     let mut fleet = Fleet::open(whom.clone(), options, &look.measuring, reading)?;
     let document = |report: &Report, pss: Option<u64>| wire::member_json(report, &look.options, pss);
+    let left_out = fleet.words(None);
+    // Beneath the live table too, where they are read when it has gone; it shows the first itself.
+    for word in &left_out {
+        output::say(word);
+    }
     match look.shape {
-        Shape::Live => live::watch(&mut fleet, look, &Signals::listen()?)?,
+        Shape::Live => {
+            let look = Look {
+                words: left_out.into_iter().chain(look.words.clone()).collect(),
+                ..look.clone()
+            };
+            live::watch(&mut fleet, &look, &Signals::listen()?)?;
+        }
         Shape::Json => {
             let mut tell = |report: &Report, pss| output::write(&document(report, pss));
             fleet::once::stream(&mut fleet, &look.measuring, &Signals::listen()?, &mut tell)?;

@@ -1,0 +1,203 @@
+//! Who is taken up, in which order, and what is said of the others; with scripted workers under the numbers of processes
+//! that only sleep.
+
+use super::{Fleet, MOST, Unwatched, Whom};
+use crate::cli::error::CliError;
+use crate::cli::scripted::{LONG, Other, Scripted, census, measuring};
+use crate::cli::wire::AttachOptions;
+use crate::cli::worker::now;
+use crate::model::{LeftOut, Nanos, Pid};
+use crate::process::permission::Refusal;
+use crate::source::error::AttachError;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+/// Processes that sleep until they are dropped, ascending.
+struct Sleepers(Vec<Child>);
+
+impl Sleepers {
+    fn of(count: usize) -> Sleepers {
+        let mut children: Vec<Child> = (0..count)
+            .map(|_| Command::new("sleep").arg("100").spawn().expect("sleep starts"))
+            .collect();
+        children.sort_by_key(Child::id);
+        Sleepers(children)
+    }
+
+    fn pids(&self) -> Vec<Pid> {
+        let number = |child: &Child| Pid(i32::try_from(child.id()).expect("a pid fits"));
+        self.0.iter().map(number).collect()
+    }
+}
+
+impl Drop for Sleepers {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn before_the_first_look(whom: Whom, scripted: &Scripted) -> Fleet<'_> {
+    Fleet::of(
+        whom,
+        AttachOptions::default(),
+        &measuring(Duration::from_secs(1)),
+        scripted,
+    )
+    .expect("they live")
+}
+
+#[test]
+fn a_look_that_ends_early_is_gone_on_with_and_nobody_is_asked_twice_before_all_were_once() {
+    let sleepers = Sleepers::of(4);
+    let pids = sleepers.pids();
+    // Each look has time for one, and when all have had their turn the first is due again.
+    let scripted = Scripted {
+        takes: Duration::from_millis(400),
+        others: pids.iter().take(3).map(|pid| (*pid, Other::Idle)).collect(),
+        ..Scripted::default()
+    };
+    let mut fleet = before_the_first_look(Whom::Named(pids.clone()), &scripted);
+    for _ in 0..7 {
+        fleet.look(Duration::ZERO);
+    }
+    let in_turn = [0, 1, 2, 3, 0, 1, 2].map(|place| pids[place]);
+    assert_eq!(*scripted.probed.borrow(), in_turn);
+    assert!(fleet.members.contains_key(&pids[3]), "the last one is a worker");
+}
+
+#[test]
+fn a_newcomer_does_not_wait_for_all_who_are_asked_again() {
+    let sleepers = Sleepers::of(5);
+    let mut pids = sleepers.pids();
+    let newcomer = pids.pop().expect("five");
+    let scripted = Scripted {
+        others: pids.iter().map(|pid| (*pid, Other::Idle)).collect(),
+        ..Scripted::default()
+    };
+    let mut fleet = before_the_first_look(Whom::Named(sleepers.pids()), &scripted);
+    fleet.look(LONG);
+    let passed = fleet.passed.values_mut();
+    passed.for_each(|passed| passed.ask_again = Nanos::ZERO);
+    drop(fleet.members.remove(&newcomer));
+    fleet.get_to_know(newcomer);
+    assert_eq!(fleet.queue().first(), Some(&newcomer));
+    assert_eq!(fleet.queue().len(), 5, "and they do not wait for ever either");
+}
+
+#[test]
+fn what_is_no_python_is_not_looked_through_at_every_look() {
+    let sleepers = Sleepers::of(1);
+    let pid = sleepers.pids()[0];
+    let own = Pid(i32::try_from(std::process::id()).expect("a pid fits"));
+    let scripted = Scripted::default();
+    let mut fleet = before_the_first_look(Whom::Below(own), &scripted);
+    let again = |fleet: &mut Fleet| {
+        fleet.look(LONG);
+        let passed = fleet.passed.get(&pid).expect("it is known");
+        assert!(matches!(passed.is, Unwatched::Foreign));
+        passed.ask_again
+    };
+    let first = again(&mut fleet);
+    assert!(first > now(), "not before a second has passed");
+    assert_eq!(again(&mut fleet), first, "it was not read again");
+    assert!(scripted.probed.borrow().is_empty());
+}
+
+#[test]
+fn all_for_whom_there_is_no_place_are_counted_and_asked_once() {
+    let sleepers = Sleepers::of(MOST + 3);
+    let scripted = Scripted {
+        script: |send| {
+            let _ = send.send(census(true));
+            std::thread::sleep(LONG);
+        },
+        ..Scripted::default()
+    };
+    let mut fleet = before_the_first_look(Whom::Named(sleepers.pids()), &scripted);
+    fleet.look(LONG);
+    let too_many = |too_many| LeftOut {
+        too_many,
+        unreadable: 0,
+    };
+    assert_eq!((fleet.members.len(), fleet.left_out()), (MOST, too_many(3)));
+    // A look with time for one does not forget the others.
+    fleet.look(Duration::ZERO);
+    assert_eq!(fleet.left_out(), too_many(3));
+    assert_eq!(scripted.probed.borrow().len(), MOST + 3, "nobody was asked again");
+    // A place that becomes free is taken, by one.
+    let first = *fleet.members.keys().next().expect("a member");
+    drop(fleet.members.remove(&first));
+    fleet.look(LONG);
+    assert_eq!((fleet.members.len(), fleet.left_out()), (MOST, too_many(3)));
+}
+
+#[test]
+fn of_those_who_were_named_it_is_said_why_they_are_not_watched() {
+    let sleepers = Sleepers::of(4);
+    let pids = sleepers.pids();
+    let refused = Other::Refused(AttachError::NotPermitted {
+        pid: pids[1],
+        refusal: Refusal::OtherUser {
+            pid: pids[1],
+            owner: [0; 3],
+            groups: [0; 3],
+            user: 1000,
+            group: 1000,
+        },
+    });
+    let foreign = Other::Refused(AttachError::NotPython {
+        pid: pids[3],
+        program: "/bin/sleep".to_owned(),
+        pythons: Vec::new(),
+    });
+    let others = [(pids[1], refused), (pids[2], Other::Idle), (pids[3], foreign)];
+    let scripted = Scripted {
+        others: others.into_iter().collect(),
+        ..Scripted::default()
+    };
+    let mut fleet = before_the_first_look(Whom::Named(pids.clone()), &scripted);
+    fleet.look(LONG);
+    let words = fleet.words(None);
+    let [refused, idle, foreign] = words.as_slice() else {
+        panic!("three are not watched: {words:?}")
+    };
+    let begins = format!("the memory of process {} may not be read: ", pids[1]);
+    assert!(
+        refused.starts_with(&begins) && refused.contains("; try: sudo "),
+        "{refused}"
+    );
+    let begins = format!("process {} is Python that runs no event loop", pids[2]);
+    assert!(idle.starts_with(&begins), "{idle}");
+    assert!(foreign.contains("is not Python: it runs /bin/sleep"), "{foreign}");
+    assert_eq!(fleet.left_out().unreadable, 1);
+    assert_eq!(fleet.words(Some(pids[2])).len(), 2, "what is said elsewhere");
+}
+
+#[test]
+fn a_number_that_was_given_out_again_is_nobody() {
+    let sleepers = Sleepers::of(2);
+    let pids = sleepers.pids();
+    for whom in [Whom::Named(vec![pids[0]]), Whom::Below(pids[0])] {
+        let scripted = Scripted::default();
+        let mut fleet = before_the_first_look(whom.clone(), &scripted);
+        assert!(!fleet.is_over(), "{whom:?}");
+        fleet.named = fleet.named.into_iter().map(|one| one.of_an_earlier_process()).collect();
+        fleet.look(LONG);
+        assert!(fleet.is_empty() && scripted.probed.borrow().is_empty(), "{whom:?}");
+        assert!(fleet.is_over(), "{whom:?}");
+    }
+}
+
+#[test]
+fn nobody_who_runs_a_loop_is_an_error() {
+    let sleepers = Sleepers::of(1);
+    let pid = sleepers.pids()[0];
+    let mut scripted = Scripted::default();
+    scripted.others.insert(pid, Other::Refused(AttachError::Gone(pid)));
+    let measuring = measuring(Duration::from_secs(1));
+    let error = Fleet::open(Whom::Named(vec![pid]), AttachOptions::default(), &measuring, &scripted);
+    assert!(matches!(error, Err(CliError::Attach(AttachError::Gone(_)))));
+}
