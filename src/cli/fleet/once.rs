@@ -4,17 +4,20 @@
 use crate::cli::error::CliError;
 use crate::cli::fleet::{Fleet, MOST};
 use crate::cli::output;
-use crate::cli::plan::Measuring;
+use crate::cli::plan::{Measuring, WINDOW};
 use crate::cli::signals::Signals;
+use crate::cli::table::once::{goes_on_to, is_told_now};
 use crate::cli::worker::{Worker, now};
-use crate::model::{Nanos, Report};
+use crate::model::{Nanos, Pid, Report};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How long after the end of a window its last samples may come.
 const LATE_SAMPLES: Duration = Duration::from_millis(200);
 const STEP: Duration = Duration::from_millis(20);
 
-/// One window of all of them, or less where one is blocked already. Those who come meanwhile are taken with what they have.
+/// One window of all of them, or less where one is blocked already. A window that is longer than the usual one is kept, as
+/// of one worker, and the news told at once. Those who come meanwhile are taken with what they have.
 pub fn once(fleet: &mut Fleet, measuring: &Measuring) -> Result<(), CliError> {
     let begin = now();
     let after = |patience: Duration| begin + Nanos::from(patience);
@@ -22,7 +25,7 @@ pub fn once(fleet: &mut Fleet, measuring: &Measuring) -> Result<(), CliError> {
         return Err(CliError::NoWorkerBelow { pid: fleet.root() });
     }
     let end = after(measuring.window + LATE_SAMPLES);
-    let names_are_due = after(measuring.slow_threshold + Duration::from_millis(60));
+    let mut told: BTreeSet<Pid> = BTreeSet::new();
     while now() < end {
         fleet.wait(STEP);
         output::check_open()?;
@@ -31,9 +34,18 @@ pub fn once(fleet: &mut Fleet, measuring: &Measuring) -> Result<(), CliError> {
         for member in fleet.members() {
             members += 1;
             complete += usize::from(member.worker.has_reached(after(measuring.window)));
-            emergency |= member.worker.emergency();
+            if !is_told_now(&member.worker, measuring, now()) {
+                continue;
+            }
+            emergency = true;
+            // What a longer window hides until its end is told when it is known.
+            if measuring.window > WINDOW && told.insert(member.worker.pid) {
+                for line in goes_on_to(&member.worker, measuring) {
+                    output::say(&format!("worker {}: {line}", member.worker.pid));
+                }
+            }
         }
-        if complete == members || (emergency && now() >= names_are_due) {
+        if complete == members || (emergency && measuring.window <= WINDOW) {
             break;
         }
     }

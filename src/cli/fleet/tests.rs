@@ -1,9 +1,9 @@
 //! Who is taken up, in which order, and what is said of the others; with scripted workers under the numbers of processes
 //! that only sleep.
 
-use super::{Fleet, MOST, Unwatched, Whom};
+use super::{Fleet, MOST, Unwatched, Whom, once};
 use crate::cli::error::CliError;
-use crate::cli::scripted::{LONG, Other, Scripted, census, measuring};
+use crate::cli::scripted::{LONG, Other, Scripted, census, measuring, tick_on};
 use crate::cli::wire::AttachOptions;
 use crate::cli::worker::now;
 use crate::model::{LeftOut, Nanos, Pid};
@@ -189,6 +189,32 @@ fn a_number_that_was_given_out_again_is_nobody() {
         assert!(fleet.is_empty() && scripted.probed.borrow().is_empty(), "{whom:?}");
         assert!(fleet.is_over(), "{whom:?}");
     }
+}
+
+/// How long `--once` took where one loop of two has been stuck since before otop came.
+fn stuck(window: Duration) -> Nanos {
+    let sleepers = Sleepers::of(2);
+    let scripted = Scripted {
+        script: |send| {
+            let _ = send.send(census(true));
+            tick_on(send, Some(1), LONG);
+        },
+        ..Scripted::default()
+    };
+    let measuring = measuring(window);
+    let whom = Whom::Named(sleepers.pids());
+    let mut fleet = Fleet::open(whom, AttachOptions::default(), &measuring, &scripted).expect("they live");
+    let begin = now();
+    once::once(&mut fleet, &measuring).expect("done");
+    now() - begin
+}
+
+#[test]
+fn a_block_that_began_before_ends_a_usual_window_and_no_longer_one() {
+    let took = stuck(Duration::from_secs(1));
+    assert!(took < Nanos::from_millis(900), "{took:?}");
+    let took = stuck(Duration::from_millis(1_500));
+    assert!(took >= Nanos::from_millis(1_500), "{took:?}");
 }
 
 #[test]

@@ -42,19 +42,16 @@ pub fn watch(worker: &mut Worker, measuring: &Measuring) -> Result<Report, CliEr
         if worker.lacks_asyncio() && now >= after(measuring.window.min(ASYNCIO_PATIENCE)) {
             return Err(CliError::NoAsyncio(worker.pid));
         }
-        // The name of the one who blocks comes with the walk; it is not waited for in vain.
-        let names_are_due = after(measuring.slow_threshold + Duration::from_millis(60));
-        let is_blocked = worker.emergency() && (worker.has_sessions() || now >= names_are_due);
-        // A block that ends while it is looked at is no reason to cut the window short.
-        let goes_on = now >= after(measuring.slow_threshold + Duration::from_millis(45));
-        if goes_on && is_blocked {
+        if is_told_now(worker, measuring, now) {
             // Whoever asks for a longer window wants its figures; the news cannot wait for them.
             if measuring.window <= WINDOW {
                 break;
             }
             if !has_said_it {
                 has_said_it = true;
-                say_what_goes_on(worker, measuring);
+                for line in goes_on_to(worker, measuring) {
+                    output::say(&line);
+                }
             }
         }
         let is_complete = worker.has_reached(end) || now >= end + LATE_SAMPLES.into();
@@ -72,14 +69,25 @@ pub fn watch(worker: &mut Worker, measuring: &Measuring) -> Result<Report, CliEr
     Ok(worker.last_report())
 }
 
+/// Whether there is news of a block that began before otop looked, and cannot wait for the end of a window.
+pub fn is_told_now(worker: &Worker, measuring: &Measuring, now: Nanos) -> bool {
+    let after = |patience: Duration| worker.attached_at + Nanos::from(measuring.slow_threshold + patience);
+    // The name of the one who blocks comes with the walk; it is not waited for in vain.
+    let names_are_due = after(Duration::from_millis(60));
+    let is_blocked = worker.emergency() && (worker.has_sessions() || now >= names_are_due);
+    // A block that ends while it is looked at is no reason to cut the window short.
+    is_blocked && now >= after(Duration::from_millis(45))
+}
+
 /// The blocks that began before otop looked and go on, as `otop blocks` has them.
-fn say_what_goes_on(worker: &Worker, measuring: &Measuring) {
+pub fn goes_on_to(worker: &Worker, measuring: &Measuring) -> Vec<String> {
     let seconds = measuring.window.as_secs_f64();
-    for block in worker
+    let going_on = worker
         .blocks()
-        .filter(|block| block.ongoing && block.duration_is_lower_bound)
-    {
+        .filter(|block| block.ongoing && block.duration_is_lower_bound);
+    let line = |block| {
         let line = block_line(BlockEvent::Began, block, false);
-        output::say(&format!("{}; the window goes on to {seconds} s", line.trim_end()));
-    }
+        format!("{}; the window goes on to {seconds} s", line.trim_end())
+    };
+    going_on.map(line).collect()
 }
