@@ -13,7 +13,7 @@ mod tests;
 use super::fleet::{self, Fleet, Whom};
 use super::plan::Plan;
 use super::signals::Signals;
-use super::socket::Socket;
+use super::socket::{Next, Socket, Stream};
 use super::wire::{self, Reading};
 use super::worker::Worker;
 use super::{output, run};
@@ -91,14 +91,30 @@ pub fn of_socket(path: &Path, look: &Look) -> anyhow::Result<()> {
     } else {
         Signals::default()
     };
+    let mut stream = Stream::default();
     loop {
         output::check_open()?;
         if signals.raised() {
             return Ok(());
         }
         let Some(answer) = socket.next() else { continue };
-        let text = shown(&answer?, look);
-        output::write(&text)?;
+        let report = match stream.take(answer)? {
+            Next::Document(report) => report,
+            Next::Again(word, report) => {
+                output::say(&word);
+                report
+            }
+            Next::Word(word) => {
+                output::say(&word);
+                continue;
+            }
+            Next::Over(word) => {
+                output::say(&word);
+                return Ok(());
+            }
+            Next::Nothing => continue,
+        };
+        output::write(&shown(&report, look))?;
         if look.shape != Shape::Json {
             return Ok(());
         }
