@@ -43,6 +43,7 @@ use crate::model::{
 pub use call_tree::{CallTree, Called, FrameId, Node, NodeId, Taken};
 pub use difference::{Change, Of, changes, unlike, whole};
 pub use profile::{By, Mark, Mode, Narrow, Profile, Wanted};
+pub use resolution::TICKS_IN_A_BLOCK;
 
 use block_log::{Asked, BlockLog, Charge};
 use blocks::Stretch;
@@ -222,7 +223,7 @@ impl Engine {
     }
 
     /// A stretch of this length is a block: what the user set, or the shortest that can be seen.
-    fn threshold(&self) -> Nanos {
+    pub fn threshold(&self) -> Nanos {
         let set = self.settings.slow_threshold;
         self.resolution.shortest_block(set).unwrap_or(set)
     }

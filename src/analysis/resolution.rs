@@ -9,7 +9,7 @@ const OVER: Nanos = Nanos(1_000_000_000);
 /// A rate within so much of the one that was asked for is that one: missing ticks are gaps, and are treated as such.
 const KEPT: f64 = 0.75;
 /// So many ticks make a block: one to see it, and one on either side to see its ends.
-const TICKS_IN_A_BLOCK: u64 = 3;
+pub const TICKS_IN_A_BLOCK: u64 = 3;
 
 /// The ticks of the last second.
 #[derive(Debug)]

@@ -349,6 +349,11 @@ impl Worker {
         self.engine.blocks()
     }
 
+    /// The shortest stretch that is a block now: what was asked for, or the shortest that can be seen.
+    pub fn shortest_block(&self) -> Nanos {
+        self.engine.threshold()
+    }
+
     /// Up to when the worker was seen, and when otop attached: `CLOCK_REALTIME`, seconds.
     pub fn wall_clocks(&self) -> (f64, f64) {
         let wall = |at: Nanos| self.realtime_offset.saturating_add(i128::from(at.0)) as f64 / 1e9;

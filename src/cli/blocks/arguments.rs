@@ -2,6 +2,7 @@
 
 use crate::cli::arguments::values::{self, FAIL_ON, FOR};
 use crate::cli::arguments::{MeasuringArguments, ProcessArguments, conflict};
+use crate::cli::blocks::sight::{is_seen_at, rate_for};
 use clap::Args;
 use std::time::Duration;
 
@@ -24,7 +25,9 @@ in send, called from agents/booking.py:41 in lookup; ≥ 12 sessions waited
   [slow-loop] event loop blocked for 90ms (unscheduled: it got no CPU)
 
 --fail-on counts a block if it is that long without what the machine did to it (unscheduled, stolen, stopped, \
-suspended) and without waiting for threads that did yield the GIL; whether a session is to blame or not.
+suspended) and without waiting for threads that did yield the GIL; whether a session is to blame or not. A block shorter \
+than three samples is not seen: a limit below three of --rate is refused, and where the machine leaves fewer samples that \
+is said when it begins, when it is over, and at the end.
 
 Exit status: as of otop; 7 if --fail-on was met.";
 
@@ -52,17 +55,26 @@ pub struct BlocksArguments {
 
 impl BlocksArguments {
     pub fn check(&self) -> Result<(), clap::Error> {
-        let threshold = self.measuring.slow_threshold;
-        match self.fail_on.filter(|limit| *limit < threshold) {
-            None => Ok(()),
-            Some(limit) => {
-                let [limit, threshold] = [limit, threshold].map(values::written);
-                let text = format!(
-                    "--fail-on {limit} is below --slow-threshold {threshold}, and shorter ones are no blocks: \
-                     add --slow-threshold {limit}"
-                );
-                Err(conflict(text))
-            }
+        let Some(limit) = self.fail_on else { return Ok(()) };
+        let MeasuringArguments {
+            rate, slow_threshold, ..
+        } = self.measuring;
+        let text = values::written(limit);
+        if limit < slow_threshold {
+            let threshold = values::written(slow_threshold);
+            return Err(conflict(format!(
+                "--fail-on {text} is below --slow-threshold {threshold}, and shorter ones are no blocks: \
+                 add --slow-threshold {text}"
+            )));
         }
+        // A limit that cannot be seen to be met would pass whatever the worker does.
+        if !is_seen_at(limit, rate) {
+            let needed = rate_for(limit);
+            return Err(conflict(format!(
+                "--fail-on {text} is shorter than three samples at --rate {rate}, and shorter blocks are not seen: \
+                 add --rate {needed}"
+            )));
+        }
+        Ok(())
     }
 }

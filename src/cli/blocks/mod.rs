@@ -4,6 +4,7 @@
 pub mod arguments;
 pub mod events;
 pub mod plan;
+pub mod sight;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ use crate::tui::QuitKey;
 use crate::view::block_words::own_ms;
 use events::{Events, Look};
 use plan::Following;
+use sight::Sight;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -38,7 +40,8 @@ pub fn show(worker: &mut Worker, following: &Following) -> anyhow::Result<()> {
     // In a pipeline the keys may be another program's.
     let key = output::has_terminal().then(QuitKey::listen).flatten();
     if key.is_some() {
-        let threshold = written(following.measuring.slow_threshold);
+        let threshold = Duration::from_millis(worker.shortest_block().as_millis_f64().ceil() as u64);
+        let threshold = written(threshold);
         output::say(&format!(
             "follows blocks of {threshold} and longer in worker {}; q ends",
             worker.pid
@@ -46,8 +49,18 @@ pub fn show(worker: &mut Worker, following: &Following) -> anyhow::Result<()> {
     }
     let mut wants_to_quit = || key.as_ref().is_some_and(QuitKey::was_pressed);
     let mut tell = |event, block: &Block| output::write(&wire::block_line(event, block, following.json));
-    Ok(follow(worker, following, &signals, &mut wants_to_quit, &mut tell)?)
+    Ok(follow(
+        worker,
+        following,
+        &signals,
+        &mut wants_to_quit,
+        &mut tell,
+        &mut output::say,
+    )?)
 }
+
+/// Says a word that is no event.
+pub type Say<'a> = &'a mut dyn FnMut(&str);
 
 /// Tells every event. `wants_to_quit`: somebody has pressed the key.
 pub fn follow(
@@ -56,19 +69,29 @@ pub fn follow(
     signals: &Signals,
     wants_to_quit: &mut dyn FnMut() -> bool,
     tell: Tell<'_>,
+    say: Say<'_>,
 ) -> Result<(), CliError> {
+    let threshold = following.measuring.slow_threshold.into();
     let mut told = Told {
         limit: following.fail_on,
+        sight: Sight::of(threshold, worker.rate_hz, following.fail_on, worker.now()),
         events: Events::default(),
         counted: BTreeMap::new(),
     };
-    let followed = follow_on(worker, following, signals, wants_to_quit, &mut told, tell);
+    let followed = follow_on(worker, following, signals, wants_to_quit, &mut told, tell, say);
     let is_done = match &followed {
         Ok(()) => true,
         Err(error) => error.is_closed_output(),
     };
     match told.verdict() {
         Some(met) if is_done => Err(met),
+        None if is_done => {
+            // Not met is the word of what was seen.
+            if let Some(word) = told.sight.last_word() {
+                say(&word);
+            }
+            followed
+        }
         _ => followed,
     }
 }
@@ -80,11 +103,15 @@ fn follow_on(
     wants_to_quit: &mut dyn FnMut() -> bool,
     told: &mut Told,
     tell: Tell<'_>,
+    say: Say<'_>,
 ) -> Result<(), CliError> {
     let end = following.time.map(|time| worker.attached_at + time.into());
     let mut has_said_why_nothing_comes = false;
     loop {
         worker.take_in(STEP);
+        if let Some(word) = told.sight.look(worker.now(), worker.shortest_block()) {
+            say(&word);
+        }
         output::check_open()?;
         if signals.raised() || wants_to_quit() {
             worker.settle();
@@ -95,12 +122,12 @@ fn follow_on(
                 return Err(CliError::EndedEarly { pid: worker.pid, how });
             }
             told.look(worker, true, tell)?;
-            output::say(&format!("worker {} has ended ({how})", worker.pid));
+            say(&format!("worker {} has ended ({how})", worker.pid));
             return Ok(());
         }
         if worker.lacks_asyncio() && !has_said_why_nothing_comes {
             has_said_why_nothing_comes = true;
-            output::say("asyncio is not imported yet, so there is no loop to block; waiting for it");
+            say("asyncio is not imported yet, so there is no loop to block; waiting for it");
         }
         let now = worker.now();
         if let Some(end) = end.filter(|end| now >= *end) {
@@ -129,6 +156,7 @@ fn follow_on(
 /// What was told, and what of it counts for `--fail-on`.
 struct Told {
     limit: Option<Duration>,
+    sight: Sight,
     events: Events,
     /// Length of each block that counts, in milliseconds, by its number.
     counted: BTreeMap<u64, f64>,

@@ -92,4 +92,22 @@ mod tests {
         assert!(blocks(&["--fail-on", "20ms", "--slow-threshold", "20ms"]).is_ok());
         assert!(blocks(&["--fail-on", "50ms"]).is_ok());
     }
+
+    #[test]
+    fn a_limit_that_no_sample_could_show_is_refused() {
+        let error = blocks(&["--fail-on", "100ms", "--rate", "10"]).expect_err("three samples are 300 ms");
+        let text = error.to_string();
+        assert!(
+            text.contains("--fail-on 100ms is shorter than three samples at --rate 10")
+                && text.contains("add --rate 30"),
+            "{text}"
+        );
+        assert_eq!(error.exit_code(), 2);
+        assert!(blocks(&["--fail-on", "100ms", "--rate", "30"]).is_ok());
+        assert!(blocks(&["--fail-on", "300ms", "--rate", "10"]).is_ok());
+        assert!(
+            blocks(&["--rate", "10"]).is_ok(),
+            "without a limit it is said while following"
+        );
+    }
 }

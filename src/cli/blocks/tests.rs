@@ -30,7 +30,14 @@ fn told(
         told.push((event, block.clone()));
         Ok(())
     };
-    let ended = follow(&mut worker, following, &Signals::default(), &mut || false, &mut tell);
+    let ended = follow(
+        &mut worker,
+        following,
+        &Signals::default(),
+        &mut || false,
+        &mut tell,
+        &mut |_| {},
+    );
     (told, ended)
 }
 
@@ -112,6 +119,7 @@ fn a_key_ends_it() {
         &Signals::default(),
         &mut pressed,
         &mut tell,
+        &mut |_| {},
     );
     ended.expect("done");
     assert!(start.elapsed() < LONG);
@@ -132,7 +140,8 @@ fn a_reader_that_goes_is_done_and_the_limit_holds_all_the_same() {
             }),
         };
         let following = following(Some(LONG), fail_on);
-        follow(&mut worker, &following, &Signals::default(), &mut || false, &mut tell).expect_err("closed")
+        let signals = Signals::default();
+        follow(&mut worker, &following, &signals, &mut || false, &mut tell, &mut |_| {}).expect_err("closed")
     };
     assert!(gone(None).is_closed_output());
     assert_eq!(gone(Some(100)).exit(), Exit::FailOnMet);
@@ -150,4 +159,38 @@ fn without_a_figure_or_without_asyncio_silence_is_no_success() {
         tick_on(send, None, LONG);
     });
     assert!(matches!(ended, Err(CliError::NoAsyncio(_))), "{ended:?}");
+}
+
+/// A machine that leaves ten samples a second of a thousand: blocks of less than 300 ms are not seen, so a limit of 100 ms
+/// that is not met says little.
+#[test]
+fn a_limit_that_could_have_been_met_unseen_is_no_silent_success() {
+    let mut worker = worker(&look(Duration::from_secs(1)), |send| {
+        let _ = send.send(census(true));
+        let end = Instant::now() + LONG;
+        while Instant::now() < end && send.send(batch(None)).is_ok() {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+    let mut words = Vec::new();
+    let ended = follow(
+        &mut worker,
+        &following(Some(Duration::from_millis(2_000)), Some(100)),
+        &Signals::default(),
+        &mut || false,
+        &mut |_, _| Ok(()),
+        &mut |word| words.push(word.to_owned()),
+    );
+    ended.expect("it was not met");
+    let [begins, ends] = words.as_slice() else {
+        panic!("when it begins and at the end: {words:?}")
+    };
+    assert!(
+        begins.starts_with("no block under ") && begins.ends_with("so --fail-on 100ms could be met unseen"),
+        "{begins}"
+    );
+    assert!(
+        ends.starts_with("--fail-on 100ms was not met by what was seen, but for "),
+        "{ends}"
+    );
 }

@@ -79,7 +79,15 @@ pub fn replay(path: &Path, at: Option<Duration>, plan: &Plan) -> anyhow::Result<
         },
         Work::Blocks(following) => {
             let mut tell = |event, block: &Block| output::write(&wire::block_line(event, block, following.json));
-            blocks::follow(&mut worker, following, &Signals::listen()?, &mut || false, &mut tell)?;
+            let signals = Signals::listen()?;
+            blocks::follow(
+                &mut worker,
+                following,
+                &signals,
+                &mut || false,
+                &mut tell,
+                &mut output::say,
+            )?;
         }
         Work::Dump(dumping) => output::write(&dump(&mut worker, path, instant, dumping)?)?,
         Work::Compare(_) => {}
