@@ -52,6 +52,7 @@ fn usage_errors_are_claps_with_what_would_be_right() {
         (&["--statsu", "slow"], "tip: a similar argument exists: '--status'"),
         (&["demo", "--pid", "1"], "unexpected argument '--pid'"),
         (&["blocks", "--fail-on", "20ms"], "add --slow-threshold 20ms"),
+        (&["blocks", "--fail-on", "100ms", "--rate", "10"], "add --rate 30"),
         (&["blocks", "--for", "1ms"], "100ms to 168h"),
         (&["blocks", "--fail-on", "2h"], "1ms to 1h"),
         (&["blocks", "--own", " "], "like /srv/app/"),

@@ -161,6 +161,19 @@ fn several_are_named_one_by_one() {
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert_eq!(ran.stdout.lines().count(), 2, "{ran:?}");
     // The parent has no loop: it is named in vain beside one that has, and alone it is no pool.
+    let ran = run(&[
+        "--pid",
+        &named[0],
+        "--pid",
+        &pool.pid(),
+        "--once",
+        "--json",
+        FROM[0],
+        FROM[1],
+    ]);
+    assert_eq!((ran.code, ran.stdout.lines().count()), (Some(0), 1), "{ran:?}");
+    let why = format!("process {} is Python that runs no event loop", pool.pid());
+    assert!(ran.stderr.contains(&why), "{ran:?}");
     let ran = run(&["--pid", &named[0], "--pid", &i32::MAX.to_string(), "--once"]);
     assert_eq!(ran.code, Some(3), "{ran:?}");
     let ran = run(&["--pid", &named[0], "--children", "--once", "--json", FROM[0], FROM[1]]);
