@@ -110,7 +110,7 @@ fn words_of_loop(event_loop: &DumpLoop) -> String {
         (Some(state), _) => {
             let _ = write!(text, " is {state}");
         }
-        (None, _) => {}
+        (None, _) => text.push_str(", whether it is in a step is not known"),
     }
     if let Some(ready) = event_loop.ready {
         let _ = write!(text, ", {} ready", count(ready as usize, "handle"));

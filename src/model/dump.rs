@@ -102,7 +102,7 @@ pub struct DumpLoop {
     pub kind: &'static str,
     pub thread: Option<String>,
     pub tid: Option<i32>,
-    /// `running`: in a step; `idle`: waits for something to do; null: not known.
+    /// `running`: in a step; `idle`: waits for something to do; null: not known, as between two steps.
     pub state: Option<&'static str>,
     /// Whose step it is in.
     pub session_id: Option<String>,

@@ -5,23 +5,15 @@
 //! marked; in a worker that stands still there are none.
 
 use super::dump_parts::{HandleLook, ThreadLook};
-use super::said::EPOLL_WAITS;
-use super::threads::find_tid;
 use super::walk::{Broken, Walker};
 use super::whose::Carrier;
-use crate::asyncio::{
-    Chain, ChainReader, EventLoop, Handles, MOST_HANDLES, Task, Tasks, describe, running_loop_address, scheduled,
-};
-use crate::cpython::{FrameWalk, RawStack, Stacks, ThreadState};
+use crate::asyncio::{Chain, ChainReader, EventLoop, Handles, MOST_HANDLES, Task, Tasks, scheduled};
+use crate::cpython::Stacks;
 use crate::memory::{Fault, Scatter};
-use crate::model::{Addr, Dump, DumpAsked, DumpWorker, LoopKind, Nanos, OwnCode, Owner, Stack};
-use crate::process::{Doing, ThreadClock};
-use std::sync::Arc;
+use crate::model::{Addr, Dump, DumpAsked, DumpWorker, LoopKind, Nanos, OwnCode, Owner};
 
 /// What a dump may read: far more than a hundred thousand tasks need.
 const DUMP_BUDGET: u64 = 8 << 30;
-/// A running thread's stack is tried so often: its frames come and go while they are read.
-const TRIES: usize = 8;
 
 /// Everything that was read, before it is put into words.
 pub(super) struct Gathered {
@@ -115,7 +107,7 @@ impl Walker {
             }
             looks.push(look);
         }
-        self.name_owners(&mut handles, &mut looks)?;
+        self.name_owners(&mut handles)?;
 
         let mut changed = vec![false; tasks.len()];
         if !is_paused {
@@ -148,64 +140,6 @@ impl Walker {
         })
     }
 
-    /// One thread: what it runs, and its stack.
-    fn look_at(&self, thread: &ThreadState, stacks: &mut Stacks) -> Result<ThreadLook, Fault> {
-        let tid = find_tid(&self.plan, &self.heap, thread);
-        let event_loop = match running_loop_address(&self.heap, thread) {
-            Ok(Some(address)) => describe(&self.heap, address, thread.address).ok(),
-            Err(Fault::Gone) => return Err(Fault::Gone),
-            _ => None,
-        };
-        let doing = tid.and_then(|tid| ThreadClock::open(self.plan.pid, tid).doing());
-        let selector = event_loop.and_then(|event_loop| event_loop.selector);
-        let selects = matches!(doing, Some(Doing::Syscall { number, first, .. })
-            if EPOLL_WAITS.contains(&number) && Some(first) == selector);
-        let words = match thread.context {
-            Addr::NULL => None,
-            context => self.heap.context(context).ok(),
-        };
-        // Between two handles uvloop stands in a context of its own.
-        let between = event_loop.is_some_and(|event_loop| {
-            event_loop.kind == LoopKind::Uvloop && event_loop.idle_context == Some(thread.context)
-        });
-        let in_step = words.is_some_and(|words| words.entered) && !selects && !between;
-        Ok(ThreadLook {
-            thread: *thread,
-            tid,
-            name: tid.and_then(|tid| {
-                let name = std::fs::read(format!("/proc/{}/task/{tid}/comm", self.plan.pid)).ok()?;
-                Some(String::from_utf8_lossy(&name).trim_end_matches('\n').to_string())
-            }),
-            event_loop,
-            in_step,
-            owner: Owner::Nobody,
-            stack: self.stack_of(thread, stacks),
-        })
-    }
-
-    /// The frames of a thread at one instant, if they can be had so.
-    fn stack_of(&self, thread: &ThreadState, stacks: &mut Stacks) -> Option<Arc<Stack>> {
-        let walk = FrameWalk::new(&self.heap.offsets, self.heap.version);
-        let (mut raw, mut again) = (RawStack::default(), RawStack::default());
-        let version = || {
-            let at = thread.address.offset(self.heap.offsets.tstate_context + 8);
-            self.heap.word(at, 0).ok()
-        };
-        for _ in 0..TRIES {
-            let before = version();
-            let read = walk.walk(self.heap.memory(), thread.address, &mut raw);
-            let reread = walk.walk(self.heap.memory(), thread.address, &mut again);
-            if read.is_err() || reread.is_err() || raw.frames != again.frames || before != version() {
-                continue;
-            }
-            let generation = self.heap.code_generation(&self.plan.runtime).ok()?;
-            if let Ok(stack) = stacks.resolve(&self.heap, &self.plan.runtime, &raw, generation) {
-                return Some(stack);
-            }
-        }
-        None
-    }
-
     /// The loop's ready handles and its timers; None: they cannot be read.
     fn handles_of(&mut self, event_loop: &EventLoop) -> Result<(Option<Handles>, Option<Handles>), Fault> {
         let known = |handles: Result<Handles, Fault>| match handles {
@@ -226,35 +160,18 @@ impl Walker {
         Ok((ready, timers))
     }
 
-    /// Whose the handles are, and whose the threads work.
-    fn name_owners(&mut self, handles: &mut [HandleLook], threads: &mut [ThreadLook]) -> Result<(), Fault> {
+    /// Whose the handles are.
+    fn name_owners(&mut self, handles: &mut [HandleLook]) -> Result<(), Fault> {
         let slots = self.handle_slots()?;
-        let of_handles = handles.iter().map(|look| Carrier {
+        let carriers = handles.iter().map(|look| Carrier {
             context: look.handle.context,
             link: slots.map(|slots| look.handle.address.offset(slots.context)),
             task: None,
         });
-        let of_threads = threads.iter().map(|look| Carrier {
-            context: look.thread.context,
-            link: Some(look.thread.address.offset(self.heap.offsets.tstate_context)),
-            task: None,
-        });
-        let carriers: Vec<Carrier> = of_handles.chain(of_threads).collect();
-        let mut owners = self
-            .whose
-            .of(&self.heap, &mut self.resolver, &carriers, false)?
-            .into_iter();
-        for (look, owner) in handles.iter_mut().zip(owners.by_ref()) {
+        let carriers: Vec<Carrier> = carriers.collect();
+        let owners = self.whose.of(&self.heap, &mut self.resolver, &carriers, false)?;
+        for (look, owner) in handles.iter_mut().zip(owners) {
             look.owner = owner;
-        }
-        for (look, owner) in threads.iter_mut().zip(owners) {
-            // A loop between two steps works for nobody, whatever its base context holds.
-            let works = look.event_loop.is_none() || look.in_step;
-            look.owner = if works && !look.thread.context.is_null() {
-                owner
-            } else {
-                Owner::Nobody
-            };
         }
         Ok(())
     }

@@ -2,9 +2,10 @@
 //! and nothing of how it is drawn.
 
 use super::dump::Gathered;
+use super::dump_threads::Does;
 use super::walk::{Broken, Walker};
 use crate::asyncio::{Chain, End, EventLoop, Handle, Task, WaitReader, task_name};
-use crate::cpython::{Heap, Stacks, ThreadState, unqualified};
+use crate::cpython::{Heap, Stacks, unqualified};
 use crate::memory::Fault;
 use crate::model::{
     Addr, Dump, DumpAsked, DumpCallback, DumpFrame, DumpLoop, DumpSession, DumpTask, DumpThread, DumpWork, DumpWorker,
@@ -21,11 +22,13 @@ pub(super) struct HandleLook {
 
 /// A thread, and what it does.
 pub(super) struct ThreadLook {
-    pub thread: ThreadState,
+    /// The context that it runs in.
+    pub context: Addr,
     pub tid: Option<Tid>,
     pub name: Option<String>,
     pub event_loop: Option<EventLoop>,
-    pub in_step: bool,
+    /// None: not known.
+    pub does: Option<Does>,
     pub owner: Owner,
     pub stack: Option<Arc<Stack>>,
 }
@@ -92,7 +95,7 @@ impl Walker {
             let runs_in = gathered
                 .threads
                 .iter()
-                .find(|look| look.thread.context == task.context && look.in_step);
+                .find(|look| look.context == task.context && look.does == Some(Does::Step));
             let told = match words.task(task, chain, runs_in) {
                 Ok(told) => told,
                 Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault.into()),
@@ -127,7 +130,7 @@ impl Walker {
             callbacks.get_or_insert_default().push(told);
         }
         for look in &gathered.threads {
-            if look.event_loop.is_some() && !look.in_step {
+            if look.event_loop.is_some() && look.does != Some(Does::Step) {
                 continue;
             }
             let session = place(look.owner, &works);
@@ -180,7 +183,10 @@ impl Walker {
                 kind: event_loop.kind.name(),
                 thread: look.and_then(|look| look.name.clone()),
                 tid: look.and_then(|look| look.tid).map(|tid| tid.0),
-                state: look.map(|look| if look.in_step { "running" } else { "idle" }),
+                state: look.and_then(|look| look.does).map(|does| match does {
+                    Does::Step => "running",
+                    Does::Rest => "idle",
+                }),
                 session_id: session.and_then(|key| Some(self.resolver.labels(key)?.session_id.clone())),
                 ready: *ready,
                 timers: *timers,

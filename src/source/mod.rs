@@ -4,6 +4,7 @@
 mod attach;
 mod dump;
 mod dump_parts;
+mod dump_threads;
 pub mod error;
 mod examine;
 mod first;

@@ -69,7 +69,15 @@ fn chains_and_waits(python: &Python, event_loop: &str, more: &[&str]) {
     let mut target = Target::launch(python, "waits.py", &arguments);
     let ready = target.said.first().expect("ready").clone();
     let what = target.what.clone();
-    let dump = dump(&target, &[]);
+    // It says that it is ready just before its loop goes to sleep.
+    let end = Instant::now() + DEADLINE;
+    let dump = loop {
+        let dump = dump(&target, &[]);
+        if dump["loops"][0]["state"] == "idle" {
+            break dump;
+        }
+        assert!(Instant::now() < end, "{what}: {}", dump["loops"]);
+    };
     assert_eq!(dump["changed"], 0, "{what}: nothing moves in it");
     assert_eq!(dump["unreadable"], 0, "{what}");
     assert_eq!(dump["paused_ms"], Value::Null, "{what}");
@@ -200,6 +208,56 @@ fn a_wedged_loop_is_shown_on_every_python() {
     for python in pythons() {
         for event_loop in python.loops() {
             wedged(python, event_loop);
+        }
+    }
+}
+
+/// Dumps a loop that two sessions share, in steps that are over long before all tasks are read.
+fn churned(python: &Python, event_loop: &str) {
+    let mut target = Target::launch(python, "waits.py", &["--empty", "--loop", event_loop]);
+    let what = target.what.clone();
+    target.tell(&["crowd", "2000", "1"]);
+    target.until("crowd", |_| true);
+    target.tell(&["churn"]);
+    target.until("churn", |_| true);
+    let end = Instant::now() + DEADLINE;
+    let (mut dumps, mut caught) = (0, 0);
+    while dumps < 8 || caught < 2 {
+        assert!(
+            Instant::now() < end,
+            "{what}: {caught} of {dumps} told whose step it was"
+        );
+        let dump = dump(&target, &[]);
+        let event_loop = &dump["loops"][0];
+        assert_ne!(event_loop["state"], "idle", "{what}: {event_loop}");
+        dumps += 1;
+        for session in list(&dump["sessions"]) {
+            let id = session["session_id"].as_str().expect("an id");
+            for thread in list(&session["threads"]) {
+                assert_eq!(event_loop["session_id"], id, "{what}: it works for one");
+                let churns = |frame: &&Value| {
+                    frame["function"]
+                        .as_str()
+                        .is_some_and(|name| name.starts_with("churn_"))
+                };
+                // Between the begin of a step and its first line there is no frame yet.
+                for frame in list(&thread["stack"]).iter().filter(churns) {
+                    assert_eq!(frame["function"], id, "{what}: {thread}");
+                    caught += 1;
+                }
+            }
+        }
+    }
+    target.quit();
+}
+
+#[test]
+fn a_loop_that_never_rests_is_not_idle_and_its_step_is_its_own_sessions() {
+    for minor in ["3.8", "3.12", "3.14"] {
+        for python in pythons_of(minor) {
+            for event_loop in python.loops() {
+                churned(&python, event_loop);
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ Events: ready (all wait; with the truth about every task), answers to commands, 
     spin SID MS            -> the same, but working and not asleep
     later SID SECONDS      -> later: a timer of the session, that is not due yet
     crowd SESSIONS TASKS   -> crowd: so many sessions more, each with so many tasks that wait for ever
+    churn                  -> churn: two sessions more that share all of the loop's time, in steps of 2 ms
     quit                   -> bye
 """
 import argparse
@@ -288,6 +289,23 @@ def working(seconds):
     tell("blocked")
 
 
+def until(end):
+    while time.monotonic() < end:
+        pass
+
+
+async def churn_a():
+    while True:
+        until(time.monotonic() + 0.002)
+        await asyncio.sleep(0)
+
+
+async def churn_b():
+    while True:
+        until(time.monotonic() + 0.002)
+        await asyncio.sleep(0)
+
+
 def child(name, awaitable):
     session = SESSION.get()
 
@@ -384,6 +402,10 @@ async def serve():
         elif words[0] == "crowd":
             await crowd(int(words[1]), int(words[2]))
             tell("crowd")
+        elif words[0] == "churn":
+            start("churn_a", churn_a())
+            start("churn_b", churn_b())
+            tell("churn")
     tell("bye")
     sys.stdout.flush()
     os._exit(0)      # threads that wait for ever would keep it
