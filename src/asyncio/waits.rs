@@ -89,16 +89,23 @@ impl WaitReader<'_> {
         Ok(Some(self.heap.str(state)? != "PENDING"))
     }
 
-    /// By the outermost of asyncio's own frames in which the chain ends: a condition waits in a lock, a barrier in a
-    /// condition.
+    /// By the outermost of asyncio's own frames in which the chain ends: a semaphore's `acquire` in its `__aenter__`, a
+    /// barrier's condition. But a condition's methods, which wait for a future of their own, wait for its lock before that
+    /// and, once they were notified, behind it.
     fn by_frames(&self, chain: &Chain, frames: &[Arc<Frame>]) -> Result<Option<Wait>, Fault> {
-        let mut found = None;
+        let mut found: Option<Wait> = None;
         for (link, frame) in chain.links.iter().zip(frames).rev() {
             let Some(module) = asyncio_module(&frame.file) else {
                 break;
             };
-            if let Some(wait) = self.by_frame(link, module, unqualified(&frame.function))? {
-                found = Some(wait);
+            let Some(wait) = self.by_frame(link, module, unqualified(&frame.function))? else {
+                continue;
+            };
+            match &mut found {
+                Some(inner) if wait.waits_for.kind == WaitKind::Condition && inner.waits_for.kind == WaitKind::Lock => {
+                    inner.waits_for.what = Some("Condition's lock".to_owned());
+                }
+                _ => found = Some(wait),
             }
         }
         Ok(found)

@@ -147,6 +147,26 @@ async def for_condition():
         await condition.wait()
 
 
+async def for_condition_lock():
+    condition = asyncio.Condition()
+    await condition.acquire()
+    async with condition:
+        pass
+
+
+async def for_notified():
+    condition = asyncio.Condition()
+
+    async def notify():
+        async with condition:
+            condition.notify()
+            await asyncio.Event().wait()
+
+    async with condition:
+        child("notifier", notify())
+        await condition.wait()
+
+
 async def for_semaphore():
     semaphore = asyncio.Semaphore(1)
     await semaphore.acquire()
@@ -319,7 +339,8 @@ def child(name, awaitable):
 # What each kind is known to wait for, in the words of otop's contract.
 KINDS = [
     ("sleep", for_sleep, "sleep"), ("lock", for_lock, "lock"), ("event", for_event, "event"),
-    ("condition", for_condition, "condition"), ("semaphore", for_semaphore, "semaphore"),
+    ("condition", for_condition, "condition"), ("condition_lock", for_condition_lock, "lock"),
+    ("notified", for_notified, "lock"), ("semaphore", for_semaphore, "semaphore"),
     ("queue_get", for_queue_get, "queue"), ("queue_put", for_queue_put, "queue"), ("future", for_future, "future"),
     ("gather", for_gather, "gather"), ("task", for_task, "task"), ("wait", for_wait, "tasks"),
     ("wait_for", for_wait_for, None), ("shield", for_shield, "future"),
