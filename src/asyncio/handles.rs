@@ -96,6 +96,24 @@ impl HandleSlots {
         Ok(Some(when).filter(|when| when.is_finite()))
     }
 
+    /// Which of these handles have still the callback, the arguments and the context that they were read with.
+    pub fn still(&self, heap: &Heap, handles: &[Handle]) -> Result<Vec<bool>, Fault> {
+        let length = self.short_length();
+        let mut scatter = Scatter::new();
+        for handle in handles {
+            scatter.push(handle.address, length);
+        }
+        heap.spend(handles.len().saturating_mul(length))?;
+        scatter.read_each(heap.memory())?;
+        let still = handles.iter().enumerate().map(|(slot, handle)| {
+            scatter.bytes(slot).is_some_and(|bytes| {
+                let now = [self.context, self.callback, self.args].map(|at| Addr(word_at(bytes, at as usize)));
+                now == [handle.context, handle.callback, handle.args]
+            })
+        });
+        Ok(still.collect())
+    }
+
     /// The handles in a `_ready` queue, in the order in which they will run.
     pub fn ready(&self, heap: &Heap, queue: Addr, most: usize) -> Result<Handles, Fault> {
         let (items, is_cut) = heap.deque_items(queue, most.min(MOST_HANDLES))?;
@@ -324,4 +342,39 @@ fn is_subclass(heap: &Heap, class: Addr, ancestor: Addr) -> bool {
         }
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpython::{Offsets, Version};
+    use crate::memory::Image;
+
+    #[test]
+    fn a_handle_whose_memory_is_anothers_is_not_the_same() {
+        let slots = HandleSlots {
+            class: Addr(0x1000),
+            callback: 16,
+            args: 24,
+            cancelled: 32,
+            context: 40,
+            when: 48,
+        };
+        let handles = [0x10_000, 0x20_000, 0x30_000].map(|address| Handle {
+            address: Addr(address),
+            context: Addr(3),
+            callback: Addr(1),
+            args: Addr(2),
+            when: None,
+        });
+        let mut image = Image::default();
+        let words = |words: [u64; 6]| words.map(u64::to_le_bytes).concat();
+        image.put(Addr(0x10_000), &words([1, 0x1000, 1, 2, 0, 3]));
+        // Its context is another's; the third is not there any more.
+        image.put(Addr(0x20_000), &words([1, 0x1000, 1, 2, 0, 4]));
+        let version = Version::parse("3.12.1").expect("a version");
+        let heap = Heap::new(Box::new(image), Offsets::of_minor(12).expect("a column"), version);
+        heap.grant(1 << 20);
+        assert_eq!(slots.still(&heap, &handles), Ok(vec![true, false, false]));
+    }
 }

@@ -106,6 +106,9 @@ fn words_of_loop(event_loop: &DumpLoop) -> String {
         (Some("running"), Some(session)) => {
             let _ = write!(text, " runs {session}");
         }
+        (Some("running"), None) if event_loop.unreadable => {
+            text.push_str(" runs a step whose session could not be read");
+        }
         (Some("running"), None) => text.push_str(" runs a step of no session"),
         (Some(state), _) => {
             let _ = write!(text, " is {state}");
@@ -240,6 +243,9 @@ fn thread(out: &mut String, (branch, below): (&str, &str), told: &DumpThread) {
     if let Some(tid) = told.tid {
         let _ = write!(text, " ({tid})");
     }
+    if told.unreadable {
+        text.push_str(", whose session could not be read");
+    }
     line(out, branch, &text);
     // What lies outside of the loop's own `Handle._run` is the same for all.
     let run = |frame: &DumpFrame| {
@@ -276,5 +282,54 @@ fn seconds(seconds: f64) -> String {
         s if s < 1.0 => format!("{:.0} ms", s * 1e3),
         s if s < 100.0 => format!("{s:.1} s"),
         s => format!("{s:.0} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(state: Option<&'static str>, unreadable: bool) -> String {
+        words_of_loop(&DumpLoop {
+            kind: "asyncio",
+            thread: None,
+            tid: None,
+            state,
+            session_id: None,
+            unreadable,
+            ready: None,
+            timers: Some(0),
+        })
+    }
+
+    #[test]
+    fn no_session_and_one_that_could_not_be_read_are_two_things() {
+        assert_eq!(
+            of(Some("running"), false),
+            "asyncio loop runs a step of no session, 0 timers"
+        );
+        assert_eq!(
+            of(Some("running"), true),
+            "asyncio loop runs a step whose session could not be read, 0 timers"
+        );
+        assert_eq!(of(Some("idle"), false), "asyncio loop is idle, 0 timers");
+        assert_eq!(
+            of(None, false),
+            "asyncio loop, whether it is in a step is not known, 0 timers"
+        );
+        let mut out = String::new();
+        let told = DumpThread {
+            name: Some("pool".to_owned()),
+            tid: Some(7),
+            is_loop: false,
+            stack: Vec::new(),
+            is_cut: false,
+            unreadable: true,
+        };
+        thread(&mut out, ("", ""), &told);
+        assert!(
+            out.starts_with("thread pool (7), whose session could not be read\n"),
+            "{out}"
+        );
     }
 }

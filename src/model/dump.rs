@@ -38,9 +38,9 @@ pub struct Dump {
     pub recorded: Option<DumpRecorded>,
     /// How long the worker was stopped for it, milliseconds (`--pause`); null: it was not.
     pub paused_ms: Option<f64>,
-    /// Tasks that moved on while they were looked at; each is marked.
+    /// Tasks that moved on while they were looked at, or of which could not be told whose they are; each is marked.
     pub changed: u32,
-    /// Tasks and handles that could not be read or made no sense.
+    /// Tasks, handles and threads that could not be read or made no sense, or of which could not be told whose they are.
     pub unreadable: u32,
     /// Tasks of all sessions and of none.
     pub tasks: u32,
@@ -104,8 +104,10 @@ pub struct DumpLoop {
     pub tid: Option<i32>,
     /// `running`: in a step; `idle`: waits for something to do; null: not known, as between two steps.
     pub state: Option<&'static str>,
-    /// Whose step it is in.
+    /// Whose step it is in; null: nobody's, or that could not be told.
     pub session_id: Option<String>,
+    /// It is in a step, and whose that is could not be told.
+    pub unreadable: bool,
     /// Handles in its ready queue.
     pub ready: Option<u32>,
     /// Timers that were not cancelled; null: they cannot be read (uvloop).
@@ -142,7 +144,8 @@ pub struct DumpTask {
     pub chain: Vec<DumpFrame>,
     /// The chain goes on, and is not followed further.
     pub is_cut: bool,
-    /// It moved on while it was looked at: what is said of it may be of different instants.
+    /// It moved on while it was looked at: what is said of it may be of different instants. Or whose it is could not be
+    /// told: then it stands under no session.
     pub changed: bool,
 }
 
@@ -212,7 +215,8 @@ pub enum WaitKind {
     Socket,
     Stream,
     Process,
-    /// A thread of an executor, `asyncio.to_thread`.
+    /// A thread of an executor, `asyncio.to_thread`. Of a future of `concurrent.futures` is not known who works for it, so
+    /// this is what one of a process pool or of another loop is called too.
     Thread,
     /// A future of which no more is known.
     Future,
@@ -287,4 +291,6 @@ pub struct DumpThread {
     pub stack: Vec<DumpFrame>,
     /// The stack goes deeper than it was followed.
     pub is_cut: bool,
+    /// For whom it works could not be told: it stands under no session.
+    pub unreadable: bool,
 }

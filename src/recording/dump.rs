@@ -12,7 +12,10 @@ const LOOP_KINDS: [&str; 3] = [
     LoopKind::Uvloop.name(),
     LoopKind::Other.name(),
 ];
-const LOOP_STATES: [&str; 2] = ["running", "idle"];
+/// Each with whether the session could not be told.
+const LOOP_STATES: [(&str, bool); 4] = [("running", false), ("idle", false), ("running", true), ("idle", true)];
+/// Whether the stack is cut, and whether the session could not be told.
+const THREAD_FLAGS: [(bool, bool); 4] = [(false, false), (true, false), (false, true), (true, true)];
 const CALLBACK_KINDS: [&str; 2] = ["ready", "timer"];
 const TASK_STATES: [TaskState; 4] = [
     TaskState::Running,
@@ -46,7 +49,8 @@ pub(super) fn write(out: &mut Out, numbers: &mut Numbers, dump: &Dump) {
         write_one_of(out, &LOOP_KINDS, &event_loop.kind);
         numbers.maybe_text(out, event_loop.thread.as_deref());
         out.maybe(event_loop.tid, |out, tid| out.signed(i64::from(tid)));
-        out.maybe(event_loop.state, |out, state| write_one_of(out, &LOOP_STATES, &state));
+        let state = event_loop.state.map(|state| (state, event_loop.unreadable));
+        out.maybe(state, |out, state| write_one_of(out, &LOOP_STATES, &state));
         numbers.maybe_text(out, event_loop.session_id.as_deref());
         out.maybe(event_loop.ready, |out, ready| out.number(u64::from(ready)));
         out.maybe(event_loop.timers, |out, timers| out.number(u64::from(timers)));
@@ -79,11 +83,16 @@ pub(super) fn read(input: &mut In<'_>, words: &mut Words) -> Result<Dump, Damage
         unreadable: input.small()?,
         tasks: input.small()?,
         loops: many(input, |input| {
+            let kind = read_one_of(input, &LOOP_KINDS)?;
+            let thread = maybe_text(input, words)?;
+            let tid = input.maybe(integer)?;
+            let state = input.maybe(|input| read_one_of(input, &LOOP_STATES))?;
             Ok(DumpLoop {
-                kind: read_one_of(input, &LOOP_KINDS)?,
-                thread: maybe_text(input, words)?,
-                tid: input.maybe(integer)?,
-                state: input.maybe(|input| read_one_of(input, &LOOP_STATES))?,
+                kind,
+                thread,
+                tid,
+                state: state.map(|(state, _)| state),
+                unreadable: state.is_some_and(|(_, unreadable)| unreadable),
                 session_id: maybe_text(input, words)?,
                 ready: input.maybe(In::small)?,
                 timers: input.maybe(In::small)?,
@@ -129,7 +138,7 @@ fn write_work(out: &mut Out, numbers: &mut Numbers, work: &DumpWork) {
         out.maybe(thread.tid, |out, tid| out.signed(i64::from(tid)));
         out.flag(thread.is_loop);
         write_frames(out, numbers, &thread.stack);
-        out.flag(thread.is_cut);
+        write_one_of(out, &THREAD_FLAGS, &(thread.is_cut, thread.unreadable));
     }
 }
 
@@ -159,12 +168,18 @@ fn read_work(input: &mut In<'_>, words: &mut Words) -> Result<DumpWork, Damaged>
             })
         })?,
         threads: many(input, |input| {
+            let name = maybe_text(input, words)?;
+            let tid = input.maybe(integer)?;
+            let is_loop = input.flag()?;
+            let stack = many(input, |input| words.place(input))?;
+            let (is_cut, unreadable) = read_one_of(input, &THREAD_FLAGS)?;
             Ok(DumpThread {
-                name: maybe_text(input, words)?,
-                tid: input.maybe(integer)?,
-                is_loop: input.flag()?,
-                stack: many(input, |input| words.place(input))?,
-                is_cut: input.flag()?,
+                name,
+                tid,
+                is_loop,
+                stack,
+                is_cut,
+                unreadable,
             })
         })?,
     })

@@ -1,8 +1,8 @@
 //! Everything at once, for `otop dump`: every task with its await chain, the handles of the loops, the threads, and whose
 //! each is. Knows nothing of how it is shown, nor of stopping the worker for it.
 //!
-//! The worker goes on while it is read. What was read of a task is read again at the end, and tasks that moved on are
-//! marked; in a worker that stands still there are none.
+//! The worker goes on while it is read. What was read of a task is read again before it is put into words and once more
+//! behind that, and tasks that moved on are marked; in a worker that stands still there are none.
 
 use super::dump_parts::{HandleLook, ThreadLook};
 use super::walk::{Broken, Walker};
@@ -28,6 +28,24 @@ pub(super) struct Gathered {
     /// Of each running loop: how many handles are ready, how many timers there are.
     pub counts: Vec<(EventLoop, Option<u32>, Option<u32>)>,
     pub unreadable: u32,
+    /// The worker stands still, so that nothing need be looked at again.
+    pub is_paused: bool,
+}
+
+/// What is still as it was read.
+pub(super) struct Holds {
+    pub tasks: Vec<bool>,
+    pub handles: Vec<bool>,
+}
+
+impl Holds {
+    /// In a worker that stands still.
+    pub fn all(gathered: &Gathered) -> Holds {
+        Holds {
+            tasks: vec![true; gathered.tasks.len()],
+            handles: vec![true; gathered.handles.len()],
+        }
+    }
 }
 
 impl Walker {
@@ -48,8 +66,6 @@ impl Walker {
         self.heap.grant(DUMP_BUDGET);
         let mut stacks = Stacks::new();
         let gathered = self.gather(asked, is_paused, &mut stacks)?;
-        // Ten words of each of ten thousand tasks: most stand beside each other, and a read costs more than a page.
-        self.heap.keep_pages(true);
         let dump = self.put_in_words(gathered, asked, worker, own, stacks, at);
         self.heap.keep_pages(false);
         let mut dump = dump?;
@@ -137,6 +153,7 @@ impl Walker {
             threads: looks,
             counts,
             unreadable: unreadable + lost,
+            is_paused,
         })
     }
 
@@ -174,6 +191,25 @@ impl Walker {
             look.owner = owner;
         }
         Ok(())
+    }
+
+    /// What is still as it was read, after it was put into words; from here on nothing is read of a page's copy.
+    pub(super) fn holding(&self, gathered: &Gathered) -> Result<Holds, Fault> {
+        self.heap.keep_pages(false);
+        let mut tasks = self.still_there(&gathered.tasks)?;
+        let mut reader = ChainReader::new(&self.heap);
+        let holding = reader.holding(&self.heap, gathered.chains.iter().flatten())?;
+        let of_chains = tasks.iter_mut().zip(&gathered.chains);
+        let of_chains = of_chains.filter_map(|(still, chain)| chain.is_some().then_some(still));
+        for (still, holds) in of_chains.zip(holding) {
+            *still &= holds;
+        }
+        let handles = gathered.handles.iter().map(|look| look.handle);
+        let handles = match self.slots {
+            Some(slots) => slots.still(&self.heap, &handles.collect::<Vec<_>>())?,
+            None => vec![true; gathered.handles.len()],
+        };
+        Ok(Holds { tasks, handles })
     }
 
     /// Which tasks are still as they were read: not done, with the same coroutine, waiting for the same.

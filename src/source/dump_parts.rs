@@ -1,9 +1,10 @@
 //! What a dump has read, put into words: sessions, their tasks, callbacks and threads. Knows nothing of how it was read,
 //! and nothing of how it is drawn.
 
-use super::dump::Gathered;
+use super::dump::{Gathered, Holds};
 use super::dump_threads::Does;
 use super::walk::{Broken, Walker};
+use super::whose::count;
 use crate::asyncio::{Chain, End, EventLoop, Handle, Task, WaitReader, task_name};
 use crate::cpython::{Heap, Stacks, unqualified};
 use crate::memory::Fault;
@@ -55,6 +56,8 @@ impl Walker {
         mut stacks: Stacks,
         at: Nanos,
     ) -> Result<Dump, Broken> {
+        // Ten words of each of ten thousand tasks: most stand beside each other, and a read costs more than a page.
+        self.heap.keep_pages(true);
         let slots = self.handle_slots()?.filter(|_| self.shares_clock);
         stacks.look_again();
         let links = gathered.chains.iter().flatten().flat_map(|chain| &chain.links);
@@ -80,18 +83,13 @@ impl Walker {
                 words.names.insert(task.address, name);
             }
         }
-        let mut works: HashMap<Option<SessionKey>, DumpWork> = HashMap::new();
-        let (mut changed, mut unreadable) = (0, gathered.unreadable);
-        let has_uvloop = gathered.counts.iter().any(|(_, _, timers)| timers.is_none());
-        let empty = || DumpWork {
-            callbacks: (!has_uvloop).then(Vec::new),
-            ..DumpWork::default()
-        };
+        // Nobody's, and not known whose, stand side by side under no session; the latter are marked and counted.
+        let mut unreadable = gathered.unreadable + count(&gathered.owners).1;
+        let mut tasks = Vec::new();
         for (index, task) in gathered.tasks.iter().enumerate() {
             let Some(Some(chain)) = gathered.chains.get(index) else {
                 continue;
             };
-            let has_moved = gathered.changed.get(index) == Some(&true);
             let runs_in = gathered
                 .threads
                 .iter()
@@ -112,9 +110,34 @@ impl Walker {
                     }
                 }
             };
+            tasks.push((index, told));
+        }
+        let callbacks = gathered.handles.iter();
+        let callbacks: Vec<DumpCallback> = callbacks
+            .map(|look| words.callback(&look.handle, at.as_secs_f64()))
+            .collect();
+        let works_for_someone = |look: &&ThreadLook| look.event_loop.is_none() || look.does == Some(Does::Step);
+        let threads = gathered.threads.iter().filter(works_for_someone);
+        let threads: Vec<(Owner, DumpThread)> = threads.map(|look| (look.owner, words.thread(look))).collect();
+        // Names, locals and futures were read long after the chains.
+        let holds = match gathered.is_paused {
+            true => Holds::all(&gathered),
+            false => self.holding(&gathered)?,
+        };
+
+        let mut works: HashMap<Option<SessionKey>, DumpWork> = HashMap::new();
+        let mut changed = 0;
+        let has_uvloop = gathered.counts.iter().any(|(_, _, timers)| timers.is_none());
+        let empty = || DumpWork {
+            callbacks: (!has_uvloop).then(Vec::new),
+            ..DumpWork::default()
+        };
+        for (index, told) in tasks {
+            let owner = gathered.owners.get(index);
+            let has_moved = gathered.changed.get(index) == Some(&true) || holds.tasks.get(index) == Some(&false);
+            let has_moved = has_moved || owner.is_some_and(is_unknown);
             changed += u32::from(has_moved);
-            let session = key_of(gathered.owners.get(index));
-            works.entry(session).or_insert_with(empty).tasks.push(DumpTask {
+            works.entry(key_of(owner)).or_insert_with(empty).tasks.push(DumpTask {
                 changed: has_moved,
                 ..told
             });
@@ -123,22 +146,20 @@ impl Walker {
         let place = |owner: Owner, works: &HashMap<Option<SessionKey>, DumpWork>| {
             key_of(Some(&owner)).filter(|key| works.contains_key(&Some(*key)))
         };
-        for look in &gathered.handles {
-            let session = place(look.owner, &works);
-            let told = words.callback(&look.handle, at.as_secs_f64());
-            let callbacks = &mut works.entry(session).or_insert_with(empty).callbacks;
-            callbacks.get_or_insert_default().push(told);
-        }
-        for look in &gathered.threads {
-            if look.event_loop.is_some() && look.does != Some(Does::Step) {
+        for ((look, told), holds) in gathered.handles.iter().zip(callbacks).zip(holds.handles) {
+            unreadable += u32::from(!holds || is_unknown(&look.owner));
+            // It has run meanwhile, or was cancelled, and its words may be anything's.
+            if !holds {
                 continue;
             }
             let session = place(look.owner, &works);
-            works
-                .entry(session)
-                .or_insert_with(empty)
-                .threads
-                .push(words.thread(look));
+            let callbacks = &mut works.entry(session).or_insert_with(empty).callbacks;
+            callbacks.get_or_insert_default().push(told);
+        }
+        for (owner, told) in threads {
+            unreadable += u32::from(told.unreadable);
+            let session = place(owner, &works);
+            works.entry(session).or_insert_with(empty).threads.push(told);
         }
         let loops = self.loops_in_words(&gathered);
         works.values_mut().for_each(sort);
@@ -187,6 +208,7 @@ impl Walker {
                     Does::Step => "running",
                     Does::Rest => "idle",
                 }),
+                unreadable: look.is_some_and(|look| look.does == Some(Does::Step) && is_unknown(&look.owner)),
                 session_id: session.and_then(|key| Some(self.resolver.labels(key)?.session_id.clone())),
                 ready: *ready,
                 timers: *timers,
@@ -201,6 +223,11 @@ fn key_of(owner: Option<&Owner>) -> Option<SessionKey> {
         Some(Owner::Session(key)) => Some(*key),
         _ => None,
     }
+}
+
+/// Whose it is could not be told.
+fn is_unknown(owner: &Owner) -> bool {
+    matches!(owner, Owner::Torn | Owner::Unreadable)
 }
 
 /// What runs first, then by number and name; callbacks by when they come.
@@ -290,6 +317,7 @@ impl Words<'_> {
             is_loop: look.event_loop.is_some(),
             stack: frames.map(|frame| self.frame(frame)).collect(),
             is_cut: look.stack.as_ref().is_some_and(|stack| stack.is_cut),
+            unreadable: is_unknown(&look.owner),
         }
     }
 

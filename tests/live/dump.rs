@@ -104,6 +104,9 @@ fn chains_and_waits(python: &Python, event_loop: &str, more: &[&str]) {
             assert_eq!(told["kind"], waits_for, "{what}: {kind}: {told}");
         }
     }
+    for name in ["condition_lock/main", "notified/main"] {
+        assert_eq!(told[name].1["waits_for"]["what"], "Condition's lock", "{what}: {name}");
+    }
     // Whom they wait for.
     let tasks = |name: &str| told[name].1["waits_for"]["tasks"].clone();
     assert_eq!(
@@ -231,6 +234,13 @@ fn churned(python: &Python, event_loop: &str) {
         let event_loop = &dump["loops"][0];
         assert_ne!(event_loop["state"], "idle", "{what}: {event_loop}");
         dumps += 1;
+        // Nothing else runs in it: a step of no session is one that could not be told.
+        let told = event_loop["session_id"].is_string() || event_loop["unreadable"] == true;
+        assert!(told || event_loop["state"].is_null(), "{what}: {event_loop}");
+        assert!(
+            event_loop["unreadable"] == false || dump["unreadable"].as_u64() > Some(0),
+            "{what}: {dump}"
+        );
         for session in list(&dump["sessions"]) {
             let id = session["session_id"].as_str().expect("an id");
             for thread in list(&session["threads"]) {

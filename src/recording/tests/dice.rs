@@ -253,6 +253,7 @@ impl Dice {
                 is_loop: dice.coin(),
                 stack: dice.places(),
                 is_cut: dice.coin(),
+                unreadable: dice.coin(),
             }),
         }
     }
@@ -273,14 +274,18 @@ impl Dice {
             changed: self.roll(9) as u32,
             unreadable: self.roll(9) as u32,
             tasks: self.roll(9) as u32,
-            loops: self.many(2, |dice| DumpLoop {
-                kind: ["asyncio", "uvloop", "other"][dice.roll(3) as usize],
-                thread: dice.maybe(Dice::text),
-                tid: dice.maybe(|dice| dice.roll(99) as i32),
-                state: dice.maybe(|dice| ["running", "idle"][dice.roll(2) as usize]),
-                session_id: dice.maybe(Dice::text),
-                ready: dice.maybe(|dice| dice.roll(9) as u32),
-                timers: dice.maybe(|dice| dice.roll(9) as u32),
+            loops: self.many(2, |dice| {
+                let state = dice.maybe(|dice| ["running", "idle"][dice.roll(2) as usize]);
+                DumpLoop {
+                    kind: ["asyncio", "uvloop", "other"][dice.roll(3) as usize],
+                    thread: dice.maybe(Dice::text),
+                    tid: dice.maybe(|dice| dice.roll(99) as i32),
+                    state,
+                    session_id: dice.maybe(Dice::text),
+                    unreadable: state.is_some() && dice.coin(),
+                    ready: dice.maybe(|dice| dice.roll(9) as u32),
+                    timers: dice.maybe(|dice| dice.roll(9) as u32),
+                }
             }),
             sessions: self.many(3, |dice| DumpSession {
                 session_id: dice.text(),
