@@ -219,13 +219,13 @@ fn a_wedged_loop_is_shown_on_every_python() {
 fn churned(python: &Python, event_loop: &str) {
     let mut target = Target::launch(python, "waits.py", &["--empty", "--loop", event_loop]);
     let what = target.what.clone();
-    target.tell(&["crowd", "2000", "1"]);
+    target.tell(&["crowd", "300", "1"]);
     target.until("crowd", |_| true);
     target.tell(&["churn"]);
     target.until("churn", |_| true);
     let end = Instant::now() + DEADLINE;
     let (mut dumps, mut caught) = (0, 0);
-    while dumps < 8 || caught < 2 {
+    while dumps < 6 || caught < 1 {
         assert!(
             Instant::now() < end,
             "{what}: {caught} of {dumps} told whose step it was"
@@ -264,7 +264,7 @@ fn churned(python: &Python, event_loop: &str) {
 #[test]
 fn a_loop_that_never_rests_is_not_idle_and_its_step_is_its_own_sessions() {
     for minor in ["3.8", "3.12", "3.14"] {
-        for python in pythons_of(minor) {
+        if let Some(python) = one_python(minor) {
             for event_loop in python.loops() {
                 churned(&python, event_loop);
             }
