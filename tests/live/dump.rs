@@ -317,6 +317,11 @@ fn timeless(value: &mut Value) {
 fn a_recording_says_what_was_said_live() {
     for python in pythons_of("3.12").into_iter().chain(pythons_of("3.14")) {
         let mut target = Target::launch(&python, "waits.py", &[]);
+        // It says that it is ready just before its loop goes to sleep.
+        let end = Instant::now() + DEADLINE;
+        while dump(&target, &[])["loops"][0]["state"] != "idle" {
+            assert!(Instant::now() < end, "{}: never idle", target.what);
+        }
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("dumped-{}.otop", target.pid));
         let mut record = Command::new(env!("CARGO_BIN_EXE_otop"));
         record.args([
