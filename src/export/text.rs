@@ -285,7 +285,8 @@ mod tests {
                     prop_assert!(!line.chars().any(view::is_unprintable), "{:?}", line);
                     prop_assert!(room.is_none_or(|room| view::width(line) <= room.max(NARROWEST)), "{:?} in {:?}", line, room);
                 }
-                prop_assert!(room.is_some() || !text.contains('…'), "something was cut: {}", text);
+                // An id may have the sign of a cut in it, and then nothing was.
+                prop_assert!(room.is_some() || id.contains('…') || !text.contains('…'), "something was cut: {}", text);
             }
         }
     }
