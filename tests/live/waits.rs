@@ -78,7 +78,7 @@ fn sessions_show_where_they_wait(python: &Python, event_loop: &str) {
         for (session, place) in &wanted {
             // A session with several tasks shows the oldest of those that have own code; here all have, and none has a
             // number: then it is any one of them, always the same.
-            let several = ["gather", "task", "wait", "shield", "task_group"].contains(&session.as_str());
+            let several = ["gather", "task", "wait", "shield", "task_group", "notified"].contains(&session.as_str());
             if !several {
                 assert_eq!(shown.get(session), Some(place), "{}: {session}", target.what);
             } else {
