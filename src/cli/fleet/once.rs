@@ -37,9 +37,10 @@ pub fn once(fleet: &mut Fleet, measuring: &Measuring) -> Result<(), CliError> {
             if !is_told_now(&member.worker, measuring, now()) {
                 continue;
             }
-            emergency = true;
-            // What a longer window hides until its end is told when it is known.
-            if measuring.window > WINDOW && told.insert(member.worker.pid) {
+            let has_rows = member.worker.has_sessions();
+            emergency |= has_rows;
+            // What a longer window hides until its end, or the first walk until it is made, is told when it is known.
+            if (measuring.window > WINDOW || !has_rows) && told.insert(member.worker.pid) {
                 for line in goes_on_to(&member.worker, measuring) {
                     output::say(&format!("worker {}: {line}", member.worker.pid));
                 }

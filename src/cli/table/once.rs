@@ -43,8 +43,9 @@ pub fn watch(worker: &mut Worker, measuring: &Measuring) -> Result<Report, CliEr
             return Err(CliError::NoAsyncio(worker.pid));
         }
         if is_told_now(worker, measuring, now) {
-            // Whoever asks for a longer window wants its figures; the news cannot wait for them.
-            if measuring.window <= WINDOW {
+            // Whoever asks for a longer window wants its figures, and where the first walk takes its time there are no rows
+            // yet: the news can wait for neither.
+            if measuring.window <= WINDOW && worker.has_sessions() {
                 break;
             }
             if !has_said_it {
@@ -72,7 +73,7 @@ pub fn watch(worker: &mut Worker, measuring: &Measuring) -> Result<Report, CliEr
 /// Whether there is news of a block that began before otop looked, and cannot wait for the end of a window.
 pub fn is_told_now(worker: &Worker, measuring: &Measuring, now: Nanos) -> bool {
     let after = |patience: Duration| worker.attached_at + Nanos::from(measuring.slow_threshold + patience);
-    // The name of the one who blocks comes with the walk; it is not waited for in vain.
+    // The name of the one who blocks comes with the walk, and the news does not wait long for it.
     let names_are_due = after(Duration::from_millis(60));
     let is_blocked = worker.emergency() && (worker.has_sessions() || now >= names_are_due);
     // A block that ends while it is looked at is no reason to cut the window short.

@@ -49,6 +49,23 @@ fn a_block_that_began_before_is_told_before_the_window_ends() {
     assert!(report.quality.window_s < 0.9, "{}", report.quality.window_s);
 }
 
+/// On a busy machine the first walk takes its time: the news is told, and the table waits for its rows.
+#[test]
+fn an_emergency_has_its_rows_also_where_they_come_late() {
+    let look = look(Duration::from_secs(1));
+    let mut worker = worker(&look, |send| {
+        tick_on(send, Some(1), Duration::from_millis(400));
+        let _ = send.send(census(true));
+        tick_on(send, Some(1), LONG);
+    });
+    let report = once::watch(&mut worker, &look.measuring).expect("a report");
+    assert_eq!(report.sessions.len(), 1);
+    assert_eq!(
+        report.blocks.first().and_then(|block| block.session_id.as_deref()),
+        Some("a")
+    );
+}
+
 #[test]
 fn a_longer_window_is_kept() {
     let (report, took) = stuck(Duration::from_millis(1_500));
