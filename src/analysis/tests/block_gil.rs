@@ -40,9 +40,9 @@ fn waiting_for_the_gil_between_steps_blames_the_holder_at_once() {
     assert_eq!(slow(&mut stage), ["b"]);
 }
 
-/// Ticks are missing, and at one of them the loop was just awake to ask for the GIL: its clock moved, by next to nothing.
-#[test]
-fn one_hold_is_one_also_where_ticks_are_missing() {
+/// A loop that waits for the GIL of thread 1, with ticks missing while it was awake to ask for it once more: its clock moved,
+/// by next to nothing. Behind them the GIL has changed hands so often.
+fn awake_while_ticks_are_missing(switches: u64) -> Stage {
     let mut stage = stage();
     stage.begin(1, of("b"), Doing::Run);
     stage.gil = held_by(1, 5);
@@ -52,29 +52,22 @@ fn one_hold_is_one_also_where_ticks_are_missing() {
     stage.miss(0.05, 0.05);
     stage.doing(LOOP, Doing::WaitForGil);
     stage.miss(8.0, 8.0);
+    stage.gil = held_by(1, switches);
     stage.doing(LOOP, Doing::Run);
     stage.run(0.9);
     stage.doing(LOOP, Doing::WaitForGil);
     stage.run(100.0);
+    stage
+}
+
+#[test]
+fn one_hold_is_one_also_where_ticks_are_missing() {
+    let mut stage = awake_while_ticks_are_missing(5);
     let block = only(&mut stage);
     assert_eq!((block.cause, block.session_id.as_deref()), (Cause::Gil, Some("b")));
     assert_ms(block.duration_ms, 209.0);
-    // Another thread that took it gave it back in between: then the loop may have run.
-    let mut stage = self::stage();
-    stage.begin(1, of("b"), Doing::Run);
-    stage.gil = held_by(1, 5);
-    stage.doing(LOOP, Doing::WaitForGil);
-    stage.run(100.0);
-    stage.doing(LOOP, Doing::Run);
-    stage.miss(0.05, 0.05);
-    stage.doing(LOOP, Doing::WaitForGil);
-    stage.miss(8.0, 8.0);
-    stage.gil = held_by(1, 7);
-    stage.doing(LOOP, Doing::Run);
-    stage.run(0.9);
-    stage.doing(LOOP, Doing::WaitForGil);
-    stage.run(100.0);
-    assert_eq!(stage.blocks().len(), 2);
+    // Another thread had it in between: then the loop may have run.
+    assert_eq!(awake_while_ticks_are_missing(7).blocks().len(), 2);
 }
 
 /// A waiting thread wakes every 5 ms to ask for the GIL; on a busy machine it waits for a CPU first.
