@@ -7,12 +7,14 @@ use otop::cpython::{
     ABSENT, FIELDS, FrameWalk, Heap, ONE_WALK, Offsets, RawStack, Refused, Stacks, Version, verify_core, verify_library,
 };
 use otop::identity::{Resolved, Resolver, Rules, Spec};
-use otop::memory::{Fault, Image, Scatter};
+use otop::memory::{Fault, Image, Memory, Scatter};
 use otop::model::Addr;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// One recording: the bytes, and what the recorder found in them.
 struct Recording {
@@ -306,6 +308,95 @@ fn a_proof_does_not_hold_for_what_is_only_left_in_freed_memory() {
             image.put(root, &another_root.0.to_le_bytes());
             assert!(!holds(&image, resolved), "{}", recording.name);
         }
+    }
+}
+
+/// Memory of which one read shows something else than those before and after it.
+struct Flickering {
+    image: Image,
+    /// How many reads there were.
+    reads: Arc<AtomicUsize>,
+    flickers_at: usize,
+}
+
+impl Flickering {
+    fn flicker(&self, bytes: &mut [u8]) {
+        if self.reads.fetch_add(1, Ordering::Relaxed) == self.flickers_at {
+            bytes.iter_mut().for_each(|byte| *byte ^= 1);
+        }
+    }
+}
+
+impl Memory for Flickering {
+    fn read(&self, at: Addr, into: &mut [u8]) -> Result<(), Fault> {
+        self.image.read(at, into)?;
+        self.flicker(into);
+        Ok(())
+    }
+
+    fn read_ranges(&self, ranges: &[(Addr, usize)], into: &mut [u8]) -> Result<usize, Fault> {
+        let whole = self.image.read_ranges(ranges, into)?;
+        self.flicker(into);
+        Ok(whole)
+    }
+}
+
+/// A task that runs for a moment, while it is looked up whose it is, and then waits again where it did: what is believed
+/// of it has the name with it, or the session would have no row.
+#[test]
+fn whatever_flickers_a_session_that_is_believed_has_its_name() {
+    for recording in recordings() {
+        let (heap, lists) = recording.attach(&recording.image, &recording.offsets).unwrap().unwrap();
+        let runtime = heap.runtime(recording.runtime()).unwrap();
+        let threads = heap.thread_states(&runtime).unwrap();
+        let variable = Spec::variable(recording.about["variable"].as_str().unwrap());
+        let mut resolver = Resolver::new(Rules::of_specs(vec![variable.clone()]));
+        let tasks = lists.walk(&heap, &runtime, &threads, &[]).unwrap().pending;
+        let of_a_session = tasks.iter().find_map(|task| {
+            let vars = heap.context(task.context).unwrap().vars;
+            Some((vars, resolver.resolve(&heap, vars).unwrap().session?))
+        });
+        let (vars, session) = of_a_session.unwrap();
+        let expected = resolver.labels(session).unwrap();
+        let reads = Arc::new(AtomicUsize::new(0));
+        let (mut flickers_at, mut believed) = (0, 0);
+        loop {
+            reads.store(0, Ordering::Relaxed);
+            let memory = Flickering {
+                image: recording.image.clone(),
+                reads: Arc::clone(&reads),
+                flickers_at,
+            };
+            let heap = Heap::new(Box::new(memory), recording.offsets.clone(), recording.version);
+            let mut resolver = Resolver::new(Rules::of_specs(vec![variable.clone()]));
+            if let Ok(Resolved {
+                session: Some(key),
+                proof,
+            }) = resolver.resolve(&heap, vars)
+            {
+                let mut scatter = Scatter::new();
+                let slots = proof.push(&mut scatter);
+                scatter.read_each(&recording.image).unwrap();
+                if proof.holds(vars, &scatter, slots) {
+                    assert_eq!(
+                        resolver.labels(key).as_deref(),
+                        Some(&*expected),
+                        "{}: read {flickers_at}",
+                        recording.name
+                    );
+                    believed += 1;
+                }
+            }
+            if reads.load(Ordering::Relaxed) <= flickers_at {
+                break;
+            }
+            flickers_at += 1;
+        }
+        assert!(
+            flickers_at > 5 && believed > 1,
+            "{}: {flickers_at} {believed}",
+            recording.name
+        );
     }
 }
 

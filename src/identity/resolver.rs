@@ -179,7 +179,10 @@ impl Resolver {
             });
         };
         let key = SessionKey::of(&found);
-        self.name(heap, subject, key, found, &search)?;
+        if !self.name(heap, subject, key, found, &search)? {
+            // Without its name it would be a session that nobody can show; the next look finds it.
+            search.holds = Holds::Never;
+        }
         Ok(Resolved {
             session: Some(key),
             proof: search.proof(heap, vars)?,
@@ -328,7 +331,8 @@ impl Resolver {
     }
 
     /// Notes what a session that was met is called, so far as it is not known yet: contexts of one session may carry fewer
-    /// names than others, or other ones. `search` found the id: where that is not there any more, the names are another's.
+    /// names than others, or other ones. `search` found the id: where that is not there any more, the names are another's,
+    /// nothing is noted, and the answer is false.
     fn name(
         &mut self,
         heap: &Heap,
@@ -336,10 +340,10 @@ impl Resolver {
         key: SessionKey,
         session_id: String,
         search: &Search,
-    ) -> Result<(), Fault> {
+    ) -> Result<bool, Fault> {
         let known = self.labels.get(&key);
         if known.is_some_and(|labels| labels.agent.is_some() && labels.tenant.is_some()) {
-            return Ok(());
+            return Ok(true);
         }
         // A name that moved on is there at the next look, and costs no session.
         let found = match self.names(heap, subject) {
@@ -347,7 +351,7 @@ impl Resolver {
             found => found.unwrap_or_default(),
         };
         if !search.still_holds(heap)? {
-            return Ok(());
+            return Ok(false);
         }
         let known = self.labels.get(&key);
         let labels = Labels {
@@ -356,7 +360,7 @@ impl Resolver {
             tenant: known.and_then(|k| k.tenant.clone()).or_else(|| one(&found.tenants)),
         };
         self.call(key, labels);
-        Ok(())
+        Ok(true)
     }
 
     /// What all live contexts of a session say of it. What none of them says stays as it was known.

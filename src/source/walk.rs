@@ -178,6 +178,8 @@ impl Walker {
             }
         };
         census.unreadable += pool.as_ref().map_or(0, |p| p.unreadable);
+        let has_no_name = |key: &&SessionKey| self.resolver.labels(**key).is_none();
+        census.unreadable += by_session.keys().filter(has_no_name).count() as u32;
         census.sessions = self.session_facts(by_session, pool.as_ref());
         self.named |= pool.is_some() || self.resolver.knows_session_variable();
         let name = self.named.then(|| self.naming.rules(self.fits).name);

@@ -116,13 +116,17 @@ impl Whose {
             .filter(|key| !self.known.contains_key(key))
             .copied()
             .collect();
+        let mut unreadable = AddrSet::default();
         for _ in 0..MOST_LOOKS {
             if open.is_empty() {
                 break;
             }
             let fresh = self.look_up(heap, resolver, &groups, &open)?;
             let holding = check(heap, fresh.iter().map(|(key, (resolved, _))| (*key, resolved)))?;
-            open.clear();
+            // What cannot be read may only have moved just then.
+            let read: AddrSet = fresh.iter().map(|(key, _)| *key).collect();
+            open.retain(|key| !read.contains(key));
+            unreadable = open.iter().copied().collect();
             for (key, resolved) in fresh {
                 let Some(group) = groups.get_mut(&key) else { continue };
                 if !holding.contains(&key) {
@@ -141,9 +145,13 @@ impl Whose {
                 self.known.insert(key, resolved);
             }
         }
-        for group in open.into_iter().filter_map(|key| groups.remove(&key)) {
-            let carriers = group.carriers.into_iter();
-            carriers.for_each(|index| set(&mut owners, index, Owner::Torn));
+        for key in open {
+            let owner = match unreadable.contains(&key) {
+                true => Owner::Unreadable,
+                false => Owner::Torn,
+            };
+            let carriers = groups.remove(&key).into_iter().flat_map(|group| group.carriers);
+            carriers.for_each(|index| set(&mut owners, index, owner));
         }
         if forget {
             self.names.clear();
