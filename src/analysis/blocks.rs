@@ -1,15 +1,13 @@
 //! Stretches in which one loop made no progress: the state machine that finds where they begin and end. Fed with the
 //! samples of one loop thread. Knows nothing of names, of reports, or of how a stretch is judged.
 
-use super::moment::{Before, Moment, session_of, waits_for_events};
+use super::moment::{Before, Moment, waits_for_events};
+use super::step_owner::Workers;
 use super::where_time_went::WhereTimeWent;
 use crate::model::{Nanos, Owner, SessionKey, State};
 
 /// A loop that has not been seen for so long is no longer said to be stuck.
 const LOST_SIGHT: Nanos = Nanos(1_000_000_000);
-/// At most so many sessions are told apart in one step.
-const MOST_OWNERS: usize = 64;
-
 /// What stays the same for as long as the loop makes no progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StuckIn {
@@ -30,9 +28,7 @@ pub(super) struct Stretch {
     pub suspended_before: Nanos,
     /// The end; of an ongoing one, up to where it was seen.
     pub until: Nanos,
-    /// The sessions that the step was proved to work for, each with for how long, nanoseconds: a step may set its id
-    /// itself, and go on with another one's work.
-    owners: Vec<(SessionKey, u64)>,
+    workers: Workers,
     pub went: WhereTimeWent,
     suspended: Nanos,
 }
@@ -43,24 +39,14 @@ impl Stretch {
         self.until - self.began + self.suspended
     }
 
-    /// The session of the step: of several the one that it worked for longest, of equal ones the last.
+    /// The session to which the step belongs.
     pub fn owner(&self) -> Option<SessionKey> {
-        self.owners.iter().max_by_key(|(_, nanos)| *nanos).map(|(key, _)| *key)
+        self.workers.owner()
     }
 
     /// All sessions that what is said of it may name.
     pub fn sessions(&self) -> impl Iterator<Item = SessionKey> {
-        self.owners.iter().map(|(key, _)| *key).chain(self.went.holders())
-    }
-
-    /// So much more of the step was for this session.
-    fn works_for(&mut self, session: Option<SessionKey>, time: Nanos) {
-        let Some(key) = session else { return };
-        if let Some((_, nanos)) = self.owners.iter_mut().find(|(known, _)| *known == key) {
-            *nanos = nanos.saturating_add(time.0);
-        } else if self.owners.len() < MOST_OWNERS {
-            self.owners.push((key, time.0));
-        }
+        self.workers.sessions().chain(self.went.holders())
     }
 }
 
@@ -97,7 +83,7 @@ impl BlockMachine {
                 stretch.suspended += suspended;
                 stretch.until = moment.at;
                 if now.is_some_and(|now| matches!(now, StuckIn::Step(_))) {
-                    stretch.works_for(session_of(moment.sample.owner), moment.gap());
+                    stretch.workers.add(moment.sample, moment.gap());
                 }
             } else {
                 let tail = half_gap(&moment);
@@ -187,12 +173,12 @@ fn begin(stuck_in: StuckIn, moment: &Moment<'_>) -> Stretch {
         began_unseen: moment.before.is_none(),
         suspended_before: moment.suspended,
         until: moment.at,
-        owners: Vec::new(),
+        workers: Workers::default(),
         went: WhereTimeWent::begin(moment, lead.0 as f64),
         suspended: Nanos::ZERO,
     };
     if matches!(stuck_in, StuckIn::Step(_)) {
-        stretch.works_for(session_of(moment.sample.owner), lead);
+        stretch.workers.add(moment.sample, lead);
     }
     stretch
 }

@@ -27,6 +27,7 @@ mod reporting;
 mod resolution;
 mod sessions;
 mod stacks;
+mod step_owner;
 mod syscall_names;
 mod tally;
 mod threads;

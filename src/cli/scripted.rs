@@ -169,6 +169,7 @@ pub fn batch(step: Option<u64>) -> Observation {
     let sample = Sample {
         thread: LOOP,
         owner: Owner::Session(SessionKey::of("a")),
+        within: None,
         step,
         progress: 1,
         state: State::Syscall(if step.is_some() { RECVFROM } else { EPOLL_WAIT }),

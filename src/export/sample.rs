@@ -168,6 +168,7 @@ pub fn observations() -> Vec<(Nanos, Observation)> {
             batch.samples.push(Sample {
                 thread: ThreadIndex(index),
                 owner,
+                within: None,
                 step,
                 progress: step.unwrap_or(0),
                 state,

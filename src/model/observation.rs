@@ -94,6 +94,9 @@ pub enum State {
 pub struct Sample {
     pub thread: ThreadIndex,
     pub owner: Owner,
+    /// Whose the step is, where the thread runs in a context that was entered within the step (`Context.run`, an eager
+    /// task) and not in the step's own; None: in the step's own, or in no step of a loop.
+    pub within: Option<Owner>,
     /// Serial number of the step that the thread is in, counted from attach and per thread; the same number in two
     /// samples means one and the same step. None: in no step (for an event-loop thread: between callbacks or idle).
     pub step: Option<u64>,

@@ -25,6 +25,7 @@
 //! |---|---|
 //! | 1 | batches, stacks, walks, who waits, names, the end of the worker |
 //! | 2 | dumps too |
+//! | 3 | of samples in a context that was entered within a step, whose the step is |
 
 mod bytes;
 mod dump;
@@ -46,4 +47,4 @@ pub use ring::Ring;
 pub const MAGIC: [u8; 8] = *b"\x89otop\r\n\x1a";
 
 /// The version of the format that is written.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;

@@ -4,7 +4,7 @@
 use super::bytes::{Damaged, In};
 use super::dump;
 use super::words::{Shared, Words};
-use super::writing::{Last, kind};
+use super::writing::{Last, WITHIN, kind};
 use crate::model::*;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -86,7 +86,16 @@ impl Reading {
     fn sample(&mut self, input: &mut In<'_>) -> Result<Sample, Damaged> {
         let bits = input.byte()?;
         let thread = ThreadIndex(input.small()?);
-        let (owner, state) = self.owner_and_state(input, bits)?;
+        let (owner, within, state) = if bits >> 5 == WITHIN {
+            let (within, state) = {
+                let bits = input.byte()?;
+                self.owner_and_state(input, bits)?
+            };
+            (self.owner(input, bits)?, Some(within), state)
+        } else {
+            let (owner, state) = self.owner_and_state(input, bits)?;
+            (owner, None, state)
+        };
         let last = self.last.entry(thread).or_default();
         let mut next = |is_there: bool, before: &mut u64| -> Result<Option<u64>, Damaged> {
             if !is_there {
@@ -98,6 +107,7 @@ impl Reading {
         Ok(Sample {
             thread,
             owner,
+            within,
             state,
             step: next(bits & 1 != 0, &mut last.step)?,
             progress: next(true, &mut last.progress)?.ok_or(Damaged)?,
@@ -106,13 +116,17 @@ impl Reading {
         })
     }
 
-    fn owner_and_state(&mut self, input: &mut In<'_>, bits: u8) -> Result<(Owner, State), Damaged> {
-        let owner = match bits >> 3 & 3 {
+    fn owner(&mut self, input: &mut In<'_>, bits: u8) -> Result<Owner, Damaged> {
+        Ok(match bits >> 3 & 3 {
             0 => Owner::Session(self.words.key(input)?),
             1 => Owner::Nobody,
             2 => Owner::Torn,
             _ => Owner::Unreadable,
-        };
+        })
+    }
+
+    fn owner_and_state(&mut self, input: &mut In<'_>, bits: u8) -> Result<(Owner, State), Damaged> {
+        let owner = self.owner(input, bits)?;
         let state = match bits >> 5 {
             0 => State::Runnable,
             1 => State::GilWait,

@@ -127,9 +127,16 @@ impl Writing {
     fn sample(&mut self, out: &mut Out, sample: &Sample) {
         let flags = [sample.step.is_some(), sample.cpu.is_some(), sample.run_delay.is_some()];
         let flags = flags.iter().rev().fold(0, |bits, flag| bits << 1 | u8::from(*flag));
-        out.byte(flags | owner_bits(sample.owner) << 3 | state_bits(sample.state) << 5);
+        let state = sample.within.map_or(state_bits(sample.state), |_| WITHIN);
+        out.byte(flags | owner_bits(sample.owner) << 3 | state << 5);
         out.number(u64::from(sample.thread.0));
-        self.owner_and_state(out, sample.owner, sample.state);
+        if let Some(within) = sample.within {
+            out.byte(owner_bits(within) << 3 | state_bits(sample.state) << 5);
+            self.owner_and_state(out, within, sample.state);
+            self.owner_and_state(out, sample.owner, State::Unknown);
+        } else {
+            self.owner_and_state(out, sample.owner, sample.state);
+        }
         let last = self.last.entry(sample.thread).or_default();
         for (now, before) in [
             (sample.step, &mut last.step),
@@ -313,6 +320,9 @@ fn owner_bits(owner: Owner) -> u8 {
         Owner::Unreadable => 3,
     }
 }
+
+/// In place of a state, from version 3 on: a byte more tells the state, and whose step the context was entered in.
+pub(super) const WITHIN: u8 = 7;
 
 fn state_bits(state: State) -> u8 {
     match state {

@@ -57,6 +57,7 @@ mod tests {
             // Its facts are not known yet.
             thread: ThreadIndex(2),
             owner: Owner::Nobody,
+            within: None,
             step: None,
             progress: 0,
             state: State::Unknown,

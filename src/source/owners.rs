@@ -69,6 +69,11 @@ impl Owners {
         }
     }
 
+    /// Whose a context is, its variables alone do not tell.
+    pub fn needs_task(&self) -> bool {
+        self.resolver.needs_task()
+    }
+
     /// Sessions that were met since the last call, with their names.
     pub fn take_new_labels(&mut self) -> Vec<(SessionKey, Arc<Labels>)> {
         self.resolver.take_new_labels()
@@ -85,17 +90,18 @@ impl Owners {
         self.contexts.get(&context).map(|known| known.proof.push(scatter))
     }
 
-    /// Whose the context is, by what the second read shows, or by looking it up now.
-    /// `vars` is what the second read shows of the context, `proof` where it has the bytes that were asked for.
+    /// Whose the context is, by what the second read shows, or by looking it up now. The thread is in it, or came through
+    /// it, for as long as its words stay. `vars` is what the second read shows of the context, `proof` where it has the
+    /// bytes that were asked for.
     pub fn owner(
         &mut self,
         heap: &Heap,
         words: ContextWords,
+        context: Addr,
         vars: Addr,
         second: &Scatter,
         proof: Option<ProofSlots>,
     ) -> Result<Owner, Fault> {
-        let context = words.context;
         let of = |session: Option<SessionKey>| session.map_or(Owner::Nobody, Owner::Session);
         if let (Some(known), Some(slots)) = (self.contexts.get(&context), proof)
             && known.proof.holds(vars, second, slots)

@@ -275,9 +275,14 @@ impl StackReader {
                 };
                 let left = self.heap.left();
                 let scatter = self.reader.snapshot.scatter();
-                let owner = self
-                    .owners
-                    .owner(&self.heap, context, instant.vars, scatter, instant.proof)?;
+                let owner = self.owners.owner(
+                    &self.heap,
+                    context,
+                    context.context,
+                    instant.vars,
+                    scatter,
+                    instant.proof,
+                )?;
                 // It was looked up just now: that is of the same instant only if that still lasts.
                 let looked_up = self.heap.left() != left;
                 if looked_up && instant.mode == StackMode::OwnCpu && instant.held && seat.switches() != instant.switches

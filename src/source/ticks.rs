@@ -69,6 +69,13 @@ struct QueueRead {
     early: Option<(usize, Option<ProofSlots>)>,
 }
 
+/// A chain of contexts, each entered within the one before.
+struct Entered {
+    outermost: Addr,
+    /// The step's own. uvloop runs whatever is ready from within one context of its own, which is then the outermost.
+    of_step: Addr,
+}
+
 /// What is read to prove whose a thread's context is: slots of the second read, or of the first.
 struct Check {
     thread: usize,
@@ -429,6 +436,7 @@ impl TickReader {
         Asked { said, times, .. }: Asked,
     ) -> Result<Option<Sample>, Fault> {
         let mut owner = Owner::Nobody;
+        let mut within = None;
         let mut outermost = Addr::NULL;
         let mut is_outermost = true;
         // Whether the thread was still in the same context, of the same step, at the end of the second read.
@@ -459,8 +467,12 @@ impl TickReader {
                             self.threads.all[slot].base_is_named = matches!(owner, Owner::Session(_));
                         }
                     } else {
-                        (outermost, is_outermost) = self.outermost(slot, context, now.previous, stayed);
+                        let entered = self.entered(slot, context, now.previous, stayed);
+                        (outermost, is_outermost) = (entered.outermost, entered.outermost == context);
                         owner = self.owner(slot, (context, version), now.vars, check)?;
+                        if entered.of_step != context && self.threads.all[slot].event_loop.is_some() {
+                            within = Some(self.step_owner(slot, (context, version), entered.of_step)?);
+                        }
                     }
                 }
                 _ if stayed => owner = Owner::Unreadable,
@@ -531,6 +543,7 @@ impl TickReader {
         Ok(Some(Sample {
             thread: thread.index,
             owner,
+            within: within.filter(|_| step.is_some()),
             step,
             progress,
             state,
@@ -546,33 +559,63 @@ impl TickReader {
         vars: Addr,
         check: &Check,
     ) -> Result<Owner, Fault> {
-        let at = self.threads.all[slot].state.address;
-        let words = ContextWords {
-            at: at.offset(self.heap.offsets.tstate_context),
-            context,
-            version,
-        };
+        let words = self.context_words(slot, (context, version));
         let read = if check.in_first {
             &self.first.scatter
         } else {
             &self.second
         };
-        self.owners.owner(&self.heap, words, vars, read, check.proof)
+        self.owners.owner(&self.heap, words, context, vars, read, check.proof)
     }
 
-    /// The outermost entered context of the chain that ends in `context`.
-    fn outermost(&self, slot: usize, context: Addr, previous: Addr, stayed: bool) -> (Addr, bool) {
-        let base = self.threads.all[slot].base;
+    /// Whose the step is whose own context is `of_step`, from which the thread has gone on into another one.
+    fn step_owner(&mut self, slot: usize, words: (Addr, u64), of_step: Addr) -> Result<Owner, Fault> {
+        // The task of a context that is not the current one is not at hand.
+        if self.owners.needs_task() {
+            return Ok(Owner::Unreadable);
+        }
+        let words = self.context_words(slot, words);
+        let mut read = Scatter::new();
+        let head = read.push(of_step, CONTEXT_HEAD);
+        let proof = self.owners.push_proof(of_step, &mut read);
+        read.read_each(self.heap.memory())?;
+        let Some(head) = read.bytes(head) else {
+            return Ok(Owner::Unreadable);
+        };
+        let vars = self.heap.context_words(head).vars;
+        self.owners.owner(&self.heap, words, of_step, vars, &read, proof)
+    }
+
+    fn context_words(&self, slot: usize, (context, version): (Addr, u64)) -> ContextWords {
+        let at = self.threads.all[slot].state.address;
+        ContextWords {
+            at: at.offset(self.heap.offsets.tstate_context),
+            context,
+            version,
+        }
+    }
+
+    /// The chain of entered contexts that ends in `context`.
+    fn entered(&self, slot: usize, context: Addr, previous: Addr, stayed: bool) -> Entered {
+        let thread = &self.threads.all[slot];
+        let base = thread.base;
+        let mut entered = Entered {
+            outermost: context,
+            of_step: context,
+        };
         // A context that was left already no longer says where it was entered from.
         if !stayed || previous.is_null() || previous == base {
-            return (context, true);
+            return entered;
         }
-        let mut outermost = context;
+        let idle = thread.event_loop.and_then(|event_loop| event_loop.idle_context);
         let mut at = previous;
         for _ in 0..DEEPEST_CONTEXT {
             match self.heap.context(at) {
                 Ok(words) if words.entered => {
-                    outermost = at;
+                    entered.outermost = at;
+                    if Some(at) != idle {
+                        entered.of_step = at;
+                    }
                     at = words.previous;
                 }
                 _ => break,
@@ -581,6 +624,6 @@ impl TickReader {
                 break;
             }
         }
-        (outermost, outermost == context)
+        entered
     }
 }

@@ -16,6 +16,7 @@ mod follow;
 mod frames;
 mod gc;
 mod livekit;
+mod nested;
 mod openrtc;
 mod paths;
 mod pool;

@@ -567,6 +567,7 @@ fn a_clock_that_runs_backwards_is_not_counted_twice() {
     let sample = |cpu| Sample {
         thread: ThreadIndex(9),
         owner: Owner::Nobody,
+        within: None,
         step: None,
         progress: 0,
         state: State::Runnable,

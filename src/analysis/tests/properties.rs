@@ -204,21 +204,25 @@ fn hostile_sample() -> impl Strategy<Value = Sample> {
     (
         0..6_u32,
         owners(),
+        proptest::option::of(owners()),
         proptest::option::of(0..3_u64),
         0..3_u64,
         state,
         some(numbers()),
         some(numbers()),
     )
-        .prop_map(|(thread, owner, step, progress, state, cpu, run_delay)| Sample {
-            thread: ThreadIndex(thread),
-            owner,
-            step,
-            progress,
-            state,
-            cpu,
-            run_delay,
-        })
+        .prop_map(
+            |(thread, owner, within, step, progress, state, cpu, run_delay)| Sample {
+                thread: ThreadIndex(thread),
+                owner,
+                within,
+                step,
+                progress,
+                state,
+                cpu,
+                run_delay,
+            },
+        )
 }
 
 fn hostile_tick() -> impl Strategy<Value = Tick> {
@@ -349,6 +353,7 @@ fn threads_that_nobody_announced_are_forgotten() {
         let sample = Sample {
             thread: ThreadIndex(100 + round),
             owner: Owner::Nobody,
+            within: None,
             step: None,
             progress: 0,
             state: State::Runnable,

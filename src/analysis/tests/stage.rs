@@ -318,6 +318,7 @@ impl Stage {
             self.batch.samples.push(Sample {
                 thread: ThreadIndex(*index),
                 owner: actor.owner,
+                within: None,
                 step: actor.step.filter(|_| actor.steps),
                 progress: actor.progress,
                 state,

@@ -108,6 +108,7 @@ impl Dice {
             samples: self.many(6, |dice| Sample {
                 thread: dice.thread(),
                 owner: dice.owner(),
+                within: dice.maybe(Dice::owner),
                 step: dice.maybe(Dice::number),
                 progress: dice.number(),
                 state: dice.state(),

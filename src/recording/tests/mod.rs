@@ -155,11 +155,11 @@ fn a_foreign_file_and_a_newer_one_are_refused_by_name() {
     let error = read(&file).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "a newer otop recorded it (format 3; this one reads up to 2)"
+        "a newer otop recorded it (format 4; this one reads up to 3)"
     );
     assert!(matches!(
         read(&file[..MAGIC.len() + 2]),
-        Err(RecordingError::Newer { version: 3 })
+        Err(RecordingError::Newer { version: 4 })
     ));
 }
 
