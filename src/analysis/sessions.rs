@@ -11,8 +11,11 @@ use std::sync::Arc;
 /// For so long a row says that its session failed.
 const ERRORED_ROW: Nanos = Nanos(10_000_000_000);
 
-/// What was sampled before a session ended comes this much later at most, all told; and names may come before samples.
-const NAMED: Nanos = Nanos(2_000_000_000);
+/// Names are kept for so long after their session ended: what was sampled before comes later, and one that comes back is
+/// named again by who samples it within ten seconds (`Owners::forget`) and not at once.
+const NAMED: Nanos = Nanos(15_000_000_000);
+/// So many of them at most, the last ones.
+const MOST_NAMES: usize = 32_768;
 
 #[derive(Debug)]
 pub(super) struct Session {
@@ -179,6 +182,13 @@ impl Sessions {
         let by_key = &self.by_key;
         self.names
             .retain(|key, (_, since)| !by_key.contains_key(key) && (spoken_of.contains(key) || at - *since < NAMED));
+        if self.names.len() > MOST_NAMES {
+            let mut since: Vec<Nanos> = self.names.values().map(|(_, since)| *since).collect();
+            since.sort_unstable();
+            let oldest = since.get(since.len() - MOST_NAMES).copied().unwrap_or_default();
+            self.names
+                .retain(|key, (_, since)| *since >= oldest || spoken_of.contains(key));
+        }
         self.live = self.by_key.values().filter(|session| session.is_live()).count() as u64;
         if let Some(share) = self.memory_share(census.rss_bytes) {
             for session in self.by_key.values_mut().filter(|session| session.is_live()) {

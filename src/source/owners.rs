@@ -82,6 +82,8 @@ impl Owners {
     /// Forgets addresses, so that memory which was freed and used again is looked at anew; to be called now and then.
     pub fn forget(&mut self) {
         self.resolver.forget_addresses();
+        // A session that comes back after whoever listens has forgotten its name is named again.
+        self.resolver.keep_labels(|_| false);
         self.contexts.clear();
     }
 

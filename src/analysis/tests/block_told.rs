@@ -226,9 +226,29 @@ fn names_that_come_before_the_first_sample_are_kept() {
     stage
         .engine
         .observe(Observation::Labels(key("other"), facts("other").labels));
-    for _ in 0..2 {
+    for _ in 0..6 {
         stage.run(3_000.0);
         stage.census(&[]);
     }
     assert_eq!(stage.engine.sessions.entries(), 0);
+}
+
+/// Whoever samples says a name once, and again ten seconds later at most.
+#[test]
+fn a_session_that_comes_back_has_its_name() {
+    let mut stage = Stage::new();
+    stage.run(10.0);
+    stage.flush();
+    stage
+        .engine
+        .observe(Observation::Labels(key("back"), facts("back").labels));
+    stage.step(of("back"), Doing::Run, 80.0);
+    for _ in 0..6 {
+        stage.run(2_000.0);
+        stage.census(&[]);
+    }
+    stage.step(of("back"), Doing::Run, 80.0);
+    stage.run(10.0);
+    let names: Vec<_> = stage.blocks().into_iter().map(|block| block.session_id).collect();
+    assert_eq!(names, [Some("back".to_owned()), Some("back".to_owned())]);
 }
