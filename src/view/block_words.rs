@@ -18,10 +18,14 @@ pub fn culprit(block: &Block) -> Option<String> {
 pub fn cause(block: &Block) -> String {
     let is_blamed = culprit(block).is_some();
     let text = of_cause(block, block.cause);
-    // Where the machine has the largest share and somebody is blamed all the same, it is for this.
-    match blamed_for(block) {
-        other if is_blamed && other != block.cause => {
-            let ms = share(&block.causes_ms, other);
+    // Where the machine has the largest share and somebody is blamed all the same, it is for this. And where nobody is, this
+    // is what some code of the worker's did for long.
+    let other = blamed_for(block);
+    let ms = share(&block.causes_ms, other);
+    // What is not known, and waiting for threads that yielded, tells nobody anything.
+    let tells = other != Cause::Unknown && (other != Cause::Gil || block.holder_thread.is_some());
+    match other {
+        other if other != block.cause && (is_blamed || (tells && ms >= WORTH_SAYING)) => {
             format!("{text}; {}, {}", of_cause(block, other), format::stretch(ms))
         }
         _ => text,
@@ -48,6 +52,9 @@ fn of_cause(block: &Block, cause: Cause) -> String {
         other => name(other).to_owned(),
     }
 }
+
+/// Milliseconds: the threshold of a block, unless another was set.
+const WORTH_SAYING: f64 = 50.0;
 
 /// The cause in one word, as JSON has it.
 pub fn name(cause: Cause) -> &'static str {
@@ -215,6 +222,23 @@ mod tests {
         assert_eq!(culprit(&starved).as_deref(), Some("a?"));
         (starved.session_id, starved.culprit) = (None, None);
         assert_eq!(cause(&starved), "unscheduled: it got no CPU");
+    }
+
+    #[test]
+    fn what_nobodys_code_did_for_long_is_said_beside_the_machines_share() {
+        let mut starved = block(None, Cause::Unscheduled);
+        starved.causes_ms.unscheduled = 400.0;
+        starved.causes_ms.cpu = 130.0;
+        assert_eq!(cause(&starved), "unscheduled: it got no CPU; cpu, 130 ms");
+        starved.causes_ms.cpu = 49.0;
+        assert_eq!(cause(&starved), "unscheduled: it got no CPU");
+        starved.causes_ms.gil = 217.0;
+        assert_eq!(cause(&starved), "unscheduled: it got no CPU", "of threads that yielded");
+        starved.holder_thread = Some("worker_0 (1234)".to_owned());
+        assert_eq!(
+            cause(&starved),
+            "unscheduled: it got no CPU; gil: held by worker_0 (1234), of no session, 217 ms"
+        );
     }
 
     #[test]
