@@ -7,7 +7,7 @@ use super::sessions::Sessions;
 use super::stacks::Stacks;
 use super::threads::Threads;
 use super::{syscall_names, wall_clock};
-use crate::model::{Block, Hello, Labels, Nanos, OwnCode, SessionKey, Stack, ThreadIndex, Where};
+use crate::model::{Block, Hello, Labels, Nanos, OUTER_FRAMES_CUT, OwnCode, SessionKey, Stack, ThreadIndex, Where};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -147,7 +147,14 @@ impl Entry {
             self.block.file = Some(Arc::clone(&frame.file));
             self.block.line = (frame.line > 0).then_some(frame.line);
         }
-        self.block.stack = Some(stack.frames.iter().map(|frame| Where::of(frame)).collect());
+        let cut = stack.is_cut.then(|| Where {
+            function: Some(OUTER_FRAMES_CUT.into()),
+            file: None,
+            line: None,
+            state: None,
+        });
+        let frames = stack.frames.iter().map(|frame| Where::of(frame));
+        self.block.stack = Some(frames.chain(cut).collect());
     }
 
     fn name(&mut self, key: SessionKey, labels: &Labels) {
@@ -187,7 +194,8 @@ fn entry(thread: ThreadIndex, stretch: &Stretch, ongoing: bool, asked: &Asked<'_
         block: block(stretch, ongoing, &verdict, asked),
     };
     // While the loop waits for the GIL, it is the holder's line that says why.
-    if let Some(stack) = asked.stacks.place(entry.held_by, when, asked.own).stack {
+    let what = (verdict.blamed_for, verdict.syscall);
+    if let Some(stack) = asked.stacks.place(entry.held_by, when, what, asked.own).stack {
         entry.place(&stack, asked.own);
     }
     if let (Some(number), Some(syscall)) = (verdict.syscall, &mut entry.block.syscall)

@@ -47,6 +47,22 @@ impl ClockWatch {
         grow(&mut self.run_delay, sample.run_delay);
     }
 
+    /// Goes on to this sample without counting what the clocks gained since the last one: that was spent on something that
+    /// is counted elsewhere.
+    pub fn pass(&mut self, at: Nanos, sample: &Sample) {
+        let before = [self.ran(), self.waited()].map(|nanos| Nanos(nanos as u64));
+        self.see(at, sample);
+        let after = [self.ran(), self.waited()].map(|nanos| Nanos(nanos as u64));
+        for (grown, (before, after)) in [&mut self.cpu, &mut self.run_delay]
+            .into_iter()
+            .zip(before.into_iter().zip(after))
+        {
+            if let Some(grown) = grown {
+                grown.from = grown.from + (after - before);
+            }
+        }
+    }
+
     /// On a CPU, nanoseconds.
     pub fn ran(&self) -> f64 {
         length(self.cpu)

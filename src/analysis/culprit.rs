@@ -5,15 +5,15 @@ use super::where_time_went::Parts;
 use crate::model::{Cause, CausesMs, Nanos, SessionKey, ThreadIndex};
 
 /// Who called for the garbage to be collected, as far as the frames show it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Collection {
-    /// Nobody: it was due. Or the frames do not show it.
-    #[default]
-    Automatic,
+    /// Nobody: it was due. Or the frames do not show it. And in which other thread, which worked for whom, if most of it
+    /// was seen there.
+    Automatic(Option<(ThreadIndex, Option<SessionKey>)>),
     /// The loop's thread, by `gc.collect()`.
     ByStep,
-    /// A thread that worked for this session, or for none.
-    ByThread(Option<SessionKey>),
+    /// This thread, which worked for this session, or for none.
+    ByThread(ThreadIndex, Option<SessionKey>),
 }
 
 /// What is said of a block.
@@ -25,7 +25,9 @@ pub(super) struct Verdict {
     pub culprit: Option<SessionKey>,
     /// The longest system call, if they are the cause; x86-64 number.
     pub syscall: Option<i32>,
-    /// Who kept the GIL, if waiting for it is the cause.
+    /// What was judged by: the largest share that is somebody's doing.
+    pub blamed_for: Cause,
+    /// Who kept the GIL, if waiting for it is the cause, or waiting for the garbage that it collected.
     pub holder: Option<ThreadIndex>,
     pub holder_session: Option<SessionKey>,
 }
@@ -48,6 +50,16 @@ pub(super) fn judge(
         .gil
         .keeper
         .filter(|_| blamed_for == Cause::Gil && parts.gil.yielded <= parts.gil.kept);
+    let (mut holder, mut holder_session) = (keeper.and_then(|k| k.holder), keeper.and_then(|k| k.session));
+    let collects = match collection {
+        Collection::ByThread(thread, session) | Collection::Automatic(Some((thread, session))) => {
+            Some((thread, session))
+        }
+        Collection::ByStep | Collection::Automatic(None) => None,
+    };
+    if let (Cause::Gc, Some((thread, session))) = (blamed_for, collects) {
+        (holder, holder_session) = (Some(thread), session);
+    }
     let culprit = match blamed_for {
         _ if parts.blameable() < threshold => None,
         Cause::Cpu | Cause::Syscall | Cause::Unknown => step_owner,
@@ -57,9 +69,9 @@ pub(super) fn judge(
         }
         Cause::Gil => keeper.and_then(|keeper| keeper.session),
         Cause::Gc => match collection {
-            Collection::Automatic => None,
+            Collection::Automatic(_) => None,
             Collection::ByStep => step_owner,
-            Collection::ByThread(session) => session,
+            Collection::ByThread(_, session) => session,
         },
         Cause::Unscheduled | Cause::Stolen | Cause::Stopped | Cause::Suspended => None,
     };
@@ -68,8 +80,9 @@ pub(super) fn judge(
         causes_ms,
         culprit,
         syscall: parts.longest_syscall.filter(|_| blamed_for == Cause::Syscall),
-        holder: keeper.and_then(|keeper| keeper.holder),
-        holder_session: keeper.and_then(|keeper| keeper.session),
+        blamed_for,
+        holder,
+        holder_session,
     }
 }
 
@@ -143,6 +156,7 @@ mod tests {
                 kept: kept * MS,
                 yielded: yielded * MS,
                 unscheduled: 0.0,
+                collected: 0.0,
             },
             longest_syscall: Some(45),
             ..Parts::default()
@@ -250,7 +264,7 @@ mod tests {
             ),
         ];
         for (name, parts, cause, culprit) in table {
-            let verdict = judge(&parts, Some(STEP), Collection::Automatic, Nanos::from_millis(50));
+            let verdict = judge(&parts, Some(STEP), Collection::Automatic(None), Nanos::from_millis(50));
             assert_eq!((verdict.cause, verdict.culprit), (cause, culprit), "{name}");
             assert_eq!(verdict.syscall.is_some(), cause == Cause::Syscall, "{name}");
         }
@@ -262,7 +276,7 @@ mod tests {
             let verdict = judge(
                 &parts(own, 0.0, kept, yielded),
                 Some(STEP),
-                Collection::Automatic,
+                Collection::Automatic(None),
                 Nanos::from_millis(50),
             );
             assert_eq!((verdict.holder, verdict.holder_session), (None, None));
@@ -274,7 +288,7 @@ mod tests {
         let named = judge(
             &parts(20.0, 0.0, 60.0, 0.0),
             Some(STEP),
-            Collection::Automatic,
+            Collection::Automatic(None),
             Nanos::from_millis(50),
         );
         assert_eq!(
@@ -284,7 +298,7 @@ mod tests {
         let not = judge(
             &parts(60.0, 0.0, 20.0, 0.0),
             Some(STEP),
-            Collection::Automatic,
+            Collection::Automatic(None),
             Nanos::from_millis(50),
         );
         assert_eq!((not.holder, not.holder_session), (None, None));
@@ -297,10 +311,13 @@ mod tests {
             ..Parts::default()
         };
         let culprit = |collection| judge(&parts, Some(STEP), collection, Nanos::from_millis(50)).culprit;
-        assert_eq!(culprit(Collection::Automatic), None);
+        assert_eq!(culprit(Collection::Automatic(None)), None);
         assert_eq!(culprit(Collection::ByStep), Some(STEP));
-        assert_eq!(culprit(Collection::ByThread(Some(HOLDER))), Some(HOLDER));
-        assert_eq!(culprit(Collection::ByThread(None)), None);
+        assert_eq!(
+            culprit(Collection::ByThread(ThreadIndex(7), Some(HOLDER))),
+            Some(HOLDER)
+        );
+        assert_eq!(culprit(Collection::ByThread(ThreadIndex(7), None)), None);
     }
 
     #[test]
@@ -309,7 +326,7 @@ mod tests {
             judge(
                 &parts(60.0, 0.0, 0.0, 0.0),
                 None,
-                Collection::Automatic,
+                Collection::Automatic(None),
                 Nanos::from_millis(50)
             )
             .culprit,

@@ -3,7 +3,7 @@
 
 use super::clock_watch::ClockWatch;
 use super::moment::{Moment, session_of};
-use crate::model::{SessionKey, ThreadIndex};
+use crate::model::{Gil, SessionKey, ThreadIndex};
 
 /// CPython asks a holder to yield after 5 ms; one that keeps the GIL for three times that does not heed it.
 const YIELDS_WITHIN: f64 = 15e6;
@@ -22,6 +22,8 @@ pub(super) struct GilWaits {
     yielded: f64,
     /// Waiting for one that held the GIL and wanted a CPU itself, nanoseconds.
     unscheduled: f64,
+    /// Waiting for one that held the GIL and collected garbage, nanoseconds.
+    collected: f64,
 }
 
 /// One thread's uninterrupted hold of the GIL, as far as the loop waited for it.
@@ -32,6 +34,8 @@ struct Hold {
     session: Option<SessionKey>,
     /// Nanoseconds.
     waited: f64,
+    /// The part of it in which the holder collected garbage.
+    collected: f64,
     clocks: Option<ClockWatch>,
 }
 
@@ -53,10 +57,12 @@ pub(super) struct GilSums {
     pub kept: f64,
     pub yielded: f64,
     pub unscheduled: f64,
+    /// For those that collected garbage meanwhile.
+    pub collected: f64,
 }
 
 impl GilSums {
-    /// Waiting for the GIL, for whomever.
+    /// Waiting for the GIL, for whomever, but for those that collected garbage.
     pub fn waited(&self) -> f64 {
         self.kept + self.yielded
     }
@@ -94,17 +100,26 @@ impl GilWaits {
                     switches: gil.switches,
                     session: sample.and_then(|sample| session_of(sample.owner)),
                     waited: 0.0,
+                    collected: 0.0,
                     clocks: sample.map(|sample| ClockWatch::new(moment.at, None, sample)),
                 });
             }
         }
     }
 
-    /// So much more of the waiting that was last observed, nanoseconds.
-    pub fn add(&mut self, nanos: f64) {
-        if let Some(hold) = &mut self.now {
+    /// So much more of the waiting that was last observed, nanoseconds. `collecting`: the holder collects garbage.
+    pub fn add(&mut self, nanos: f64, collecting: bool) {
+        if let Some(hold) = self.now.as_mut().or(self.paused.as_mut()) {
             hold.waited += nanos;
+            hold.collected += if collecting { nanos } else { 0.0 };
         }
+    }
+
+    /// The loop has asked for this GIL, which has not changed hands since: whatever it seems to do, it waits for it. It wakes
+    /// every 5 ms to ask again, and on a busy machine that takes long.
+    pub fn asks_for(&self, gil: Gil) -> bool {
+        let hold = self.now.as_ref().or(self.paused.as_ref());
+        hold.is_some_and(|hold| hold.holder.is_some() && (hold.holder, hold.switches) == (gil.holder, gil.switches))
     }
 
     /// The wait is over at this moment, or it is for somebody else now.
@@ -124,7 +139,15 @@ impl GilWaits {
     fn close(&mut self, hold: Hold, ongoing: bool) {
         let unscheduled = hold.unscheduled(ongoing);
         self.unscheduled += unscheduled;
-        let waited = hold.waited - unscheduled;
+        let ran = hold.waited - unscheduled;
+        // When in that time it wanted a CPU is not known.
+        let collected = if hold.waited > 0.0 {
+            hold.collected * ran / hold.waited
+        } else {
+            0.0
+        };
+        self.collected += collected;
+        let waited = ran - collected;
         if waited > YIELDS_WITHIN {
             self.keep(Kept {
                 holder: hold.holder,
@@ -152,6 +175,7 @@ impl GilWaits {
                 .max_by(|one, other| one.waited.total_cmp(&other.waited)),
             kept: all.kept.iter().map(|kept| kept.waited).sum(),
             yielded: all.yielded,
+            collected: all.collected,
             unscheduled: all.unscheduled,
         }
     }

@@ -3,7 +3,9 @@
 
 use super::culprit::Collection;
 use super::moment::session_of;
-use crate::model::{Frame, Nanos, OwnCode, SessionKey, Stack, StackBatch, StackMode, ThreadIndex, Waiting};
+use crate::model::{
+    Cause, Frame, Nanos, OwnCode, SessionKey, Stack, StackBatch, StackMode, State, ThreadIndex, Waiting,
+};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -23,6 +25,7 @@ const MOST_THREADS: usize = 256;
 struct Seen {
     at: Nanos,
     owner: Option<SessionKey>,
+    state: State,
     collecting: bool,
     collects_explicitly: Option<bool>,
     /// None: not resolved.
@@ -63,6 +66,7 @@ impl Stacks {
             seen.push_back(Seen {
                 at,
                 owner: session_of(sample.owner),
+                state: sample.state,
                 collecting: sample.collecting,
                 collects_explicitly: sample.collects_explicitly,
                 stack: sample.stack,
@@ -93,30 +97,54 @@ impl Stacks {
         self.mode
     }
 
-    /// Where the thread was between two instants.
-    pub fn place(&self, thread: ThreadIndex, (from, to): (Nanos, Nanos), own: &OwnCode) -> Typical {
-        typical(self.during(thread, from, to), own)
+    /// Where the thread was between two instants, while it did what it is blamed for; where it was not seen doing that,
+    /// wherever it was. `syscall` is the call, if that is the cause.
+    pub fn place(
+        &self,
+        thread: ThreadIndex,
+        (from, to): (Nanos, Nanos),
+        (cause, syscall): (Cause, Option<i32>),
+        own: &OwnCode,
+    ) -> Typical {
+        let does_that = |seen: &&Seen| match cause {
+            Cause::Cpu => seen.state == State::Runnable && !seen.collecting,
+            Cause::Syscall => {
+                matches!(seen.state, State::Syscall(number) if syscall.is_none_or(|asked| asked == number))
+            }
+            Cause::Gc => seen.collecting,
+            _ => true,
+        };
+        let found = typical(self.during(thread, from, to).filter(does_that), own);
+        match found.stack {
+            Some(_) => found,
+            None => typical(self.during(thread, from, to), own),
+        }
     }
 
     /// Who called for the garbage that was collected between two instants.
     pub fn collection(&self, loop_thread: ThreadIndex, (from, to): (Nanos, Nanos)) -> Collection {
-        let mut automatic = 0;
+        let mut automatic: BTreeMap<(ThreadIndex, Option<SessionKey>), usize> = BTreeMap::new();
         let mut by_step = 0;
-        let mut by_thread: BTreeMap<Option<SessionKey>, usize> = BTreeMap::new();
+        let mut by_thread: BTreeMap<(ThreadIndex, Option<SessionKey>), usize> = BTreeMap::new();
         for thread in self.by_thread.keys() {
             for seen in self.during(*thread, from, to).filter(|seen| seen.collecting) {
                 match seen.collects_explicitly {
                     Some(true) if *thread == loop_thread => by_step += 1,
-                    Some(true) => *by_thread.entry(seen.owner).or_default() += 1,
-                    _ => automatic += 1,
+                    Some(true) => *by_thread.entry((*thread, seen.owner)).or_default() += 1,
+                    _ => *automatic.entry((*thread, seen.owner)).or_default() += 1,
                 }
             }
         }
-        let other = by_thread.into_iter().max_by_key(|(_, count)| *count);
-        match other {
-            Some((session, count)) if count > by_step.max(automatic) => Collection::ByThread(session),
-            _ if by_step > automatic => Collection::ByStep,
-            _ => Collection::Automatic,
+        let due = automatic.values().sum();
+        let most =
+            |by: BTreeMap<(ThreadIndex, Option<SessionKey>), usize>| by.into_iter().max_by_key(|(_, count)| *count);
+        match most(by_thread) {
+            Some(((thread, session), count)) if count > by_step.max(due) => Collection::ByThread(thread, session),
+            _ if by_step > due => Collection::ByStep,
+            _ => {
+                let where_most = most(automatic).map(|(who, _)| who);
+                Collection::Automatic(where_most.filter(|(thread, _)| *thread != loop_thread))
+            }
         }
     }
 

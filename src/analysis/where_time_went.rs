@@ -21,8 +21,6 @@ pub(super) struct WhereTimeWent {
     syscalls: Vec<(i32, f64)>,
     /// The part of `runnable` and `not_said` in which the loop's thread collected garbage.
     collected: f64,
-    /// Waiting for the GIL while its holder collected garbage.
-    waited_for_collection: f64,
     /// Somebody said whether garbage was collected.
     collecting_said: bool,
     gil: GilWaits,
@@ -71,6 +69,7 @@ impl WhereTimeWent {
         let ends = [before.sample.state, moment.sample.state];
         let runnable = ends.iter().filter(|state| may_have_run(**state)).count().max(1) as f64;
         let half = |state: State| gap / 2.0 - if may_have_run(state) { stolen / runnable } else { 0.0 };
+        let asked = self.asks(before.sample.state, before.gil);
         self.add(&Side::before(before), half(before.sample.state));
         if moment.sample.state == State::GilWait {
             self.gil.observe(moment);
@@ -78,7 +77,15 @@ impl WhereTimeWent {
             self.gil.stop(moment);
         }
         self.add(&Side::now(moment), half(moment.sample.state));
-        self.clocks.see(moment.at, moment.sample);
+        match asked && self.asks(moment.sample.state, moment.tick.gil) {
+            true => self.clocks.pass(moment.at, moment.sample),
+            false => self.clocks.see(moment.at, moment.sample),
+        }
+    }
+
+    /// The loop waits for the GIL, asleep or awake to ask for it once more.
+    fn asks(&self, state: State, gil: Gil) -> bool {
+        state == State::GilWait || (may_have_run(state) && self.gil.asks_for(gil))
     }
 
     /// The stretch ended `tail` nanoseconds after the sample before, and by this moment something else was seen.
@@ -97,6 +104,10 @@ impl WhereTimeWent {
         self.collecting_said |= side.collecting.is_some();
         let collecting = side.collecting == Some(true);
         let by_itself = collecting && side.gil.holder.is_none_or(|holder| holder == side.thread);
+        if may_have_run(side.state) && self.gil.asks_for(side.gil) {
+            self.gil.add(nanos, collecting);
+            return;
+        }
         match side.state {
             State::Runnable | State::Unknown if by_itself => self.collected += nanos,
             _ => {}
@@ -105,8 +116,7 @@ impl WhereTimeWent {
             State::Runnable => self.runnable += nanos,
             State::Unknown => self.not_said += nanos,
             State::Stopped => self.stopped += nanos,
-            State::GilWait if collecting && !by_itself => self.waited_for_collection += nanos,
-            State::GilWait => self.gil.add(nanos),
+            State::GilWait => self.gil.add(nanos, collecting && !by_itself),
             State::Syscall(number) => self.add_syscall(number, nanos),
         }
     }
@@ -123,6 +133,7 @@ impl WhereTimeWent {
     /// waits for a CPU; once it is over the clocks have said all they will.
     pub fn parts(&self, ongoing: bool) -> Parts {
         let gil = self.gil.sums();
+        let collected_by_holder = gil.collected;
         let mut parts = Parts {
             syscall: self.syscalls.iter().map(|(_, nanos)| nanos).sum(),
             longest_syscall: self
@@ -141,7 +152,7 @@ impl WhereTimeWent {
         // Garbage is collected on the CPU: of the time that looked so, what the clocks say was.
         let collected = self.collected.min(parts.cpu);
         parts.cpu -= collected;
-        parts.gc = self.collecting_said.then_some(collected + self.waited_for_collection);
+        parts.gc = self.collecting_said.then_some(collected + collected_by_holder);
         parts
     }
 

@@ -2,7 +2,7 @@
 //! a frame is written. Knows nothing of any one format.
 
 use crate::analysis::{Called, Mode, Profile};
-use crate::model::{Block, Origin, ThreadIndex};
+use crate::model::{Block, OUTER_FRAMES_CUT, Origin, ThreadIndex};
 use crate::view::block_words::name;
 use crate::view::{printable, short_path};
 
@@ -102,7 +102,7 @@ pub(super) fn short(called: &Called) -> String {
         Called::Python(frame) => printable(&frame.function),
         Called::Native(what) => what.clone(),
         Called::Unresolved => "<unresolved>".to_owned(),
-        Called::Cut => "<outer frames cut>".to_owned(),
+        Called::Cut => OUTER_FRAMES_CUT.to_owned(),
     }
 }
 

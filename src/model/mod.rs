@@ -27,4 +27,4 @@ pub use report::{
     Block, Cause, CausesMs, HistoryStretch, LoopReport, Quality, Report, SCHEMA, SessionReport, SessionUse, Status,
     SystemReport, TASKS, Unattributed, Where, WorkerReport,
 };
-pub use stacks::{Frame, Peer, Stack, StackBatch, StackMode, StackSample, Waiting};
+pub use stacks::{Frame, OUTER_FRAMES_CUT, Peer, Stack, StackBatch, StackMode, StackSample, Waiting};

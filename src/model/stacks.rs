@@ -17,6 +17,9 @@ pub struct Frame {
     pub first_line: u32,
 }
 
+/// What stands, in place of a function, where the outermost frames of a stack are missing.
+pub const OUTER_FRAMES_CUT: &str = "<outer frames cut>";
+
 /// The frames of one thread at one instant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Stack {

@@ -221,3 +221,73 @@ fn a_loop_is_not_the_holder_that_it_waits_for() {
         (Cause::Gil, None, None)
     );
 }
+
+/// On a starved machine the loop, which wakes every 5 ms to ask, waits for a CPU most of the time, and so does the holder. What
+/// the holder did run is its own doing, however long the machine made it.
+#[test]
+fn a_holder_that_ran_for_long_is_blamed_also_where_it_was_starved() {
+    let starved = |runs: f64| {
+        let mut stage = stage();
+        stage.begin(1, of("b"), Doing::Run);
+        stage.gil = held_by(1, 5);
+        stage.begin(LOOP, of("a"), Doing::WaitForGil);
+        stage.run(5.0);
+        for _ in 0..10 {
+            stage.doing(LOOP, Doing::WaitForCpu);
+            stage.doing(1, Doing::WaitForCpu);
+            stage.run(90.0);
+            stage.doing(1, Doing::Run);
+            stage.run(runs);
+            stage.doing(LOOP, Doing::WaitForGil);
+            stage.run(2.0);
+        }
+        stage.gil = held_by(LOOP, 6);
+        stage.end(1, Doing::Call(202));
+        stage.doing(LOOP, Doing::Run);
+        stage.run(3.0);
+        stage.end(LOOP, Doing::Select);
+        stage.run(10.0);
+        only(&mut stage)
+    };
+    let block = starved(12.0);
+    assert_eq!(
+        (block.cause, block.session_id.as_deref()),
+        (Cause::Unscheduled, Some("b")),
+        "{block:#?}"
+    );
+    assert_eq!(block.holder_session_id.as_deref(), Some("b"));
+    assert!((block.causes_ms.gil - 145.0).abs() < 10.0, "{block:#?}");
+    assert!((block.causes_ms.unscheduled - 900.0).abs() < 10.0, "{block:#?}");
+    let block = starved(1.0);
+    assert_eq!(block.session_id, None, "35 ms of its own are no block: {block:#?}");
+}
+
+/// Another thread collects garbage, and waits for a CPU most of the time.
+#[test]
+fn a_collection_that_is_starved_is_the_machines() {
+    let mut stage = stage();
+    stage.begin(1, of("b"), Doing::Run);
+    stage.gil = held_by(1, 5);
+    stage.collecting = Some(true);
+    stage.begin(LOOP, of("a"), Doing::WaitForGil);
+    stage.run(14.0);
+    stage.doing(1, Doing::WaitForCpu);
+    stage.run(168.0);
+    stage.doing(1, Doing::Run);
+    stage.run(4.0);
+    stage.gil = held_by(LOOP, 6);
+    stage.collecting = Some(false);
+    stage.end(1, Doing::Call(202));
+    stage.end(LOOP, Doing::Select);
+    stage.run(10.0);
+    let block = only(&mut stage);
+    assert_eq!(
+        (block.cause, block.session_id.as_deref()),
+        (Cause::Unscheduled, None),
+        "{block:#?}"
+    );
+    assert!(
+        block.causes_ms.gc.is_some_and(|gc| (gc - 18.0).abs() < 6.0),
+        "{block:#?}"
+    );
+}

@@ -201,6 +201,98 @@ fn a_loop_that_waits_for_the_gil_is_at_the_holders_line() {
     assert_eq!(block.function.as_deref(), Some("hold"));
 }
 
+/// `gc.collect()` in a thread, while the loop waits in its selector, or in another session's step.
+#[test]
+fn a_collection_in_a_thread_is_at_that_threads_line() {
+    for (explicit, culprit) in [(Some(true), Some("b")), (Some(false), None)] {
+        let mut stage = stage();
+        let began = stage.now;
+        stage.gil = Gil {
+            holder: Some(ThreadIndex(1)),
+            switches: 7,
+        };
+        stage.collecting = Some(true);
+        stage.begin(1, of("b"), Doing::Run);
+        stage.begin(LOOP, of("a"), Doing::WaitForGil);
+        stage.run(120.0);
+        stage.gil = Gil::default();
+        stage.collecting = Some(false);
+        stage.end(1, Doing::Call(202));
+        stage.end(LOOP, Doing::Select);
+        let ended = stage.now;
+        stage.run(10.0);
+        let collects = StackSample {
+            collecting: true,
+            collects_explicitly: explicit,
+            ..seen(1, of("b"), began + 50_000_000, Some(stack(&[("collect", OWN, 12)])))
+        };
+        let innocent = seen(0, of("a"), began + 40_000_000, Some(stack(&[("innocent", OWN, 3)])));
+        hand_over(&mut stage, vec![innocent, collects], ended + 1);
+        let block = &stage.blocks()[0];
+        assert_eq!((block.cause, block.session_id.as_deref()), (Cause::Gc, culprit));
+        assert_eq!(block.function.as_deref(), Some("collect"));
+        assert_eq!(block.holder_session_id.as_deref(), Some("b"));
+        assert_eq!(block.holder_thread.as_deref(), Some("asyncio_0 (1235)"));
+        assert_eq!(block.step_session_id.as_deref(), Some("a"));
+    }
+}
+
+/// It slept at several lines, each time for a little, and computed at one, which was seen more often than each of those.
+#[test]
+fn the_line_is_one_of_what_is_blamed() {
+    let mut stage = stage();
+    let began = stage.now;
+    stage.begin(LOOP, of("a"), Doing::Call(230));
+    stage.run(150.0);
+    stage.doing(LOOP, Doing::Run);
+    stage.run(60.0);
+    stage.end(LOOP, Doing::Select);
+    let ended = stage.now;
+    stage.run(10.0);
+    let at = |ms: u64, line: u32, state: State| StackSample {
+        state,
+        ..seen(0, of("a"), began + ms * 1_000_000, Some(stack(&[("work", OWN, line)])))
+    };
+    let sleeps = State::Syscall(230);
+    let samples = vec![
+        at(10, 1, sleeps),
+        at(40, 2, sleeps),
+        at(45, 2, sleeps),
+        at(70, 3, sleeps),
+        at(155, 9, State::Runnable),
+        at(165, 9, State::Runnable),
+        at(175, 9, State::Runnable),
+    ];
+    hand_over(&mut stage, samples, ended + 1);
+    let block = &stage.blocks()[0];
+    assert_eq!((block.cause, block.line), (Cause::Syscall, Some(2)));
+}
+
+#[test]
+fn a_stack_that_is_cut_says_so() {
+    let mut stage = stage();
+    stage.step(of("a"), Doing::Run, 100.0);
+    let ended = stage.now;
+    stage.run(10.0);
+    let cut = Stack {
+        is_cut: true,
+        ..Stack::clone(&stack(&[("work", OWN, 4)]))
+    };
+    hand_over(
+        &mut stage,
+        vec![seen(0, of("a"), ended - 50_000_000, Some(Arc::new(cut)))],
+        ended + 1,
+    );
+    let block = &stage.blocks()[0];
+    let functions: Vec<_> = block
+        .stack
+        .iter()
+        .flatten()
+        .filter_map(|at| at.function.as_deref())
+        .collect();
+    assert_eq!(functions, ["work", OUTER_FRAMES_CUT]);
+}
+
 /// A step of 150 ms, of which all but the first 20 ms collect garbage. Returns the block once it is judged.
 fn collection(explicit: Option<bool>) -> Block {
     let mut stage = stage();
