@@ -58,7 +58,7 @@ impl ClockWatch {
             .zip(before.into_iter().zip(after))
         {
             if let Some(grown) = grown {
-                grown.from = grown.from + (after - before);
+                grown.from += after - before;
             }
         }
     }

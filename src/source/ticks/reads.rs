@@ -1,0 +1,100 @@
+//! What the two reads of a tick ask for, and in which slots it will be. Knows nothing of what is concluded.
+
+use super::{Asked, Check, QueueRead, TickReader};
+use crate::asyncio::{DEQUE_HEAD, ReadyWords};
+use crate::cpython::CONTEXT_HEAD;
+use crate::model::Addr;
+use crate::source::still::Words;
+
+impl TickReader {
+    /// Asks for the first read: of each loop its words, its queue, and its words once more. A loop that stood in one step
+    /// at the last two ticks is likely to stand there now: what proves that comes along, and spares the second read.
+    pub(super) fn push_first(&mut self, queues: &mut Vec<QueueRead>) {
+        self.first.begin(&self.threads);
+        let at = self.first.at;
+        let first = &mut self.first.scatter;
+        queues.clear();
+        for (slot, thread) in self.threads.all.iter().enumerate() {
+            let Some(event_loop) = thread.event_loop else { continue };
+            let context = thread.last.0;
+            let early = (thread.stands && !thread.last_idle && !context.is_null()).then(|| {
+                let head = first.push(context, CONTEXT_HEAD);
+                (head, self.owners.push_proof(context, first))
+            });
+            queues.push(QueueRead {
+                thread: slot,
+                early,
+                ready: event_loop.ready.map(|ready| first.push(ready, DEQUE_HEAD)),
+                turns: event_loop.turns.map(|turns| first.push(turns, 8)),
+                again: at.push(thread.state.address, first),
+            });
+        }
+    }
+
+    /// Handles taken from the thread's queue, and libuv's turns, where they were read in the same step as its words.
+    pub(super) fn queue_words(&self, queue: &QueueRead) -> (Option<u64>, Option<u64>) {
+        let first = &self.first.scatter;
+        let words = |words: Option<Words>| words.map(|words| (words.context, words.version));
+        if words(self.first.at.take(first, queue.again)) != words(self.first.words(queue.thread)) {
+            return (None, None);
+        }
+        let ready = queue.ready.and_then(|slot| first.bytes(slot));
+        let taken = ready.and_then(|head| ReadyWords::of_deque(&self.heap, head)?.taken);
+        (taken, queue.turns.and_then(|slot| first.u64(slot, 0)))
+    }
+
+    /// Collects the second read: of each thread that is in a context which was entered, or may be.
+    pub(super) fn push_checks(
+        &mut self,
+        words: &[Option<(Addr, u64)>],
+        queues: &[QueueRead],
+        states: &[Asked],
+        checks: &mut Vec<Check>,
+    ) {
+        self.second.clear();
+        checks.clear();
+        for (slot, (thread, own)) in self.threads.all.iter().zip(words).enumerate() {
+            let Some((context, version)) = *own else { continue };
+            // The same words as at the last tick, when they were those of no step: nothing was entered since.
+            // Only a loop's: in another thread `ContextVar.set` may name a session in the base context itself.
+            let idle = thread.last_idle && thread.last == (context, version) && thread.event_loop.is_some();
+            if context.is_null() || idle {
+                continue;
+            }
+            let queue = queues.iter().find(|queue| queue.thread == slot);
+            // Not where it slept only lately: it may have gone to sleep in another step, since the first read.
+            if thread.last == (context, version)
+                && states.get(slot).is_some_and(|asked| asked.lasts)
+                && let Some((queue, (context, proof))) = queue.and_then(|queue| Some((queue, queue.early?)))
+            {
+                checks.push(Check {
+                    thread: slot,
+                    in_first: true,
+                    context,
+                    proof,
+                    callback: None,
+                    words: queue.again,
+                });
+                continue;
+            }
+            let head = self.second.push(context, CONTEXT_HEAD);
+            let proof = self.owners.push_proof(context, &mut self.second);
+            // What libuv runs is asked for once in each context: as long as that is not left, it cannot change.
+            let libuv = thread
+                .event_loop
+                .and_then(|l| l.libuv)
+                .filter(|_| thread.last != (context, version));
+            let callback = libuv
+                .zip(thread.sleeps_at)
+                .map(|(libuv, at)| libuv.push(at, &mut self.second));
+            checks.push(Check {
+                thread: slot,
+                in_first: false,
+                context: head,
+                proof,
+                callback,
+                words: self.first.at.push(thread.state.address, &mut self.second),
+            });
+        }
+    }
+}

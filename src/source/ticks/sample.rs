@@ -1,0 +1,220 @@
+//! What one thread's words, the proof of them and the kernel's word come to: whose it is, in which step, and what it does.
+//! Knows nothing of how they are read.
+
+use super::{Asked, Check, QueueRead, STOPPED_AFTER, TickReader};
+use crate::asyncio::StepWords;
+use crate::cpython::{CONTEXT_HEAD, word_at};
+use crate::memory::{Fault, Scatter};
+use crate::model::{Addr, LoopKind, Owner, Sample, State};
+use crate::process::ThreadClock;
+use crate::source::owners::ContextWords;
+use crate::source::threads::DEEPEST_CONTEXT;
+
+/// A chain of contexts, each entered within the one before.
+struct Entered {
+    outermost: Addr,
+    /// The step's own. uvloop runs whatever is ready from within one context of its own, which is then the outermost.
+    of_step: Addr,
+}
+
+impl TickReader {
+    pub(super) fn sample(
+        &mut self,
+        slot: usize,
+        (context, version): (Addr, u64),
+        check: Option<&Check>,
+        queue: Option<&QueueRead>,
+        Asked { said, times, .. }: Asked,
+    ) -> Result<Option<Sample>, Fault> {
+        let mut owner = Owner::Nobody;
+        let mut within = None;
+        let mut outermost = Addr::NULL;
+        let mut is_outermost = true;
+        // Whether the thread was still in the same context, of the same step, at the end of the second read.
+        let mut stayed = true;
+        if let Some(check) = check {
+            let read = if check.in_first {
+                &self.first.scatter
+            } else {
+                &self.second
+            };
+            let again = self.first.at.take(read, check.words);
+            stayed = again.is_some_and(|again| (again.context, again.version) == (context, version));
+            let head = read.bytes(check.context);
+            match head.map(|b| (Addr(word_at(b, 8)), self.heap.context_words(b))) {
+                Some((class, now)) if self.owners.is_context_type(&self.heap, class) => {
+                    if stayed && (said.selects || !now.entered) {
+                        self.threads.all[slot].base = context;
+                    } else if now.entered && self.threads.all[slot].base.is_null() {
+                        let thread = &self.threads.all[slot];
+                        let base = thread.base_of_started(&self.plan, &self.heap, context, now.previous);
+                        self.threads.all[slot].base = base;
+                    }
+                    if context == self.threads.all[slot].base {
+                        // A thread of its own that names its session without entering a context works for it all the
+                        // same; a loop between two steps works for nobody.
+                        if self.threads.all[slot].event_loop.is_none() {
+                            owner = self.owner(slot, (context, version), now.vars, check)?;
+                            self.threads.all[slot].base_is_named = matches!(owner, Owner::Session(_));
+                        }
+                    } else {
+                        let entered = self.entered(slot, context, now.previous, stayed);
+                        (outermost, is_outermost) = (entered.outermost, entered.outermost == context);
+                        owner = self.owner(slot, (context, version), now.vars, check)?;
+                        if entered.of_step != context && self.threads.all[slot].event_loop.is_some() {
+                            within = Some(self.step_owner(slot, (context, version), entered.of_step)?);
+                        }
+                    }
+                }
+                _ if stayed => owner = Owner::Unreadable,
+                _ => {
+                    owner = Owner::Torn;
+                    outermost = context;
+                }
+            }
+        }
+        let (taken, turn) = queue.map_or((None, None), |queue| self.queue_words(queue));
+        let thread = &mut self.threads.all[slot];
+        let words = StepWords {
+            context,
+            version,
+            outermost,
+            is_outermost,
+            stayed,
+            taken,
+            turn,
+            callback: check
+                .filter(|_| stayed)
+                .and_then(|check| check.callback?.word(&self.second)),
+        };
+        let (kind, idle) = (
+            thread.event_loop.map(|l| l.kind),
+            thread.event_loop.and_then(|l| l.idle_context),
+        );
+        let (step, progress) = thread.tracker.look(words, kind, idle);
+        if step.is_none() && kind == Some(LoopKind::Uvloop) {
+            owner = if owner == Owner::Torn {
+                Owner::Torn
+            } else {
+                Owner::Nobody
+            };
+        }
+        // The step ended while the kernel was asked: whatever it said was said of another one, and the thread ran.
+        let state = if stayed { said.state } else { State::Runnable };
+        let repeated = thread.last == (context, version);
+        thread.stands = repeated;
+        thread.last = (context, version);
+        thread.last_idle = outermost.is_null();
+        let sleeps = matches!(state, State::Syscall(_) | State::GilWait);
+        thread.asleep = if repeated && sleeps { thread.asleep + 1 } else { 0 };
+        // A signal wakes a thread before it stops it: one that has run and still sleeps where it slept may be stopped, and
+        // so may one that sleeps outside of any system call, or slept when otop came.
+        let ran = times.map(|(cpu, _)| cpu);
+        let woke = repeated && ran.is_some() && thread.ran.is_some() && ran != thread.ran;
+        let is_new = ran.is_some() && thread.ran.is_none();
+        thread.ran = ran;
+        let suspect = sleeps && (woke || is_new || state == State::Syscall(-1));
+        let mut state = state;
+        if suspect || (thread.asleep >= STOPPED_AFTER && thread.asleep.is_multiple_of(STOPPED_AFTER)) {
+            thread.asleep = STOPPED_AFTER;
+            if thread.clock.as_ref().and_then(ThreadClock::is_stopped) == Some(true) {
+                state = State::Stopped;
+                thread.asleep = STOPPED_AFTER - 1;
+            }
+        }
+        let elsewhere = matches!(state, State::Syscall(0..)) && !said.selects;
+        if thread.event_loop.is_some() && step.is_none() && elsewhere && thread.asleep >= STOPPED_AFTER {
+            // No loop does that for long: it may be over, and the thread do something else.
+            self.threads.stale |= thread.asleep.is_multiple_of(STOPPED_AFTER);
+        }
+        let matters = thread.matters() || state != State::Unknown;
+        if !matters {
+            return Ok(None);
+        }
+        Ok(Some(Sample {
+            thread: thread.index,
+            owner,
+            within: within.filter(|_| step.is_some()),
+            step,
+            progress,
+            state,
+            cpu: times.map(|(cpu, _)| cpu),
+            run_delay: times.map(|(_, delay)| delay),
+        }))
+    }
+
+    fn owner(
+        &mut self,
+        slot: usize,
+        (context, version): (Addr, u64),
+        vars: Addr,
+        check: &Check,
+    ) -> Result<Owner, Fault> {
+        let words = self.context_words(slot, (context, version));
+        let read = if check.in_first {
+            &self.first.scatter
+        } else {
+            &self.second
+        };
+        self.owners.owner(&self.heap, words, context, vars, read, check.proof)
+    }
+
+    /// Whose the step is whose own context is `of_step`, from which the thread has gone on into another one.
+    fn step_owner(&mut self, slot: usize, words: (Addr, u64), of_step: Addr) -> Result<Owner, Fault> {
+        // The task of a context that is not the current one is not at hand.
+        if self.owners.needs_task() {
+            return Ok(Owner::Unreadable);
+        }
+        let words = self.context_words(slot, words);
+        let mut read = Scatter::new();
+        let head = read.push(of_step, CONTEXT_HEAD);
+        let proof = self.owners.push_proof(of_step, &mut read);
+        read.read_each(self.heap.memory())?;
+        let Some(head) = read.bytes(head) else {
+            return Ok(Owner::Unreadable);
+        };
+        let vars = self.heap.context_words(head).vars;
+        self.owners.owner(&self.heap, words, of_step, vars, &read, proof)
+    }
+
+    fn context_words(&self, slot: usize, (context, version): (Addr, u64)) -> ContextWords {
+        let at = self.threads.all[slot].state.address;
+        ContextWords {
+            at: at.offset(self.heap.offsets.tstate_context),
+            context,
+            version,
+        }
+    }
+
+    /// The chain of entered contexts that ends in `context`.
+    fn entered(&self, slot: usize, context: Addr, previous: Addr, stayed: bool) -> Entered {
+        let thread = &self.threads.all[slot];
+        let base = thread.base;
+        let mut entered = Entered {
+            outermost: context,
+            of_step: context,
+        };
+        // A context that was left already no longer says where it was entered from.
+        if !stayed || previous.is_null() || previous == base {
+            return entered;
+        }
+        let idle = thread.event_loop.and_then(|event_loop| event_loop.idle_context);
+        let mut at = previous;
+        for _ in 0..DEEPEST_CONTEXT {
+            match self.heap.context(at) {
+                Ok(words) if words.entered => {
+                    entered.outermost = at;
+                    if Some(at) != idle {
+                        entered.of_step = at;
+                    }
+                    at = words.previous;
+                }
+                _ => break,
+            }
+            if at.is_null() || at == base {
+                break;
+            }
+        }
+        entered
+    }
+}
