@@ -7,6 +7,9 @@ use crate::model::{Gil, SessionKey, ThreadIndex};
 
 /// CPython asks a holder to yield after 5 ms; one that keeps the GIL for three times that does not heed it.
 const YIELDS_WITHIN: f64 = 15e6;
+/// A loop that waits for longer has woken meanwhile, and asked the holder to yield (`take_gil` in Python/ceval_gil.c, 3.8 to
+/// 3.11 Python/ceval_gil.h: every 5 ms).
+const HAS_ASKED: f64 = 7e6;
 /// At most so many holders are told apart in one block.
 const MOST_HOLDERS: usize = 64;
 
@@ -36,6 +39,8 @@ struct Hold {
     waited: f64,
     /// The part of it in which the holder collected garbage.
     collected: f64,
+    /// The loop has asked it to yield. Before, a holder that would yield goes on, as long as the loop gets no CPU to ask.
+    asked: bool,
     clocks: Option<ClockWatch>,
 }
 
@@ -88,8 +93,14 @@ impl GilWaits {
             _ => {
                 self.stop(moment);
                 let same = |hold: &Hold| hold.holder == holder && hold.switches == gil.switches;
-                if self.paused.as_ref().is_some_and(same) {
-                    self.now = self.paused.take();
+                if let Some(mut hold) = self.paused.take_if(|hold| same(hold)) {
+                    if !hold.asked
+                        && let (Some(clocks), Some(sample)) = (&mut hold.clocks, sample)
+                    {
+                        clocks.pass(moment.at, sample);
+                    }
+                    hold.asked = true;
+                    self.now = Some(hold);
                     return;
                 }
                 if let Some(over) = self.paused.take() {
@@ -101,6 +112,7 @@ impl GilWaits {
                     session: sample.and_then(|sample| session_of(sample.owner)),
                     waited: 0.0,
                     collected: 0.0,
+                    asked: false,
                     clocks: sample.map(|sample| ClockWatch::new(moment.at, None, sample)),
                 });
             }
@@ -111,15 +123,18 @@ impl GilWaits {
     pub fn add(&mut self, nanos: f64, collecting: bool) {
         if let Some(hold) = self.now.as_mut().or(self.paused.as_mut()) {
             hold.waited += nanos;
+            hold.asked |= hold.waited >= HAS_ASKED;
             hold.collected += if collecting { nanos } else { 0.0 };
         }
     }
 
-    /// The loop has asked for this GIL, which has not changed hands since: whatever it seems to do, it waits for it. It wakes
-    /// every 5 ms to ask again, and on a busy machine that takes long.
+    /// The loop has asked for this GIL, which has not changed hands since: whatever it seems to do, it waits for a holder that
+    /// did not yield. It wakes every 5 ms to ask again, and on a busy machine that takes long.
     pub fn asks_for(&self, gil: Gil) -> bool {
         let hold = self.now.as_ref().or(self.paused.as_ref());
-        hold.is_some_and(|hold| hold.holder.is_some() && (hold.holder, hold.switches) == (gil.holder, gil.switches))
+        hold.is_some_and(|hold| {
+            hold.asked && hold.holder.is_some() && (hold.holder, hold.switches) == (gil.holder, gil.switches)
+        })
     }
 
     /// The wait is over at this moment, or it is for somebody else now.

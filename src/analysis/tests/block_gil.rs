@@ -256,10 +256,36 @@ fn a_holder_that_ran_for_long_is_blamed_also_where_it_was_starved() {
         "{block:#?}"
     );
     assert_eq!(block.holder_session_id.as_deref(), Some("b"));
-    assert!((block.causes_ms.gil - 145.0).abs() < 10.0, "{block:#?}");
-    assert!((block.causes_ms.unscheduled - 900.0).abs() < 10.0, "{block:#?}");
+    // Of the time before the loop could ask for the first time nothing is the holder's.
+    assert!((block.causes_ms.gil - 133.0).abs() < 10.0, "{block:#?}");
+    assert!((block.causes_ms.unscheduled - 912.0).abs() < 10.0, "{block:#?}");
     let block = starved(1.0);
     assert_eq!(block.session_id, None, "35 ms of its own are no block: {block:#?}");
+}
+
+/// Python code yields as soon as it is asked. On a machine that gives the loop no CPU to ask, it runs on.
+#[test]
+fn a_holder_that_could_not_be_asked_to_yield_is_not_blamed() {
+    let mut stage = stage();
+    stage.begin(1, of("b"), Doing::Run);
+    stage.gil = held_by(1, 5);
+    stage.begin(LOOP, of("a"), Doing::WaitForGil);
+    stage.run(5.0);
+    stage.doing(LOOP, Doing::WaitForCpu);
+    stage.run(120.0);
+    stage.doing(LOOP, Doing::WaitForGil);
+    stage.run(1.0);
+    stage.gil = held_by(LOOP, 6);
+    stage.doing(LOOP, Doing::Run);
+    stage.run(3.0);
+    stage.end(LOOP, Doing::Select);
+    stage.run(10.0);
+    let block = only(&mut stage);
+    assert_eq!(
+        (block.cause, block.session_id.as_deref()),
+        (Cause::Unscheduled, None),
+        "{block:#?}"
+    );
 }
 
 /// Another thread collects garbage, and waits for a CPU most of the time.
