@@ -70,6 +70,54 @@ fn a_block_from_before_the_attach_has_no_start() {
     assert_ms(block.duration_ms, 1_052.0);
 }
 
+/// Who looks at a worker that is stopped, or gets no CPU, must not wait for the end of a window to hear it either.
+#[test]
+fn what_the_machine_does_to_the_loop_is_an_emergency_too() {
+    for (doing, cause, not_yet, by_then) in [
+        (Doing::Stopped, Cause::Stopped, 49.0, 52.0),
+        (Doing::WaitForCpu, Cause::Unscheduled, 80.0, 95.0),
+    ] {
+        for within_step in [true, false] {
+            let mut stage = Stage::new();
+            match within_step {
+                true => stage.begin(LOOP, of("a"), doing),
+                false => stage.doing(LOOP, doing),
+            }
+            stage.run(not_yet);
+            stage.flush();
+            assert!(!stage.engine.emergency(), "{doing:?} {within_step}");
+            stage.run(by_then - not_yet);
+            stage.flush();
+            assert!(stage.engine.emergency(), "{doing:?} {within_step}");
+            let block = only(&mut stage);
+            assert_eq!((block.cause, block.started_at, block.culprit), (cause, None, None));
+        }
+    }
+}
+
+/// A part of each: it is no less of a block for it.
+#[test]
+fn what_was_stopped_counts_with_what_it_did_itself() {
+    let mut stage = Stage::new();
+    stage.begin(LOOP, of("a"), Doing::Call(230));
+    stage.run(30.0);
+    stage.doing(LOOP, Doing::Stopped);
+    stage.run(25.0);
+    stage.flush();
+    assert!(stage.engine.emergency());
+}
+
+#[test]
+fn a_machine_that_wakes_up_is_no_emergency() {
+    let mut stage = Stage::new();
+    stage.begin(LOOP, of("a"), Doing::Call(230));
+    stage.run(10.0);
+    stage.suspend(60_000.0);
+    stage.run(20.0);
+    stage.flush();
+    assert!(only(&mut stage).ongoing && !stage.engine.emergency());
+}
+
 #[test]
 fn blocks_of_the_window_and_the_ongoing_one() {
     let mut stage = stage();
