@@ -434,6 +434,22 @@ impl Worker {
             Ending::Lost(why) => why.clone(),
         })
     }
+
+    /// What happened to it, for whoever watched until then; None: it runs, or is of the past.
+    pub fn last_word(&self) -> Option<String> {
+        let (Feed::Live { .. }, Some(ending), Some(how)) = (&self.feed, &self.seen.ending, self.ending()) else {
+            return None;
+        };
+        let what = match ending {
+            Ending::Exited | Ending::Execed => "has ended",
+            Ending::Lost(_) => "can no longer be read",
+        };
+        let pid = self.pid;
+        Some(match how.is_empty() {
+            true => format!("worker {pid} {what}"),
+            false => format!("worker {pid} {what} ({how})"),
+        })
+    }
 }
 
 /// `CLOCK_MONOTONIC`.

@@ -89,6 +89,9 @@ pub fn stream(
             if ended.worker.has_figure() {
                 tell(&ended.worker.tumbling_report(now()), ended.pss())?;
                 told = true;
+                if let Some(word) = ended.worker.last_word() {
+                    output::say(&word);
+                }
             }
         }
         if fleet.is_over() {

@@ -45,3 +45,18 @@ pub fn stream(
         }
     }
 }
+
+/// The same, and in the end what happened to the worker: a document has no place for that.
+pub fn watch(
+    worker: &mut Worker,
+    look: &Look,
+    signals: &Signals,
+    tell: &mut dyn FnMut(&Report) -> Result<(), CliError>,
+    say: &mut dyn FnMut(&str),
+) -> Result<(), CliError> {
+    stream(worker, look, signals, tell)?;
+    if let Some(word) = worker.last_word() {
+        say(&word);
+    }
+    Ok(())
+}

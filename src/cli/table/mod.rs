@@ -29,11 +29,17 @@ pub fn of_worker(worker: &mut Worker, look: &Look) -> anyhow::Result<()> {
         }
         Shape::Json => {
             let mut tell = |report: &Report| output::write(&shown(report, look));
-            json::stream(worker, look, &Signals::listen()?, &mut tell)?;
+            json::watch(worker, look, &Signals::listen()?, &mut tell, &mut output::say)?;
         }
         Shape::Once | Shape::OnceJson => {
             let report = once::watch(worker, &look.measuring)?;
             output::write(&shown(&report, look))?;
+            // The table has it in a line of its own, a document has no place for it.
+            if look.shape == Shape::OnceJson
+                && let Some(word) = worker.last_word()
+            {
+                output::say(&word);
+            }
         }
     }
     Ok(())
@@ -69,6 +75,9 @@ pub fn of_pool(whom: &Whom, plan: &Plan, look: &Look, reading: &dyn Reading) -> 
             fleet::once::once(&mut fleet, &look.measuring)?;
             for member in fleet.members() {
                 output::write(&document(&member.worker.report(), member.pss()))?;
+                if let Some(word) = member.worker.last_word() {
+                    output::say(&word);
+                }
             }
         }
     }

@@ -134,6 +134,36 @@ fn json_has_a_report_for_each_window_and_one_for_the_rest() {
     assert!((0.3..0.6).contains(&sum), "the windows leave no time out: {windows:?}");
 }
 
+/// A document has no place for it, and a script's log has to say why nothing more comes.
+#[test]
+fn json_says_what_became_of_the_worker() {
+    for (ending, word) in [
+        (Ending::Exited, "worker 7 has ended (exited)"),
+        (Ending::Execed, "worker 7 has ended (it runs another program now)"),
+        (
+            Ending::Lost("Operation not permitted".to_owned()),
+            "worker 7 can no longer be read (Operation not permitted)",
+        ),
+        (Ending::Lost(String::new()), "worker 7 can no longer be read"),
+    ] {
+        let look = look(LONG);
+        let mut worker = worker(&look, move |send| {
+            let _ = send.send(census(true));
+            let _ = send.send(batch(None));
+            let _ = send.send(Observation::Ended(ending));
+        });
+        assert_eq!(worker.last_word(), None);
+        let (mut documents, mut words) = (0, Vec::new());
+        let mut tell = |_: &Report| {
+            documents += 1;
+            Ok(())
+        };
+        let mut say = |word: &str| words.push(word.to_owned());
+        json::watch(&mut worker, &look, &Signals::default(), &mut tell, &mut say).expect("there was a figure");
+        assert_eq!((documents, words), (1, vec![word.to_owned()]));
+    }
+}
+
 #[test]
 fn json_waits_for_asyncio_and_ends_with_its_reader() {
     let look = look(Duration::from_millis(100));
