@@ -35,6 +35,11 @@ pub enum CliError {
     EndedEarly { pid: Pid, how: String },
     #[error("worker {pid} gave no figure within {seconds} s")]
     NoFigure { pid: Pid, seconds: u64 },
+    /// The rest has been printed.
+    #[error(
+        "worker {pid} was sampled, but the first walk over its tasks did not end within {seconds} s, so there are no rows"
+    )]
+    NoRows { pid: Pid, seconds: u64 },
     /// Not a fault of otop's: what was asked for with `--fail-on`.
     #[error("--fail-on {} was met by {}, the longest {}", written(*.limit), blocks_of(*.blocks), stretch(*.longest_ms))]
     FailOnMet {
@@ -120,6 +125,7 @@ impl CliError {
             CliError::SeveralWorkers { .. } => Exit::Usage,
             CliError::SocketDenied { .. } => Exit::NotPermitted,
             CliError::NoFigure { .. }
+            | CliError::NoRows { .. }
             | CliError::SocketSilent { .. }
             | CliError::SocketStrange { .. }
             | CliError::Demo(_)
@@ -169,7 +175,10 @@ impl CliError {
             CliError::Attach(error) => return attach_remedy(error),
             CliError::NoAsyncio(pid) => format!("otop --pid {pid} (in a terminal it waits for asyncio)"),
             CliError::EndedEarly { .. } => "otop (lists the workers that run now)".to_owned(),
-            CliError::NoFigure { pid, .. } => format!("otop --pid {pid} --once --window 5s"),
+            // The same once more would end the same.
+            CliError::NoFigure { pid, .. } | CliError::NoRows { pid, .. } => {
+                format!("otop --pid {pid} (the live table goes on waiting)")
+            }
             CliError::NoWorker { unreadable: 0 } => "otop demo (starts a sample worker)".to_owned(),
             CliError::NoWorker { .. } => "sudo otop".to_owned(),
             CliError::NoWorkerBelow { .. } => "otop (lists the workers that run now)".to_owned(),

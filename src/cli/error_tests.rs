@@ -159,6 +159,18 @@ fn each_cause_has_its_text_its_code_and_its_command() {
             "otop --pid 77",
         ),
         (
+            CliError::NoFigure { pid: PID, seconds: 6 },
+            Exit::Other,
+            "gave no figure within 6 s",
+            "otop --pid 77 (the live table",
+        ),
+        (
+            CliError::NoRows { pid: PID, seconds: 61 },
+            Exit::Other,
+            "was sampled",
+            "otop --pid 77 (the live table",
+        ),
+        (
             CliError::EndedEarly {
                 pid: PID,
                 how: name("exited"),

@@ -2,11 +2,11 @@
 //! nothing of who comes and goes; `fleet` does.
 
 use crate::cli::error::CliError;
-use crate::cli::fleet::{Fleet, MOST};
+use crate::cli::fleet::{Fleet, MOST, Member};
 use crate::cli::output;
 use crate::cli::plan::{Measuring, WINDOW};
 use crate::cli::signals::Signals;
-use crate::cli::table::once::{goes_on_to, is_told_now};
+use crate::cli::table::once::{FIRST_WALK, LONG_WALK, goes_on_to, is_told_now, still_walks};
 use crate::cli::worker::{Worker, now};
 use crate::model::{Nanos, Pid, Report};
 use std::collections::BTreeSet;
@@ -17,8 +17,20 @@ const LATE_SAMPLES: Duration = Duration::from_millis(200);
 const STEP: Duration = Duration::from_millis(20);
 
 /// One window of all of them, or less where one is blocked already. A window that is longer than the usual one is kept, as
-/// of one worker, and the news told at once. Those who come meanwhile are taken with what they have.
-pub fn once(fleet: &mut Fleet, measuring: &Measuring) -> Result<(), CliError> {
+/// of one worker, and the news told at once. Those who come meanwhile are taken with what they have; for the rows of those
+/// who were there at the beginning it waits, as of one worker.
+/// Returns one of these whose rows did not come all the same.
+pub fn once(fleet: &mut Fleet, measuring: &Measuring) -> Result<Option<Pid>, CliError> {
+    once_for(fleet, measuring, (LONG_WALK, FIRST_WALK), &mut output::say)
+}
+
+/// The same. After the first of these times the wait for rows is told, after the second it ends.
+pub(super) fn once_for(
+    fleet: &mut Fleet,
+    measuring: &Measuring,
+    (long_walk, first_walk): (Duration, Duration),
+    say: &mut dyn FnMut(&str),
+) -> Result<Option<Pid>, CliError> {
     let begin = now();
     let after = |patience: Duration| begin + Nanos::from(patience);
     if fleet.is_empty() {
@@ -26,14 +38,21 @@ pub fn once(fleet: &mut Fleet, measuring: &Measuring) -> Result<(), CliError> {
     }
     let end = after(measuring.window + LATE_SAMPLES);
     let mut told: BTreeSet<Pid> = BTreeSet::new();
-    while now() < end {
+    let first: BTreeSet<Pid> = fleet.members().map(|member| member.worker.pid).collect();
+    let mut said_of: BTreeSet<Pid> = BTreeSet::new();
+    let without_rows = loop {
         fleet.wait(STEP);
         output::check_open()?;
         let mut members = 0;
         let (mut complete, mut emergency) = (0, false);
+        let mut walked_on = Vec::new();
         for member in fleet.members() {
             members += 1;
             complete += usize::from(member.worker.has_reached(after(measuring.window)));
+            let is_over = member.worker.ending().is_some();
+            if first.contains(&member.worker.pid) && !is_over && !member.worker.has_sessions() {
+                walked_on.push(member.worker.pid);
+            }
             if !is_told_now(&member.worker, measuring, now()) {
                 continue;
             }
@@ -42,23 +61,36 @@ pub fn once(fleet: &mut Fleet, measuring: &Measuring) -> Result<(), CliError> {
             // What a longer window hides until its end, or the first walk until it is made, is told when it is known.
             if (measuring.window > WINDOW || !has_rows) && told.insert(member.worker.pid) {
                 for line in goes_on_to(&member.worker, measuring) {
-                    output::say(&format!("worker {}: {line}", member.worker.pid));
+                    say(&format!("worker {}: {line}", member.worker.pid));
                 }
             }
         }
-        if complete == members || (emergency && measuring.window <= WINDOW) {
-            break;
+        if emergency && measuring.window <= WINDOW {
+            break None;
         }
-    }
+        let now = now();
+        if walked_on.is_empty() && (complete == members || now >= end) {
+            break None;
+        }
+        if now >= after(measuring.window + first_walk) {
+            break walked_on.first().copied();
+        }
+        if now >= after(measuring.window + long_walk) {
+            for pid in walked_on.into_iter().filter(|pid| said_of.insert(*pid)) {
+                say(&still_walks(pid, first_walk));
+            }
+        }
+    };
     say_left_out(fleet.left_out().too_many);
     for member in fleet.members() {
         member.worker.settle();
     }
-    if fleet.members().all(|member| !member.worker.has_figure()) {
+    let has_gone = |member: &mut Member| member.worker.ending().is_some() && !member.worker.has_figure();
+    if fleet.members().all(has_gone) {
         let how = "all of them".to_owned();
         return Err(CliError::EndedEarly { pid: fleet.root(), how });
     }
-    Ok(())
+    Ok(without_rows)
 }
 
 /// Takes a worker's report, with its memory (PSS, bytes) where that is known; an error ends all.

@@ -6,10 +6,11 @@ use crate::cli::error::CliError;
 use crate::cli::scripted::{LONG, Other, Scripted, census, measuring, tick_on};
 use crate::cli::wire::AttachOptions;
 use crate::cli::worker::now;
-use crate::model::{LeftOut, Nanos, Pid};
+use crate::model::{LeftOut, Nanos, Observation, Pid};
 use crate::process::permission::Refusal;
 use crate::source::error::AttachError;
 use std::process::{Child, Command};
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 /// Processes that sleep until they are dropped, ascending.
@@ -215,6 +216,46 @@ fn a_block_that_began_before_ends_a_usual_window_and_no_longer_one() {
     assert!(took < Nanos::from_millis(900), "{took:?}");
     let took = stuck(Duration::from_millis(1_500));
     assert!(took >= Nanos::from_millis(1_500), "{took:?}");
+}
+
+/// What `--once` says and returns where a first walk takes so long.
+fn walks_for(script: fn(&Sender<Observation>), most: Duration) -> (Vec<String>, Option<Pid>, bool) {
+    let sleepers = Sleepers::of(1);
+    let scripted = Scripted {
+        script,
+        ..Scripted::default()
+    };
+    let measuring = measuring(Duration::from_millis(100));
+    let whom = Whom::Named(sleepers.pids());
+    let mut fleet = Fleet::open(whom, AttachOptions::default(), &measuring, &scripted).expect("they live");
+    let mut words = Vec::new();
+    let mut say = |word: &str| words.push(word.to_owned());
+    let without = once::once_for(&mut fleet, &measuring, (Duration::from_millis(300), most), &mut say);
+    let without = without.expect("nobody ended");
+    assert!(without.is_none_or(|pid| sleepers.pids() == [pid]));
+    (
+        words,
+        without,
+        fleet.members().all(|member| member.worker.has_sessions()),
+    )
+}
+
+#[test]
+fn the_rows_of_a_pool_are_waited_for_with_a_word() {
+    let late: fn(&Sender<Observation>) = |send| {
+        tick_on(send, Some(1), Duration::from_millis(800));
+        let _ = send.send(census(true));
+        tick_on(send, Some(1), LONG);
+    };
+    let (words, without, has_rows) = walks_for(late, LONG);
+    assert!(has_rows && without.is_none());
+    let [news, wait] = words.as_slice() else {
+        panic!("two words: {words:?}")
+    };
+    assert!(news.ends_with("; its rows follow"), "{news}");
+    assert!(wait.contains("the first walk over its tasks goes on"), "{wait}");
+    let (_, without, has_rows) = walks_for(|send| tick_on(send, None, LONG), Duration::from_millis(400));
+    assert!(without.is_some() && !has_rows, "one that runs has not ended");
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub mod plan;
 #[cfg(test)]
 mod tests;
 
+use super::error::CliError;
 use super::fleet::{self, Fleet, Whom};
 use super::plan::Plan;
 use super::signals::Signals;
@@ -17,7 +18,7 @@ use super::socket::{Next, Socket, Stream};
 use super::wire::{self, Reading};
 use super::worker::Worker;
 use super::{output, run};
-use crate::model::Report;
+use crate::model::{Pid, Report};
 use plan::{Look, Shape};
 use std::path::Path;
 
@@ -40,6 +41,8 @@ pub fn of_worker(worker: &mut Worker, look: &Look) -> anyhow::Result<()> {
             {
                 output::say(&word);
             }
+            let without_rows = (worker.ending().is_none() && !worker.has_sessions()).then_some(worker.pid);
+            has_rows(without_rows, look)?;
         }
     }
     Ok(())
@@ -68,20 +71,28 @@ pub fn of_pool(whom: &Whom, plan: &Plan, look: &Look, reading: &dyn Reading) -> 
             fleet::once::stream(&mut fleet, &look.measuring, &Signals::listen()?, &mut tell)?;
         }
         Shape::Once => {
-            fleet::once::once(&mut fleet, &look.measuring)?;
+            let without_rows = fleet::once::once(&mut fleet, &look.measuring)?;
             output::write(&shown(&fleet.whole(), look))?;
+            has_rows(without_rows, look)?;
         }
         Shape::OnceJson => {
-            fleet::once::once(&mut fleet, &look.measuring)?;
+            let without_rows = fleet::once::once(&mut fleet, &look.measuring)?;
             for member in fleet.members() {
                 output::write(&document(&member.worker.report(), member.pss()))?;
                 if let Some(word) = member.worker.last_word() {
                     output::say(&word);
                 }
             }
+            has_rows(without_rows, look)?;
         }
     }
     Ok(())
+}
+
+/// What was printed is not all that was asked for, where a worker's rows did not come.
+fn has_rows(without: Option<Pid>, look: &Look) -> Result<(), CliError> {
+    let seconds = (look.measuring.window + once::FIRST_WALK).as_secs();
+    without.map_or(Ok(()), |pid| Err(CliError::NoRows { pid, seconds }))
 }
 
 /// What the worker itself serves.

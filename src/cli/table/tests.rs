@@ -66,6 +66,46 @@ fn an_emergency_has_its_rows_also_where_they_come_late() {
     );
 }
 
+/// Two words: the news, and that the rows take their time. Neither speaks of a window that was not kept.
+#[test]
+fn a_long_first_walk_is_waited_for_with_a_word() {
+    let look = look(Duration::from_millis(100));
+    let mut worker = worker(&look, |send| {
+        tick_on(send, Some(1), Duration::from_millis(600));
+        let _ = send.send(census(true));
+        tick_on(send, Some(1), LONG);
+    });
+    let mut words = Vec::new();
+    let mut say = |word: &str| words.push(word.to_owned());
+    let patience = (Duration::from_millis(200), LONG);
+    let report = once::watch_for(&mut worker, &look.measuring, patience, &mut say).expect("a report");
+    assert_eq!(report.sessions.len(), 1);
+    let [news, wait] = words.as_slice() else {
+        panic!("two words: {words:?}")
+    };
+    assert!(
+        news.contains("blocks event loop") && news.ends_with("; its rows follow"),
+        "{news}"
+    );
+    assert!(wait.starts_with("worker 7: the first walk"), "{wait}");
+}
+
+#[test]
+fn a_walk_that_never_ends_costs_the_rows_and_no_more() {
+    let look = look(Duration::from_millis(100));
+    let mut sampled = worker(&look, |send| tick_on(send, None, LONG));
+    let patience = (LONG, Duration::from_millis(300));
+    let mut say = |_: &str| ();
+    let report = once::watch_for(&mut sampled, &look.measuring, patience, &mut say).expect("a report");
+    assert!(report.sessions.is_empty() && report.quality.samples > 0);
+    assert_eq!((report.worker.active_sessions, report.worker.tasks), (None, None));
+    assert!(!sampled.has_sessions(), "which is how the caller knows");
+
+    let mut silent = worker(&look, |_| std::thread::sleep(LONG));
+    let error = once::watch_for(&mut silent, &look.measuring, patience, &mut say).expect_err("nothing came");
+    assert!(matches!(error, CliError::NoFigure { .. }), "{error}");
+}
+
 #[test]
 fn a_longer_window_is_kept() {
     let (report, took) = stuck(Duration::from_millis(1_500));
