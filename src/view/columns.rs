@@ -56,6 +56,11 @@ pub struct Column {
 pub const LAST_OF_THE_ORIGINAL: u8 = 8;
 
 impl Column {
+    /// What is in it is a text, with room for another.
+    pub fn is_elastic(&self) -> bool {
+        self.max > self.min
+    }
+
     pub fn is_of_the_original(&self) -> bool {
         self.leaves <= LAST_OF_THE_ORIGINAL
     }
@@ -100,6 +105,24 @@ pub static WORKER: Column = Column {
     value: |session| number(session.worker.map(f64::from)),
 };
 
+/// Where the fixed rows have their names if no column that is shown has room for a text; it has no name itself, and nothing
+/// of a session.
+pub static NAMELESS: Column = Column {
+    key: "",
+    heading: "",
+    sort_name: None,
+    descends: false,
+    align: Align::Left,
+    min: 12,
+    comfort: 12,
+    max: 12,
+    leaves: 0,
+    help: "",
+    cell: |_, _| Piece::default(),
+    sum: |_| None,
+    value: |_| Value::Unknown,
+};
+
 /// The columns in their order: the original's nine, then otop's own.
 pub static COLUMNS: &[Column] = &[
     Column {
@@ -114,7 +137,7 @@ pub static COLUMNS: &[Column] = &[
         leaves: 0,
         help: "id of the call, request or agent run",
         cell: |session, _| cells::label(Some(&session.session_id)),
-        sum: |sums| Some(format!("hidden ({})", sums.sessions)),
+        sum: |_| None,
         value: |session| Value::Text(&session.session_id),
     },
     Column {

@@ -1,9 +1,9 @@
 //! The table itself: the text of every cell of the rows that are seen. Cells come out at their exact width, so whoever
 //! draws them only has to put them side by side. Knows nothing of borders and colours.
 
-use super::columns::{Align, Column, Context};
+use super::columns::{Align, Column, Context, NAMELESS};
 use super::format;
-use super::line::{Piece, Tone};
+use super::line::Piece;
 use super::printable::{self, Keep};
 use super::rows::{Rows, is_pinned};
 use super::sort::Sort;
@@ -43,19 +43,16 @@ pub struct Wanted<'a> {
 impl Table {
     pub fn lay_out(report: &Report, rows: &Rows, wanted: &Wanted, room: Room) -> Table {
         let window = rows.shown.get(wanted.window.clone()).unwrap_or(&[]);
-        let last = last_rows(report, rows, wanted.columns);
-        let candidate = |(index, &column): (usize, &&'static Column)| {
+        let content = |&column: &&'static Column| {
             let arrow = usize::from(column == wanted.sort.column());
-            let fixed = last.iter().map(|row| row[index].width()).max().unwrap_or(0);
-            let content = content_width(column, rows, window)
-                .max(fixed)
-                .max(column.heading.len() + arrow);
+            let content = content_width(column, rows, window).max(column.heading.len() + arrow);
             Candidate { column, content }
         };
-        let columns = place(wanted.columns.iter().enumerate().map(candidate).collect(), room);
+        let contents: Vec<Candidate> = wanted.columns.iter().map(content).collect();
+        let Fixed { columns, all, last } = fixed(report, rows, contents, room);
         let keeps: Vec<Keep> = columns.iter().map(|placed| keep(placed, rows, window)).collect();
         let kept = |row: &[Piece]| -> Vec<Piece> {
-            let at = |placed: &Placed| wanted.columns.iter().position(|column| *column == placed.column);
+            let at = |placed: &Placed| all.iter().position(|column| *column == placed.column);
             columns
                 .iter()
                 .map(|placed| {
@@ -102,7 +99,7 @@ fn content_width(column: &Column, rows: &Rows, window: &[&SessionReport]) -> usi
     };
     let wide = |session: &&SessionReport| (column.cell)(session, everything).width();
     let seen = window.iter().map(wide).max().unwrap_or(0);
-    match column.max > column.min {
+    match column.is_elastic() {
         true => rows.shown.iter().take(MEASURED).map(wide).max().unwrap_or(0).max(seen),
         false => seen,
     }
@@ -173,24 +170,68 @@ fn cell(placed: &Placed, session: &SessionReport, pins: &BTreeSet<SessionKey>, k
     )
 }
 
-/// The rows that no sort and no filter moves, with a cell for every column that was asked for.
-fn last_rows(report: &Report, rows: &Rows, columns: &[&'static Column]) -> Vec<Vec<Piece>> {
+/// The columns that there is room for, with the rows that no sort and no filter moves: those have their names in the id's
+/// column, else in the first with text in it that stays, else in one of their own.
+struct Fixed {
+    columns: Vec<Placed>,
+    /// What `last` has a cell for.
+    all: Vec<&'static Column>,
+    last: Vec<Vec<Piece>>,
+}
+
+fn fixed(report: &Report, rows: &Rows, contents: Vec<Candidate>, room: Room) -> Fixed {
+    let texts = contents
+        .iter()
+        .map(|one| one.column)
+        .filter(|column| column.is_elastic());
+    let (ids, others): (Vec<_>, Vec<_>) = texts.partition(|column| column.key == "session");
+    let named = ids.into_iter().chain(others);
+    named
+        .map(|name| (name, fixed_in(name, report, rows, &contents, room)))
+        .find(|(name, fixed)| fixed.columns.iter().any(|placed| placed.column == *name))
+        .map(|(_, fixed)| fixed)
+        .unwrap_or_else(|| {
+            let own = Candidate {
+                column: &NAMELESS,
+                content: 0,
+            };
+            let contents: Vec<Candidate> = std::iter::once(own).chain(contents.iter().copied()).collect();
+            fixed_in(&NAMELESS, report, rows, &contents, room)
+        })
+}
+
+/// The same with the names in this column, if it stays.
+fn fixed_in(name: &'static Column, report: &Report, rows: &Rows, contents: &[Candidate], room: Room) -> Fixed {
+    let all: Vec<&'static Column> = contents.iter().map(|one| one.column).collect();
+    let last = last_rows(report, rows, &all, name);
+    let candidate = |(index, one): (usize, &Candidate)| {
+        let fixed = last.iter().map(|row| row[index].width()).max().unwrap_or(0);
+        Candidate {
+            content: one.content.max(fixed),
+            ..*one
+        }
+    };
+    let columns = place(contents.iter().enumerate().map(candidate).collect(), room);
+    Fixed { columns, all, last }
+}
+
+/// The rows that no sort and no filter moves, with a cell for every one of these columns, and their name in one of them.
+fn last_rows(report: &Report, rows: &Rows, columns: &[&'static Column], name: &Column) -> Vec<Vec<Piece>> {
     let mut last = Vec::new();
     if let Some(hidden) = &rows.hidden {
-        let cell = |column: &&'static Column| Piece::dim((column.sum)(hidden).unwrap_or_default());
+        let cell = |&column: &&'static Column| match column == name {
+            true => Piece::dim(format!("hidden ({})", hidden.sessions)),
+            false => Piece::dim((column.sum)(hidden).unwrap_or_default()),
+        };
         last.push(columns.iter().map(cell).collect());
     }
     let rest = &report.unattributed;
-    let cell = |(index, column): (usize, &&'static Column)| match column.key {
-        "session" => Piece::dim("unattributed"),
+    let cell = |&column: &&'static Column| match column.key {
+        _ if column == name => Piece::dim("unattributed"),
         "cpu" => Piece::plain(format::percent(rest.cpu_pct)),
         "loop" => Piece::plain(format::percent(rest.loop_pct)),
-        // Without the session column the row still has to have a name, if there is a label to put it in.
-        _ if index == 0 && column.max > column.min && !columns.iter().any(|other| other.key == "session") => {
-            Piece::new("unattributed", Tone::Dim)
-        }
         _ => Piece::default(),
     };
-    last.push(columns.iter().enumerate().map(cell).collect());
+    last.push(columns.iter().map(cell).collect());
     last
 }

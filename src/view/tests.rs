@@ -230,6 +230,50 @@ fn the_last_rows_are_never_moved() {
     assert_eq!(picture.table.last[0].cells[cpu].text().trim(), "48.0");
 }
 
+fn texts(cells: &[Piece]) -> Vec<&str> {
+    cells.iter().map(|cell| cell.text().trim()).collect()
+}
+
+/// A line of bare figures would be taken for a session's.
+#[test]
+fn the_last_rows_have_their_names_whatever_columns_are_shown() {
+    let report = six();
+    for (columns, in_column) in [
+        ("cpu,session", "session"),
+        ("agent,session,cpu", "session"),
+        ("where,cpu", "where"),
+        ("agent,cpu", "agent"),
+        ("where,blocked,loop", "where"),
+        ("tasks,where,cpu", "where"),
+        ("cpu,tenant,agent", "tenant"),
+        ("cpu,status", ""),
+        ("pin", ""),
+    ] {
+        let mut view = ViewState::new(Options {
+            columns: choose_columns(columns).unwrap(),
+            ..Options::default()
+        });
+        let _ = act(&mut view, &report, &[Action::NextStatus, Action::NextStatus]);
+        for width in [20, 30, 80, 200] {
+            let table = picture(&view, &report, NOW, width, 24).table;
+            let at = table.columns.iter().position(|placed| placed.column.key == in_column);
+            // Where that column has left, another has them.
+            let names: Vec<Vec<&str>> = table.last.iter().map(|row| texts(&row.cells)).collect();
+            let at = at.or_else(|| names[0].iter().position(|cell| cell.starts_with("hidd")));
+            let at = at.unwrap_or_else(|| panic!("{columns} at {width}: {names:?}"));
+            assert!(names[0][at].starts_with("hidd"), "{columns} at {width}: {names:?}");
+            assert!(names[1][at].starts_with("unat"), "{columns} at {width}: {names:?}");
+            if width >= 80 {
+                assert_eq!(
+                    (names[0][at], names[1][at]),
+                    ("hidden (5)", "unattributed"),
+                    "{columns}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn narrow_tables_lose_columns_from_the_right_and_never_the_core() {
     let report = six();

@@ -28,6 +28,7 @@ pub struct Placed {
 }
 
 /// A column that would like to be shown, and the width of its widest cell.
+#[derive(Clone, Copy)]
 pub struct Candidate {
     pub column: &'static Column,
     pub content: usize,
@@ -35,7 +36,7 @@ pub struct Candidate {
 
 impl Candidate {
     fn is_elastic(&self) -> bool {
-        self.column.max > self.column.min
+        self.column.is_elastic()
     }
 
     fn at_least(&self) -> usize {
