@@ -61,9 +61,9 @@ fn a_small_terminal_and_one_that_changes_its_size() {
 
 #[test]
 fn the_terminal_is_restored_after_a_signal() {
-    use nix::sys::signal::Signal::{SIGHUP, SIGINT, SIGTERM};
+    use nix::sys::signal::Signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
     let Some(target) = target() else { return };
-    for signal in [SIGTERM, SIGINT, SIGHUP] {
+    for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT] {
         let mut terminal = Terminal::live(80, 24, &target, &[]);
         terminal.until_text(&["call-0000"]);
         terminal.signal(signal);
