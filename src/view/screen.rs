@@ -78,7 +78,7 @@ pub fn picture(view: &ViewState, report: &Report, now: Nanos, width: usize, heig
     let header = fill(shown, inner, free, rows.shown.len());
     let page_rows = free.saturating_sub(header.len());
 
-    let first = first_row(selected.map(|(place, _)| place), rows.shown.len(), page_rows);
+    let first = first_row(view.anchor(&rows), rows.shown.len(), page_rows);
     let window = first..(first + page_rows).min(rows.shown.len());
     let wanted = Wanted {
         columns: &view.options().columns,

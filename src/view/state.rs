@@ -73,6 +73,8 @@ pub struct ViewState {
     help: Option<usize>,
     /// What the last picture showed: where the selection stood, how many rows a page has, which columns there were.
     seen_at: usize,
+    /// That the selected session is not shown has been said.
+    misses_selected: bool,
     seen_rows: usize,
     seen_columns: Vec<&'static Column>,
 }
@@ -157,12 +159,18 @@ impl ViewState {
         rows::choose(self.shown(report), &self.options.filter, self.options.sort, &self.pins)
     }
 
-    /// Where the selection stands among these rows. A session that is no longer there leaves it to the one that took
-    /// its place.
+    /// Where the selected session stands among these rows. One that is no longer there leaves nobody selected: a key that
+    /// was meant for it must not act on the one that took its place.
     pub fn selected_at(&self, rows: &Rows) -> Option<usize> {
         let key = self.selected?;
-        let place = rows.shown.iter().position(|session| session.key == key);
-        place.or_else(|| rows.shown.len().checked_sub(1).map(|last| self.seen_at.min(last)))
+        rows.shown.iter().position(|session| session.key == key)
+    }
+
+    /// The row that stays where it is on the screen: the selected one, else the one that took its place.
+    pub(super) fn anchor(&self, rows: &Rows) -> Option<usize> {
+        let last = rows.shown.len().checked_sub(1)?;
+        self.selected?;
+        Some(self.selected_at(rows).unwrap_or(self.seen_at.min(last)))
     }
 
     /// Takes note of what the user sees now. Whoever draws calls this after each picture.
@@ -176,13 +184,17 @@ impl ViewState {
             self.pages.saw(sheet.seen);
             return;
         }
-        // An empty table keeps the selection: a filter that hides everything for a moment must not drop it.
-        if let Some((place, key)) = picture.selected {
-            self.seen_at = place;
-            if self.selected != Some(key) && self.selected.is_some() && !self.is_typing {
-                self.say("the selected session is no longer shown; its neighbour is selected");
+        // Whoever is not shown for a moment, because of a filter or of a walk that missed it, is selected again when it is.
+        match picture.selected {
+            Some((place, _)) => {
+                self.seen_at = place;
+                self.misses_selected = false;
             }
-            self.selected = Some(key);
+            None if self.selected.is_some() && !self.is_typing && !self.misses_selected => {
+                self.misses_selected = true;
+                self.say("the selected session is no longer shown, and none is selected: ↑ ↓ choose another");
+            }
+            None => {}
         }
     }
 
@@ -283,11 +295,13 @@ impl ViewState {
             return;
         };
         let page = self.seen_rows.max(1);
-        let place = match (self.selected_at(&rows), step) {
+        let is_there = self.selected_at(&rows).is_some();
+        let place = match (self.anchor(&rows), step) {
             (None, Step::Up | Step::PageUp | Step::Last) => last,
             (None, Step::Down | Step::PageDown | Step::First) => 0,
             (Some(place), Step::Up) => place.saturating_sub(1),
-            (Some(place), Step::Down) => place + 1,
+            // What took the place of one that is gone is the next one down.
+            (Some(place), Step::Down) => place + usize::from(is_there),
             (Some(place), Step::PageUp) => place.saturating_sub(page),
             (Some(place), Step::PageDown) => place + page,
             (Some(_), Step::First) => 0,
@@ -325,11 +339,11 @@ impl ViewState {
 
     /// The session that is selected, or shown alone.
     fn session<'a>(&'a self, report: &'a Report) -> Option<&'a SessionReport> {
-        let key = match self.pages.page() {
-            Page::Session { key, .. } => Some(*key),
-            _ => self.selected,
-        };
-        self.shown(report).sessions.iter().find(|one| Some(one.key) == key)
+        if let Page::Session { key, .. } = self.pages.page() {
+            return self.shown(report).sessions.iter().find(|one| one.key == *key);
+        }
+        let rows = self.rows(report);
+        self.selected_at(&rows).and_then(|place| rows.shown.get(place).copied())
     }
 
     fn pin(&mut self, report: &Report) {
@@ -366,7 +380,7 @@ impl ViewState {
 
     fn nothing_selected(&self) -> String {
         let why = if self.selected.is_some() {
-            "the selected session is gone"
+            "the selected session is no longer shown"
         } else {
             "no session is selected"
         };

@@ -1,5 +1,6 @@
 //! The state under actions, and the screen under every size: what is always true.
 
+use super::pages::Page;
 use super::*;
 use crate::model::{Cause, Nanos, Report, Status};
 use proptest::prelude::*;
@@ -42,8 +43,9 @@ fn the_selection_follows_the_session_and_not_the_row() {
     assert_eq!(picture.selected.map(|(place, _)| place), Some(5));
 }
 
+/// A key takes longer than a picture: what was meant for one session must not be done to another.
 #[test]
-fn a_session_that_ends_leaves_the_selection_to_its_neighbour_and_the_user_is_told() {
+fn a_session_that_ends_leaves_nobody_selected_and_the_user_is_told() {
     let mut report = six();
     let mut view = ViewState::default();
     let _ = act(
@@ -53,22 +55,76 @@ fn a_session_that_ends_leaves_the_selection_to_its_neighbour_and_the_user_is_tol
     );
     look(&mut view, &report, 80, 24);
     let first = selected_id(&view, &report).unwrap();
+    let place = view.selected_at(&view.rows(&report)).unwrap();
     report.sessions.retain(|session| session.session_id != first);
-    // Between two pictures the user still means the one that he saw: nothing else is pinned or copied.
-    assert_eq!(view.update(Action::Yank, &report, NOW), Effect::Nothing);
-    assert!(view.message().unwrap().contains("is gone"));
+    for before_the_picture in [true, false] {
+        if !before_the_picture {
+            let picture = look(&mut view, &report, 80, 24);
+            assert!(picture.selected.is_none() && picture.table.rows.iter().all(|row| !row.is_selected));
+            assert!(view.message().unwrap().contains("none is selected"));
+        }
+        for action in [Action::Yank, Action::Pin, Action::Open] {
+            assert_eq!(view.update(action, &report, NOW), Effect::Nothing);
+            assert!(view.message().unwrap().contains("no longer shown"), "{action:?}");
+        }
+        assert!(view.pins().is_empty() && *view.pages().page() == Page::Table);
+    }
+    // It is said once, and does not come back over other words.
+    view.say("another word");
     look(&mut view, &report, 80, 24);
-    assert!(
-        view.message().unwrap().contains("no longer shown"),
-        "{:?}",
-        view.message()
-    );
-    let neighbour = view.rows(&report).shown[1].session_id.clone();
-    assert_eq!(
-        selected_id(&view, &report).unwrap(),
-        neighbour,
-        "the one that took its place"
-    );
+    assert_eq!(view.message(), Some("another word"));
+    // The user goes on from where it was.
+    let ids: Vec<String> = view
+        .rows(&report)
+        .shown
+        .iter()
+        .map(|one| one.session_id.clone())
+        .collect();
+    let _ = act(&mut view, &report, &[Action::Select(Step::Down)]);
+    assert_eq!(selected_id(&view, &report).as_ref(), ids.get(place));
+}
+
+#[test]
+fn what_a_filter_hides_is_not_acted_on_and_is_selected_again_when_it_is_shown() {
+    let report = six();
+    let mut view = ViewState::default();
+    let _ = act(&mut view, &report, &[Action::Select(Step::Down)]);
+    look(&mut view, &report, 80, 24);
+    let first = selected_id(&view, &report).unwrap();
+    let typed = "naxhwfGRC".chars().map(Action::Type);
+    let typed: Vec<Action> = [Action::EnterText]
+        .into_iter()
+        .chain(typed)
+        .chain([Action::KeepText])
+        .collect();
+    let _ = act(&mut view, &report, &typed);
+    look(&mut view, &report, 80, 24);
+    assert_eq!(view.update(Action::Yank, &report, NOW), Effect::Nothing);
+    let _ = act(&mut view, &report, &[Action::ClearText]);
+    look(&mut view, &report, 80, 24);
+    assert_eq!(selected_id(&view, &report), Some(first));
+}
+
+/// The rows stay where they are: nobody follows a table that jumps to its top.
+#[test]
+fn the_table_does_not_scroll_away_when_the_selected_session_ends() {
+    let mut report = sample::report(sample::crowd(500));
+    let mut view = ViewState::default();
+    look(&mut view, &report, 80, 24);
+    for _ in 0..10 {
+        let _ = act(&mut view, &report, &[Action::Select(Step::PageDown)]);
+        look(&mut view, &report, 80, 24);
+    }
+    let selected = selected_id(&view, &report).unwrap();
+    let shown = |picture: &Picture| -> Vec<String> {
+        let first = |row: &Row| row.cells[0].text().to_owned();
+        picture.table.rows.iter().map(first).collect()
+    };
+    let before = shown(&look(&mut view, &report, 80, 24));
+    report.sessions.retain(|session| session.session_id != selected);
+    let after = shown(&look(&mut view, &report, 80, 24));
+    let kept = before.iter().filter(|row| after.contains(row)).count();
+    assert!(kept + 2 >= before.len(), "{before:?} {after:?}");
 }
 
 #[test]
