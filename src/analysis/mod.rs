@@ -71,6 +71,15 @@ pub struct Settings {
     pub own: Vec<String>,
 }
 
+/// A block that was under way when otop came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Emergency {
+    /// So far most of it is the machine's doing: a busy one slows a culprit down, who shows only later.
+    Open,
+    /// It has passed the threshold also without what may have been only the machine's.
+    Certain,
+}
+
 /// For so long beyond the threshold, what the machine does to a loop may pass by itself before it is an emergency. Together
 /// with the 50 ms of a batch it stays within the 100 ms that the news may take.
 const MACHINE_PATIENCE: Nanos = Nanos(40_000_000);
@@ -208,21 +217,26 @@ impl Engine {
         reporting::assemble(self, self.instant(now), &window)
     }
 
-    /// A block that began before the attach goes on, and cannot wait to be told: it has passed the threshold also without
-    /// what the machine did, or it has lasted so long with it that it would be told too late otherwise. To be stopped is
-    /// seen at one look, and passes by itself for nobody; what a wait for a CPU hides may show whose doing it is after all.
-    pub fn emergency(&self) -> bool {
+    /// Whether a block that began before the attach goes on, and cannot wait to be told.
+    pub fn emergency(&self) -> Option<Emergency> {
         let threshold = self.threshold().as_millis_f64();
-        let is_due = |block: &Block| {
+        let what = |block: &Block| {
             let causes = &block.causes_ms;
+            // To be stopped is seen at one look.
             let certain =
                 causes.cpu + causes.syscall + causes.gil + causes.gc.unwrap_or(0.0) + causes.unknown + causes.stopped;
             // While the machine slept, nobody waited for otop's word.
             let awake = block.duration_ms - causes.suspended;
-            certain >= threshold || awake >= threshold + MACHINE_PATIENCE.as_millis_f64()
+            match certain >= threshold {
+                true => Some(Emergency::Certain),
+                false => (awake >= threshold + MACHINE_PATIENCE.as_millis_f64()).then_some(Emergency::Open),
+            }
         };
         let blocks = self.log.going_on().map(|entry| &entry.block);
-        blocks.filter(|block| block.duration_is_lower_bound).any(is_due)
+        blocks
+            .filter(|block| block.duration_is_lower_bound)
+            .filter_map(what)
+            .max()
     }
 
     /// Judges what has ended though its last stacks have not come: for a report after which nobody asks any more.

@@ -12,7 +12,7 @@ use std::any::Any;
 use std::sync::mpsc::Receiver;
 
 pub use crate::analysis::pool::{Peaks, Watched, merge};
-pub use crate::analysis::{By, Engine, Mode, Narrow, Profile, Settings, TICKS_IN_A_BLOCK, Wanted};
+pub use crate::analysis::{By, Emergency, Engine, Mode, Narrow, Profile, Settings, TICKS_IN_A_BLOCK, Wanted};
 pub use crate::sampler::{AttachOptions, Probe, Reach, Variables, reach};
 pub use crate::source::{Examination, Proved};
 

@@ -4,7 +4,7 @@
 use super::plan::Measuring;
 use super::replay::player::Player;
 use super::table::minutes;
-use super::wire::{Attached, Engine, Profile, Settings, Wanted};
+use super::wire::{Attached, Emergency, Engine, Profile, Settings, Wanted};
 use crate::model::{Block, Dump, Ending, Hello, Nanos, Observation, Pid, Report, SessionKey};
 use crate::recording::{Part, Recorder, Ring};
 use nix::time::{ClockId, clock_gettime};
@@ -403,7 +403,7 @@ impl Worker {
     }
 
     /// The loop is blocked now, and has been since before otop looked.
-    pub fn emergency(&self) -> bool {
+    pub fn emergency(&self) -> Option<Emergency> {
         self.engine.emergency()
     }
 

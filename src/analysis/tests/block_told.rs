@@ -1,5 +1,6 @@
 //! Blocks as they are told: at once, revised, in which window, and with which names.
 
+use super::super::Emergency;
 use super::block_checks::*;
 use super::stage::*;
 use crate::model::*;
@@ -12,7 +13,7 @@ fn a_block_that_goes_on_is_said_at_once_and_revised() {
     assert!(stage.blocks().is_empty());
     stage.run(3.0);
     let block = only(&mut stage);
-    assert!(block.ongoing && !stage.engine.emergency());
+    assert!(block.ongoing && stage.engine.emergency().is_none());
     assert_eq!((block.cause, block.session_id.as_deref()), (Cause::Cpu, Some("a")));
     assert_eq!(slow(&mut stage), ["a"]);
     let report = stage.report();
@@ -51,10 +52,10 @@ fn a_block_from_before_the_attach_has_no_start() {
     stage.begin(LOOP, of("a"), Doing::Call(230));
     stage.run(49.0);
     stage.census(&["a"]);
-    assert!(!stage.engine.emergency());
+    assert_eq!(stage.engine.emergency(), None);
     stage.run(3.0);
     stage.flush();
-    assert!(stage.engine.emergency());
+    assert_eq!(stage.engine.emergency(), Some(Emergency::Certain));
     let report = stage.report();
     assert_eq!(row(&report, "a").status, Status::Slow);
     let block = &report.blocks[0];
@@ -65,7 +66,7 @@ fn a_block_from_before_the_attach_has_no_start() {
     stage.end(LOOP, Doing::Select);
     stage.run(5.0);
     let block = only(&mut stage);
-    assert!(!stage.engine.emergency());
+    assert_eq!(stage.engine.emergency(), None);
     assert!(!block.ongoing && block.duration_is_lower_bound);
     assert_ms(block.duration_ms, 1_052.0);
 }
@@ -73,9 +74,9 @@ fn a_block_from_before_the_attach_has_no_start() {
 /// Who looks at a worker that is stopped, or gets no CPU, must not wait for the end of a window to hear it either.
 #[test]
 fn what_the_machine_does_to_the_loop_is_an_emergency_too() {
-    for (doing, cause, not_yet, by_then) in [
-        (Doing::Stopped, Cause::Stopped, 49.0, 52.0),
-        (Doing::WaitForCpu, Cause::Unscheduled, 80.0, 95.0),
+    for (doing, cause, emergency, not_yet, by_then) in [
+        (Doing::Stopped, Cause::Stopped, Emergency::Certain, 49.0, 52.0),
+        (Doing::WaitForCpu, Cause::Unscheduled, Emergency::Open, 80.0, 95.0),
     ] {
         for within_step in [true, false] {
             let mut stage = Stage::new();
@@ -85,10 +86,10 @@ fn what_the_machine_does_to_the_loop_is_an_emergency_too() {
             }
             stage.run(not_yet);
             stage.flush();
-            assert!(!stage.engine.emergency(), "{doing:?} {within_step}");
+            assert_eq!(stage.engine.emergency(), None, "{doing:?} {within_step}");
             stage.run(by_then - not_yet);
             stage.flush();
-            assert!(stage.engine.emergency(), "{doing:?} {within_step}");
+            assert_eq!(stage.engine.emergency(), Some(emergency), "{doing:?} {within_step}");
             let block = only(&mut stage);
             assert_eq!((block.cause, block.started_at, block.culprit), (cause, None, None));
         }
@@ -104,7 +105,22 @@ fn what_was_stopped_counts_with_what_it_did_itself() {
     stage.doing(LOOP, Doing::Stopped);
     stage.run(25.0);
     stage.flush();
-    assert!(stage.engine.emergency());
+    assert_eq!(stage.engine.emergency(), Some(Emergency::Certain));
+}
+
+/// Nobody is to hear that it is nobody's doing, and nothing more.
+#[test]
+fn an_emergency_becomes_certain_when_the_culprit_shows() {
+    let mut stage = Stage::new();
+    stage.begin(LOOP, of("a"), Doing::WaitForCpu);
+    stage.run(100.0);
+    stage.flush();
+    assert_eq!(stage.engine.emergency(), Some(Emergency::Open));
+    stage.doing(LOOP, Doing::Run);
+    stage.run(60.0);
+    stage.flush();
+    assert_eq!(stage.engine.emergency(), Some(Emergency::Certain));
+    assert_eq!(only(&mut stage).culprit, Some(key("a")));
 }
 
 #[test]
@@ -115,7 +131,7 @@ fn a_machine_that_wakes_up_is_no_emergency() {
     stage.suspend(60_000.0);
     stage.run(20.0);
     stage.flush();
-    assert!(only(&mut stage).ongoing && !stage.engine.emergency());
+    assert!(only(&mut stage).ongoing && stage.engine.emergency().is_none());
 }
 
 #[test]

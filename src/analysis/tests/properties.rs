@@ -175,7 +175,7 @@ proptest! {
                     prop_assert!(report.unattributed.cpu_pct.is_none_or(|pct| pct >= 0.0 && pct.is_finite()));
                     prop_assert!(report.blocks.iter().all(|block| block.duration_ms >= 0.0));
                 }
-                engine.emergency();
+                let _ = engine.emergency();
             }
         }
     }

@@ -7,6 +7,7 @@ use crate::cli::output;
 use crate::cli::plan::{Measuring, WINDOW};
 use crate::cli::signals::Signals;
 use crate::cli::table::once::{FIRST_WALK, LONG_WALK, goes_on_to, is_told_now, still_walks};
+use crate::cli::wire::Emergency;
 use crate::cli::worker::{Worker, now};
 use crate::model::{Nanos, Pid, Report};
 use std::collections::BTreeSet;
@@ -53,13 +54,13 @@ pub(super) fn once_for(
             if first.contains(&member.worker.pid) && !is_over && !member.worker.has_sessions() {
                 walked_on.push(member.worker.pid);
             }
-            if !is_told_now(&member.worker, measuring, now()) {
+            let Some(what) = is_told_now(&member.worker, measuring, now()) else {
                 continue;
-            }
-            let has_rows = member.worker.has_sessions();
-            emergency |= has_rows;
+            };
+            let is_whole = member.worker.has_sessions() && what == Emergency::Certain;
+            emergency |= is_whole;
             // What a longer window hides until its end, or the first walk until it is made, is told when it is known.
-            if (measuring.window > WINDOW || !has_rows) && told.insert(member.worker.pid) {
+            if (measuring.window > WINDOW || !is_whole) && told.insert(member.worker.pid) {
                 for line in goes_on_to(&member.worker, measuring) {
                     say(&format!("worker {}: {line}", member.worker.pid));
                 }

@@ -5,7 +5,7 @@
 use crate::cli::error::CliError;
 use crate::cli::output;
 use crate::cli::plan::{Measuring, WINDOW};
-use crate::cli::wire::block_line;
+use crate::cli::wire::{Emergency, block_line};
 use crate::cli::worker::Worker;
 use crate::export::block_line::BlockEvent;
 use crate::model::{Nanos, Pid, Report};
@@ -58,10 +58,10 @@ pub(super) fn watch_for(
         if worker.lacks_asyncio() && now >= after(measuring.window.min(ASYNCIO_PATIENCE)) {
             return Err(CliError::NoAsyncio(worker.pid));
         }
-        if is_told_now(worker, measuring, now) {
-            // Whoever asks for a longer window wants its figures, and where the first walk takes its time there are no rows
-            // yet: the news can wait for neither.
-            if measuring.window <= WINDOW && worker.has_sessions() {
+        if let Some(emergency) = is_told_now(worker, measuring, now) {
+            // Whoever asks for a longer window wants its figures, where the first walk takes its time there are no rows
+            // yet, and on a busy machine it is not known yet whose doing it is: the news can wait for none of these.
+            if measuring.window <= WINDOW && worker.has_sessions() && emergency == Emergency::Certain {
                 break;
             }
             if !has_said_it {
@@ -100,13 +100,15 @@ pub(super) fn watch_for(
 }
 
 /// Whether there is news of a block that began before otop looked, and cannot wait for the end of a window.
-pub fn is_told_now(worker: &Worker, measuring: &Measuring, now: Nanos) -> bool {
+pub fn is_told_now(worker: &Worker, measuring: &Measuring, now: Nanos) -> Option<Emergency> {
     let after = |patience: Duration| worker.attached_at + Nanos::from(measuring.slow_threshold + patience);
     // The name of the one who blocks comes with the walk, and the news does not wait long for it.
     let names_are_due = after(Duration::from_millis(60));
-    let is_blocked = worker.emergency() && (worker.has_sessions() || now >= names_are_due);
+    let is_due = worker.has_sessions() || now >= names_are_due;
     // A block that ends while it is looked at is no reason to cut the window short.
-    is_blocked && now >= after(Duration::from_millis(45))
+    worker
+        .emergency()
+        .filter(|_| is_due && now >= after(Duration::from_millis(45)))
 }
 
 /// Why nothing comes yet.
@@ -122,7 +124,7 @@ pub fn still_walks(pid: Pid, first_walk: Duration) -> String {
 pub fn goes_on_to(worker: &Worker, measuring: &Measuring) -> Vec<String> {
     let rest = match measuring.window > WINDOW {
         true => format!("the window goes on to {} s", measuring.window.as_secs_f64()),
-        // It ends with the first walk.
+        // It ends with the first walk, or when it is known whose doing it is.
         false => "its rows follow".to_owned(),
     };
     let going_on = worker

@@ -49,6 +49,42 @@ fn a_block_that_began_before_is_told_before_the_window_ends() {
     assert!(report.quality.window_s < 0.9, "{}", report.quality.window_s);
 }
 
+/// The news is told in time, and the table is not cut short before it is known whose doing it is.
+#[test]
+fn a_worker_that_gets_no_cpu_is_told_at_once_and_keeps_its_window() {
+    let look = look(Duration::from_secs(1));
+    let mut worker = worker(&look, |send| {
+        let _ = send.send(census(true));
+        let starved = || {
+            let Observation::Batch(mut batch) = batch(Some(1)) else {
+                unreachable!("it is a batch")
+            };
+            batch
+                .samples
+                .iter_mut()
+                .for_each(|sample| sample.state = State::Runnable);
+            Observation::Batch(batch)
+        };
+        while send.send(starved()).is_ok() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+    let begin = worker.attached_at;
+    let mut words = Vec::new();
+    let mut say = |word: &str| words.push((word.to_owned(), now() - begin));
+    let report = once::watch_for(&mut worker, &look.measuring, (LONG, LONG), &mut say).expect("a report");
+    assert!(report.quality.window_s > 0.9, "{}", report.quality.window_s);
+    assert_eq!(report.blocks.first().map(|block| block.cause), Some(Cause::Unscheduled));
+    let [(word, at)] = words.as_slice() else {
+        panic!("one word: {words:?}")
+    };
+    assert!(
+        word.contains("(unscheduled: it got no CPU)") && word.ends_with("; its rows follow"),
+        "{word}"
+    );
+    assert!(*at < Nanos::from_millis(500), "{at:?}");
+}
+
 /// On a busy machine the first walk takes its time: the news is told, and the table waits for its rows.
 #[test]
 fn an_emergency_has_its_rows_also_where_they_come_late() {
