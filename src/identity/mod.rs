@@ -5,6 +5,7 @@ mod chooser;
 mod credentials;
 mod follow;
 mod inventory;
+mod issuers;
 mod names;
 mod openrtc;
 mod presets;
@@ -17,7 +18,7 @@ mod trial;
 mod variables;
 
 pub use chooser::{Chooser, Fits, Naming};
-pub use credentials::{is_name_of_one, is_perhaps_one, is_surely_one};
+pub use credentials::{is_name_of_one, is_perhaps_one, is_surely_one, shown};
 pub use follow::{Found, follow};
 pub use inventory::{Held, Inventory, Suggestion, inventory};
 pub use names::Names;

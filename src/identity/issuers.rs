@@ -1,0 +1,226 @@
+//! How the keys of known issuers look: what they begin with, of which characters they are and how long. By the whole form
+//! and not by the beginning alone, which words have too (`hf_inference_customer`). Knows nothing of where a text comes from.
+//!
+//! The forms are those of gitleaks (`config/gitleaks.toml`, the name of its rule beside each), with a smaller length where
+//! an issuer has made shorter keys before; where there is no rule, the issuer's own documentation.
+
+/// What follows the beginning.
+enum Form {
+    /// So many of these characters, and no letter or digit behind them.
+    Exactly(usize, Alphabet),
+    /// So many of these characters at least, mixed as chance mixes them.
+    AtLeast(usize, Alphabet),
+    /// Words perhaps, and somewhere so many letters and digits in one piece, mixed.
+    Piece(usize),
+    /// Two random pieces of these lengths with a dot between them.
+    Dotted(usize, usize),
+    /// The beginning says it all.
+    Anything,
+}
+
+type Alphabet = fn(u8) -> bool;
+
+const BASE62: Alphabet = |b| b.is_ascii_alphanumeric();
+const BASE64: Alphabet = |b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=' | b'_' | b'-');
+const PLAIN_BASE64: Alphabet = |b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=');
+const HEX: Alphabet = |b| b.is_ascii_hexdigit();
+const UUID: Alphabet = |b| b.is_ascii_hexdigit() || b == b'-';
+/// Base32 without the padding; older keys had the other digits too.
+const UPPER: Alphabet = |b| b.is_ascii_uppercase() || b.is_ascii_digit();
+const DOTTED: Alphabet = |b| BASE64(b) || b == b'.';
+
+const ISSUERS: &[(&str, Form)] = &[
+    // openai-api-key, anthropic-api-key, and the many that took the form over (DeepSeek, OpenRouter, LiteLLM).
+    ("sk-", Form::Piece(16)),
+    ("pk-", Form::Piece(16)),
+    // Langfuse (langfuse.com/docs): a UUID behind it.
+    ("sk-lf-", Form::AtLeast(36, UUID)),
+    ("pk-lf-", Form::AtLeast(36, UUID)),
+    // stripe-access-token: `(sk|rk)_(test|live|prod)_` and 10 to 99; ElevenLabs: `sk_` and 48 hexadecimal digits.
+    ("sk_", Form::Piece(16)),
+    ("pk_", Form::Piece(16)),
+    ("rk_", Form::Piece(16)),
+    ("sk_live_", Form::Piece(10)),
+    ("sk_test_", Form::Piece(10)),
+    ("rk_live_", Form::Piece(10)),
+    ("rk_test_", Form::Piece(10)),
+    // Stripe and Svix (docs.svix.com): 24 bytes or more in base64.
+    ("whsec_", Form::AtLeast(16, PLAIN_BASE64)),
+    // github-pat, github-oauth, github-app-token, github-refresh-token: 36.
+    ("ghp_", Form::AtLeast(16, BASE62)),
+    ("gho_", Form::AtLeast(16, BASE62)),
+    ("ghu_", Form::AtLeast(16, BASE62)),
+    ("ghs_", Form::AtLeast(16, BASE62)),
+    ("ghr_", Form::AtLeast(16, BASE62)),
+    // github-fine-grained-pat: 82 with one `_` among them.
+    ("github_pat_", Form::AtLeast(20, BASE64)),
+    // gitlab-pat: 20; gitlab-pat-routable: 27 and more.
+    ("glpat-", Form::AtLeast(16, BASE64)),
+    // slack-bot-token, slack-user-token, slack-legacy-token, slack-app-token: numbers, then letters and digits.
+    ("xoxb-", Form::AtLeast(10, BASE64)),
+    ("xoxp-", Form::AtLeast(10, BASE64)),
+    ("xoxa-", Form::AtLeast(10, BASE64)),
+    ("xoxs-", Form::AtLeast(10, BASE64)),
+    ("xapp-", Form::AtLeast(10, BASE64)),
+    // aws-access-token.
+    ("AKIA", Form::Exactly(16, UPPER)),
+    ("ASIA", Form::Exactly(16, UPPER)),
+    // gcp-api-key: 35.
+    ("AIza", Form::AtLeast(30, BASE64)),
+    // Google's access tokens (developers.google.com/identity): up to 2,048 bytes.
+    ("ya29.", Form::AtLeast(16, DOTTED)),
+    // npm-access-token: 36.
+    ("npm_", Form::AtLeast(30, BASE62)),
+    // pypi-upload-token: what names the site, and 50 to 1,000.
+    ("pypi-AgE", Form::AtLeast(16, BASE64)),
+    // huggingface-access-token: 34.
+    ("hf_", Form::AtLeast(30, BASE62)),
+    // sendgrid-api-token: 66, of which the 23rd is a dot (docs.sendgrid.com).
+    ("SG.", Form::Dotted(22, 43)),
+    // digitalocean-pat, digitalocean-access-token, digitalocean-refresh-token.
+    ("dop_v1_", Form::AtLeast(32, HEX)),
+    ("doo_v1_", Form::AtLeast(32, HEX)),
+    ("dor_v1_", Form::AtLeast(32, HEX)),
+    // shopify-access-token and its like: 32.
+    ("shpat_", Form::AtLeast(32, HEX)),
+    ("shpca_", Form::AtLeast(32, HEX)),
+    ("shppa_", Form::AtLeast(32, HEX)),
+    ("shpss_", Form::AtLeast(32, HEX)),
+    // linear-api-key: 40.
+    ("lin_api_", Form::AtLeast(30, BASE62)),
+    // Groq (console.groq.com): 52; xAI (docs.x.ai): 80; Replicate (replicate.com/docs): 37.
+    ("gsk_", Form::AtLeast(40, BASE62)),
+    ("xai-", Form::AtLeast(40, BASE62)),
+    ("r8_", Form::AtLeast(30, BASE62)),
+    // RFC 7468.
+    ("-----BEGIN ", Form::Anything),
+];
+
+/// A key of a known issuer stands in the text, by itself or behind something that is no letter and no digit.
+pub(super) fn has_key(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    ISSUERS.iter().any(|(beginning, form)| {
+        text.match_indices(beginning).any(|(at, _)| {
+            let before = at.checked_sub(1).and_then(|before| bytes.get(before));
+            let is_a_beginning = before.is_none_or(|before| !before.is_ascii_alphanumeric());
+            is_a_beginning && form.fits(bytes.get(at + beginning.len()..).unwrap_or_default())
+        })
+    })
+}
+
+impl Form {
+    fn fits(&self, rest: &[u8]) -> bool {
+        match *self {
+            Form::Exactly(length, alphabet) => {
+                run(rest, alphabet).len() == length && !rest.get(length).is_some_and(u8::is_ascii_alphanumeric)
+            }
+            Form::AtLeast(least, alphabet) => {
+                let body = run(rest, alphabet);
+                body.len() >= least && is_mixed(body)
+            }
+            Form::Piece(least) => {
+                let body = run(rest, BASE64);
+                let mut pieces = body.split(|b| !b.is_ascii_alphanumeric());
+                // Of base64url itself a long one may have no long piece.
+                pieces.any(|piece| piece.len() >= least && is_mixed(piece)) || (body.len() >= 48 && has_all_kinds(body))
+            }
+            Form::Dotted(first, second) => {
+                let head = run(rest, BASE64);
+                let tail = rest.get(head.len()..).unwrap_or_default();
+                let tail = tail.strip_prefix(b".").map(|tail| run(tail, BASE64));
+                head.len() >= first && tail.is_some_and(|tail| tail.len() >= second)
+            }
+            Form::Anything => true,
+        }
+    }
+}
+
+fn run(bytes: &[u8], alphabet: Alphabet) -> &[u8] {
+    let length = bytes.iter().take_while(|&&b| alphabet(b)).count();
+    bytes.get(..length).unwrap_or_default()
+}
+
+/// With digits in it, or with both cases as no word has them.
+fn is_mixed(text: &[u8]) -> bool {
+    let capitals = text.iter().filter(|b| b.is_ascii_uppercase()).count();
+    let is_cased = capitals >= 3 && text.iter().any(u8::is_ascii_lowercase);
+    text.iter().any(u8::is_ascii_digit) || is_cased
+}
+
+fn has_all_kinds(text: &[u8]) -> bool {
+    let has = |fits: fn(&u8) -> bool| text.iter().any(fits);
+    has(u8::is_ascii_digit) && has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_every_issuer_are_known_also_inside_of_a_text() {
+        let random = "aB3dE6gH9jK2mN5pQ8sT1vW4xY7zA0cF3hJ6kM9nP2rS5uV8wX1";
+        let body = |length: usize| random[..length].to_owned();
+        let hex = "0af7651916cd43dd8448eb211c80319c".repeat(2);
+        for key in [
+            format!("sk-{}", body(48)),
+            "sk-proj-0123456789abcdef".to_owned(),
+            format!("sk-ant-api03-{}-{}AA", body(40), body(50)),
+            "sk-lf-0af76519-16cd-43dd-8448-eb211c80319c".to_owned(),
+            format!("sk_live_{}", body(24)),
+            "sk_test_4eC39HqLyj".to_owned(),
+            format!("sk_{}", &hex[..48]),
+            format!("whsec_{}", body(32)),
+            format!("ghp_{}", body(36)),
+            format!("github_pat_{}_{}", body(22), body(40)),
+            format!("glpat-{}", body(20)),
+            format!("xoxb-123456789012-1234567890123-{}", body(24)),
+            format!("xapp-1-A0{}-1234567890123-{hex}", "B1C2D3E4F"),
+            "AKIAIOSFODNN7EXAMPLE".to_owned(),
+            "ASIAQWERTYUIOPASDFGH".to_owned(),
+            format!("AIza{}", body(35)),
+            format!("ya29.a0{}", body(40)),
+            format!("npm_{}", body(36)),
+            format!("pypi-AgEIcHlwaS5vcmc{}", body(50)),
+            format!("hf_{}", "aBcDeFgHiJkLmNoPqRsTuVwXyZaBcDeFgH"),
+            format!("SG.{}.{}", body(22), body(43)),
+            format!("dop_v1_{hex}"),
+            format!("shpat_{}", &hex[..32]),
+            format!("lin_api_{}", body(40)),
+            format!("gsk_{}", body(51)),
+            "-----BEGIN PRIVATE KEY-----".to_owned(),
+        ] {
+            for text in [key.clone(), format!("tenant:{key}"), format!("call-{key}, again")] {
+                assert!(has_key(&text), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_beginning_alone_is_no_key() {
+        for text in [
+            "ASIA Pacific Holdings",
+            "ASIAPACIFIC",
+            "ASIAPACIFICHOLDINGSLTD2",
+            "AKIA-1",
+            "hf_inference_customer",
+            "npm_registry_scanner",
+            "npm_registry_scanner_of_the_frontend_team_2",
+            "pk-lahore-restaurant",
+            "pk-lahore-restaurant-2024",
+            "sk-bratislava-support-3",
+            "desk-0123456789abcdefgh",
+            "task_0123456789abcdefgh",
+            "sk_room_12",
+            "SG.orchard.reception",
+            "SG.orchard-reception-of-the-west-wing-1.second-floor",
+            "pypi-mirror-synchronisation-3",
+            "whsec_receiver_of_the_events_2",
+            "ghs_general_hospital_south",
+            "xapp-runner",
+            "ya29.",
+            "",
+        ] {
+            assert!(!has_key(text), "{text}");
+        }
+    }
+}
