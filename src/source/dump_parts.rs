@@ -7,10 +7,11 @@ use super::walk::{Broken, Walker};
 use super::whose::count;
 use crate::asyncio::{Chain, End, EventLoop, Handle, Task, WaitReader, task_name};
 use crate::cpython::{Heap, Stacks, unqualified};
+use crate::identity::shown;
 use crate::memory::Fault;
 use crate::model::{
     Addr, Dump, DumpAsked, DumpCallback, DumpFrame, DumpLoop, DumpSession, DumpTask, DumpThread, DumpWork, DumpWorker,
-    Frame, Nanos, OwnCode, Owner, SessionKey, Stack, TaskState, Tid,
+    Frame, Nanos, OwnCode, Owner, SessionKey, Stack, TaskState, Tid, WaitsFor,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -80,7 +81,7 @@ impl Walker {
                 words.waiters.insert(task.waiter, task.address);
             }
             if let Ok(name) = task_name(&self.heap, task.name) {
-                words.names.insert(task.address, name);
+                words.names.insert(task.address, shown(name));
             }
         }
         // Nobody's, and not known whose, stand side by side under no session; the latter are marked and counted.
@@ -230,6 +231,14 @@ fn is_unknown(owner: &Owner) -> bool {
     matches!(owner, Owner::Torn | Owner::Unreadable)
 }
 
+/// A task's name may be a credential, like a session's, wherever it is told.
+fn names_shown(waits_for: WaitsFor) -> WaitsFor {
+    WaitsFor {
+        tasks: waits_for.tasks.into_iter().map(shown).collect(),
+        ..waits_for
+    }
+}
+
 /// What runs first, then by number and name; callbacks by when they come.
 fn sort(work: &mut DumpWork) {
     let number = |name: &str| name.strip_prefix("Task-").and_then(|number| number.parse::<u64>().ok());
@@ -293,7 +302,7 @@ impl Words<'_> {
             name: self.names.get(&task.address).cloned(),
             state,
             waited_s: wait.as_ref().and_then(|wait| wait.waited),
-            waits_for: wait.map(|wait| wait.waits_for),
+            waits_for: wait.map(|wait| names_shown(wait.waits_for)),
             chain: told,
             is_cut,
             changed: false,

@@ -299,6 +299,28 @@ fn it_narrows_and_the_tree_says_the_same() {
     }
 }
 
+#[test]
+fn a_task_whose_name_is_a_credential_is_not_told_by_it() {
+    let names = [
+        "eyJhbGciOiJIUzI1NiJ9.eyJ2aWRlbyI6eyJyb29tIjoieCJ9fQ.c2lnbmF0dXJl",
+        "sk-proj-0123456789abcdef",
+        "postgres://app:hunter2@db/x",
+    ];
+    for python in pythons_of("3.12") {
+        let mut target = Target::launch(&python, "waits.py", &["--empty"]);
+        target.tell(&[["named"].as_slice(), names.as_slice()].concat());
+        target.until("named", |_| true);
+        for arguments in [&["--json"] as &[&str], &[]] {
+            let out = otop(&target, arguments).output().expect("otop runs");
+            let text = String::from_utf8(out.stdout).expect("UTF-8");
+            // By its own line, and by that of the one who waits for it.
+            assert_eq!(text.matches("(credential ").count(), 2 * names.len(), "{text}");
+            assert!(names.iter().all(|name| !text.contains(name)), "{text}");
+        }
+        target.quit();
+    }
+}
+
 /// What of a dump is not of its instant.
 fn timeless(value: &mut Value) {
     match value {

@@ -14,6 +14,7 @@ Events: ready (all wait; with the truth about every task), answers to commands, 
     later SID SECONDS      -> later: a timer of the session, that is not due yet
     crowd SESSIONS TASKS   -> crowd: so many sessions more, each with so many tasks that wait for ever
     churn                  -> churn: two sessions more that share all of the loop's time, in steps of 2 ms
+    named NAME...          -> named: a session more, with a task of each name and one more that waits for it
     quit                   -> bye
 """
 import argparse
@@ -366,6 +367,10 @@ def start(session, coroutine, name="main"):
     return context
 
 
+async def join(task):
+    await task
+
+
 async def crowd(sessions, tasks):
     """Many sessions that wait for ever, each task in a coroutine of its own."""
     loop = asyncio.get_running_loop()
@@ -427,6 +432,12 @@ async def serve():
             start("churn_a", churn_a())
             start("churn_b", churn_b())
             tell("churn")
+        elif words[0] == "named":
+            for name in words[1:]:
+                HELD.append(loop.create_task(for_event(), name=name))
+                start("named", join(HELD[-1]))
+            await asyncio.sleep(0.1)
+            tell("named")
     tell("bye")
     sys.stdout.flush()
     os._exit(0)      # threads that wait for ever would keep it
