@@ -4,7 +4,7 @@
 const MASK: &str = "***";
 
 /// Words in the name of an option or a variable that make its value a secret.
-const SECRET_NAMES: [&str; 11] = [
+const SECRET_NAMES: [&str; 12] = [
     "token",
     "secret",
     "passw",
@@ -16,7 +16,41 @@ const SECRET_NAMES: [&str; 11] = [
     "private",
     "cookie",
     "dsn",
+    "signature",
 ];
+
+/// The same, as a whole word only.
+const SECRET_WORDS: [&str; 3] = ["pw", "pass", "sig"];
+
+/// Options whose value is a user, and behind a colon its password (curl's `-u`).
+const USER_WORDS: [&str; 4] = ["user", "u", "username", "login"];
+
+/// What begins with `-p` and is no password behind the option (mysql's `-pSECRET`).
+const OPTIONS_WITH_P: [&str; 13] = [
+    "pid",
+    "port",
+    "path",
+    "prefix",
+    "preload",
+    "print",
+    "process",
+    "processes",
+    "prod",
+    "profile",
+    "project",
+    "public",
+    "python",
+];
+
+/// Paths of which all the rest is a secret (api.slack.com/messaging/webhooks).
+const WEBHOOKS: [&str; 3] = [
+    "hooks.slack.com/services/",
+    "discord.com/api/webhooks/",
+    "discordapp.com/api/webhooks/",
+];
+
+/// Of a longer argument the rest is not shown: what takes it apart goes one step deeper for each piece.
+const LONGEST_ARGUMENT: usize = 1024;
 
 /// What well-known tokens begin with.
 const SECRET_BEGINNINGS: [&str; 25] = [
@@ -55,23 +89,32 @@ pub fn masked(arguments: &[String]) -> String {
     let mut line: Vec<String> = Vec::new();
     // What the argument before says of this one.
     let (mut is_secret, mut is_program, mut is_value) = (false, false, false);
+    let (mut is_password, mut is_user) = (false, false);
     // Nothing so far but the interpreter and its own options.
     let mut is_interpreters = true;
-    for argument in arguments {
+    for whole in arguments {
+        let (argument, rest) = cut(whole);
         let is_option = argument.starts_with('-');
-        let program = program_option(argument).filter(|_| is_interpreters && !is_value && !line.is_empty());
+        let program = program_option(whole).filter(|_| is_interpreters && !is_value && !line.is_empty());
         let shown = match program {
             // A program text may hold anything.
             _ if is_program => "…".to_owned(),
             Some((option, false)) => format!("{option}…"),
             _ if is_secret && !is_option => MASK.to_owned(),
-            _ => one(argument),
+            _ if is_password && !is_option && !is_number(argument) => MASK.to_owned(),
+            _ if is_user && !is_option => user(argument),
+            _ => match glued(argument) {
+                Some(shown) => shown,
+                None => one(argument),
+            },
         };
         is_interpreters &= (is_option && program.is_none()) || is_value || line.is_empty();
         is_program = matches!(program, Some((_, true)));
-        is_value = is_interpreters && matches!(argument.as_str(), "-X" | "-W");
+        is_value = is_interpreters && matches!(argument, "-X" | "-W");
         is_secret = is_option && !argument.contains('=') && is_secret_name(argument);
-        line.push(shown);
+        is_password = argument == "-p";
+        is_user = is_option && is_user_name(argument);
+        line.push(format!("{shown}{rest}"));
     }
     line.join(" ")
 }
@@ -87,13 +130,64 @@ fn program_option(argument: &str) -> Option<(&str, bool)> {
     Some((option, text.is_empty()))
 }
 
+/// What of an argument is taken apart, and what stands for the rest.
+fn cut(argument: &str) -> (&str, &'static str) {
+    match argument.char_indices().nth(LONGEST_ARGUMENT) {
+        Some((end, _)) => (argument.get(..end).unwrap_or(""), "…"),
+        None => (argument, ""),
+    }
+}
+
+/// A secret behind its option, without a blank: `-pSECRET` (mysql), `-uadmin:SECRET` (curl). `-p8080` is a port.
+fn glued(argument: &str) -> Option<String> {
+    if let Some(value) = argument.strip_prefix("-p") {
+        let word = argument.get(1..)?.to_ascii_lowercase();
+        let is_one = !value.is_empty() && !is_number(value) && !value.starts_with('=');
+        let is_option = OPTIONS_WITH_P
+            .iter()
+            .any(|option| word.split(['=', '-', '_']).next() == Some(option));
+        return (is_one && !is_option).then(|| format!("-p{MASK}"));
+    }
+    let value = argument.strip_prefix("-u").filter(|value| value.contains(':'))?;
+    Some(format!("-u{}", user(value)))
+}
+
+/// A number, or several (`8000-8010`, `127.0.0.1:80`).
+fn is_number(text: &str) -> bool {
+    text.chars()
+        .all(|c| c.is_ascii_digit() || matches!(c, '.' | ':' | '-' | ','))
+}
+
+/// `name:password`, but not `1000:1000`, which are a user's and a group's number.
+fn user(value: &str) -> String {
+    match value.split_once(':') {
+        Some((name, password)) if !password.is_empty() && !password.starts_with("//") && !is_number(password) => {
+            format!("{}:{MASK}", one(name))
+        }
+        _ => one(value),
+    }
+}
+
 /// One argument by itself.
 fn one(argument: &str) -> String {
+    let webhook = WEBHOOKS
+        .iter()
+        .find_map(|webhook| Some((webhook, argument.find(webhook)?)));
+    if let Some((webhook, at)) = webhook {
+        let rest = argument.get(at + webhook.len()..).unwrap_or("");
+        let rest = rest
+            .find(char::is_whitespace)
+            .and_then(|end| rest.get(end..))
+            .unwrap_or("");
+        let before = one(argument.get(..at).unwrap_or(""));
+        return format!("{before}{webhook}{MASK}{}", one(rest));
+    }
     if let Some((name, value)) = argument.split_once('=')
         && !name.contains("://")
     {
         return match is_secret_name(name) {
             true => format!("{name}={MASK}"),
+            false if is_user_name(name) => format!("{name}={}", user(value)),
             false => format!("{name}={}", one(value)),
         };
     }
@@ -154,8 +248,19 @@ fn url(rest: &str) -> String {
     url
 }
 
+fn is_user_name(name: &str) -> bool {
+    last_word(name).is_some_and(|word| USER_WORDS.contains(&word.to_lowercase().as_str()))
+}
+
+fn last_word(name: &str) -> Option<&str> {
+    name.rsplit(|c: char| !c.is_alphanumeric()).next()
+}
+
 fn is_secret_name(name: &str) -> bool {
     let plain: String = name.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect();
+    if last_word(name).is_some_and(|word| SECRET_WORDS.contains(&word.to_lowercase().as_str())) {
+        return true;
+    }
     SECRET_NAMES.iter().any(|secret| plain.contains(secret)) || plain.ends_with("key")
 }
 
@@ -221,10 +326,59 @@ mod tests {
                 &["python3", "/srv/app/agents/very_long_name_of_a_program.py"],
                 "python3 /srv/app/agents/very_long_name_of_a_program.py",
             ),
+            (
+                &["w", "--user", "admin:hunter2", "-u", "a:b", "-uadmin:hunter2"],
+                "w --user admin:*** -u a:*** -uadmin:***",
+            ),
+            (&["w", "--proxy-user=admin:hunter2"], "w --proxy-user=admin:***"),
+            (
+                &["w", "--user", "1000:1000", "-u", "anna"],
+                "w --user 1000:1000 -u anna",
+            ),
+            (&["w", "-u", "https://a/b"], "w -u https://a/b"),
+            (&["mysql", "-p", "hunter2", "x"], "mysql -p *** x"),
+            (&["mysql", "-phunter2", "-pSECRET"], "mysql -p*** -p***"),
+            (
+                &["w", "-p", "8080", "-p1234", "-p", "127.0.0.1:80", "-p8000-8010"],
+                "w -p 8080 -p1234 -p 127.0.0.1:80 -p8000-8010",
+            ),
+            (
+                &["w", "-p", "--verbose", "-port", "-prod"],
+                "w -p --verbose -port -prod",
+            ),
+            (&["python3", "-u", "w.py", "a:b"], "python3 -u w.py a:b"),
+            (
+                &["w", "--pw", "hunter2", "--db-pass=x", "DB_PW=x", "--bypass", "x"],
+                "w --pw *** --db-pass=*** DB_PW=*** --bypass x",
+            ),
+            (
+                &["w", "https://h/?sig=hunter2&a=b&signature=x"],
+                "w https://h/?sig=***&a=b&signature=***",
+            ),
+            (
+                &["w", "--hook=https://hooks.slack.com/services/T000/B000/abc", "x"],
+                "w --hook=https://hooks.slack.com/services/*** x",
+            ),
+            (
+                &["w", "curl hooks.slack.com/services/T0/B0/abc -d token=x"],
+                "w curl hooks.slack.com/services/*** -d token=***",
+            ),
             (&[], ""),
         ];
         for (line, expected) in cases {
             assert_eq!(shown(line), *expected);
+        }
+    }
+
+    #[test]
+    fn of_an_argument_without_end_the_beginning_is_taken_apart() {
+        for piece in ["a ", "a=", "a:", "hooks.slack.com/services/ "] {
+            let line = shown(&["w", &piece.repeat(60_000)]);
+            assert!(
+                line.len() <= 3 * LONGEST_ARGUMENT && line.ends_with('…'),
+                "{piece}: {}",
+                line.len()
+            );
         }
     }
 }
