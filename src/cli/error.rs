@@ -7,6 +7,8 @@ use super::record::size;
 use crate::demo::DemoError;
 use crate::identity::Spec;
 use crate::model::Pid;
+use crate::process::permission::{MOUNT_PROC, way_to_own_numbers};
+use crate::process::sight::Sight;
 use crate::source::error::AttachError;
 use crate::view::stretch;
 use std::path::PathBuf;
@@ -47,8 +49,8 @@ pub enum CliError {
         blocks: usize,
         longest_ms: f64,
     },
-    #[error("no asyncio worker was found on this machine{}", without_access(*.unreadable))]
-    NoWorker { unreadable: usize },
+    #[error("no asyncio worker was found on this machine{}", without_access(*.unreadable, *.sight))]
+    NoWorker { unreadable: usize, sight: Sight },
     #[error("no asyncio worker runs below process {pid}")]
     NoWorkerBelow { pid: Pid },
     #[error("{count} asyncio workers are on this machine, and there is no terminal to choose one")]
@@ -179,7 +181,18 @@ impl CliError {
             CliError::NoFigure { pid, .. } | CliError::NoRows { pid, .. } => {
                 format!("otop --pid {pid} (the live table goes on waiting)")
             }
-            CliError::NoWorker { unreadable: 0 } => "otop demo (starts a sample worker)".to_owned(),
+            CliError::NoWorker {
+                sight: Sight::NotMounted,
+                ..
+            } => MOUNT_PROC.to_owned(),
+            CliError::NoWorker {
+                sight: sight @ (Sight::Outer | Sight::Foreign),
+                ..
+            } => way_to_own_numbers(*sight, ""),
+            CliError::NoWorker {
+                unreadable: 0,
+                sight: Sight::Whole,
+            } => "otop demo (starts a sample worker)".to_owned(),
             CliError::NoWorker { .. } => "sudo otop".to_owned(),
             CliError::NoWorkerBelow { .. } => "otop (lists the workers that run now)".to_owned(),
             CliError::SeveralWorkers { busiest, .. } => format!("otop --pid {busiest}"),
@@ -245,7 +258,7 @@ fn attach_remedy(error: &AttachError) -> Option<String> {
             "otop (lists the workers that run now)".to_owned()
         }
         AttachError::Thread { process, .. } => format!("otop --pid {process}"),
-        AttachError::NotPermitted { refusal, .. } => refusal.remedy(),
+        AttachError::NotPermitted { refusal, .. } => return refusal.remedy(),
         AttachError::NotPython { pid, pythons, .. } => match pythons.as_slice() {
             [] => "otop (lists the asyncio workers)".to_owned(),
             [one] => format!("otop --pid {one}"),
@@ -321,8 +334,14 @@ fn blocks_of(count: usize) -> String {
     }
 }
 
-fn without_access(unreadable: usize) -> String {
+fn without_access(unreadable: usize, sight: Sight) -> String {
     match unreadable {
+        _ if matches!(sight, Sight::Outer | Sight::Foreign | Sight::NotMounted) => {
+            format!(": {}", sight.told())
+        }
+        _ if sight == Sight::OwnAlone => {
+            format!(", but {}", sight.told())
+        }
         0 => String::new(),
         1 => ", but one Python process may not be read by this user".to_owned(),
         n => format!(", but {n} Python processes may not be read by this user"),

@@ -180,16 +180,58 @@ fn each_cause_has_its_text_its_code_and_its_command() {
             "otop",
         ),
         (
-            CliError::NoWorker { unreadable: 0 },
+            CliError::NoWorker {
+                unreadable: 0,
+                sight: Sight::Whole,
+            },
             Exit::NoWorker,
             "no asyncio worker was found",
             "otop demo",
         ),
         (
-            CliError::NoWorker { unreadable: 2 },
+            CliError::NoWorker {
+                unreadable: 2,
+                sight: Sight::Whole,
+            },
             Exit::NoWorker,
             "2 Python processes may not be read",
             "sudo otop",
+        ),
+        (
+            CliError::NoWorker {
+                unreadable: 0,
+                sight: Sight::OwnAlone,
+            },
+            Exit::NoWorker,
+            "/proc hides the processes of other users",
+            "sudo otop",
+        ),
+        (
+            CliError::NoWorker {
+                unreadable: 2,
+                sight: Sight::Outer,
+            },
+            Exit::NoWorker,
+            "/proc is that of a PID namespace around otop's",
+            "outside of this PID namespace",
+        ),
+        (
+            CliError::NoWorker {
+                unreadable: 0,
+                sight: Sight::Foreign,
+            },
+            Exit::NoWorker,
+            "/proc is that of a PID namespace in which otop is not",
+            "sudo nsenter --pid=/proc/1/ns/pid otop",
+        ),
+        (
+            CliError::NoWorker {
+                unreadable: 0,
+                sight: Sight::NotMounted,
+            },
+            Exit::NoWorker,
+            "/proc is not mounted",
+            "mount -t proc proc /proc",
         ),
         (
             CliError::SeveralWorkers { count: 3, busiest: PID },

@@ -6,6 +6,7 @@ use super::output;
 use super::wire::{Probe, Reading};
 use crate::model::{Nanos, Pid};
 use crate::process::candidates::{Candidate, candidates};
+use crate::process::sight::sight;
 use crate::process::{masked, process_cpu};
 use crate::view::{printable, width};
 use std::io::BufRead;
@@ -44,11 +45,19 @@ fn look(reading: &dyn Reading) -> (Vec<Found>, usize) {
     (found.collect(), unreadable)
 }
 
+/// That there are none, with what otop could not see.
+pub fn none(unreadable: usize) -> CliError {
+    CliError::NoWorker {
+        unreadable,
+        sight: sight(),
+    }
+}
+
 /// The only worker, or the one that is picked; None: the user would rather not.
 pub fn worker(reading: &dyn Reading, may_ask: bool, list_on_stdout: bool) -> Result<Option<Pid>, CliError> {
     let (found, unreadable) = look(reading);
     match found.as_slice() {
-        [] => Err(CliError::NoWorker { unreadable }),
+        [] => Err(none(unreadable)),
         [only] => Ok(Some(only.pid)),
         [_, ..] if !may_ask => {
             let list = list(&found, output::width(), false);

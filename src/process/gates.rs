@@ -5,6 +5,7 @@
 use super::container::Container;
 use super::namespaces;
 use super::permission::Refusal;
+use super::sight;
 use super::{Credentials, ProcessError, credentials};
 use crate::model::Pid;
 use nix::errno::Errno;
@@ -145,8 +146,7 @@ pub fn explain(pid: Pid, seen: &Circumstances, errno: Errno) -> Refusal {
 
 impl Circumstances {
     pub fn look(pid: Pid) -> Result<Circumstances, ProcessError> {
-        let own = Pid(i32::try_from(std::process::id()).unwrap_or(0));
-        let (ours, theirs) = (credentials(own)?, credentials(pid)?);
+        let (ours, theirs) = (credentials(sight::own())?, credentials(pid)?);
         let shown = |inode: Option<u64>| inode.map_or("unreadable".to_owned(), |inode| format!("user:[{inode}]"));
         Ok(Circumstances {
             ours,

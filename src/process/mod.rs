@@ -19,13 +19,14 @@ pub mod permission;
 pub mod privilege;
 mod read;
 mod secrets;
+pub mod sight;
 mod socket_owner;
 mod thread_clock;
 
 pub use error::ProcessError;
 pub use facts::{
     Credentials, State, comm, command_line, cpus_allowed, credentials, otop_cpu, process_cpu, rss_bytes, started_unix,
-    state, threads, uptime, whole_process,
+    state, threads, uptime,
 };
 pub use fingerprint::{Fingerprint, Sameness};
 pub use host::Host;
@@ -33,6 +34,7 @@ pub use hostname::uts_hostname;
 pub use maps::{Mapping, maps};
 pub use pause::{PauseError, while_paused};
 pub use peer::peer;
+pub use permission::whole_process;
 pub use secrets::masked;
 pub use socket_owner::socket_owner;
 pub use thread_clock::{Doing, ThreadClock};

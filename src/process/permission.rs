@@ -3,7 +3,8 @@
 
 use super::container::Container;
 use super::gates::{self, Circumstances};
-use super::{ProcessError, maps};
+use super::sight::{self, Sight};
+use super::{ProcessError, facts, maps, privilege};
 use crate::model::Pid;
 use nix::errno::Errno;
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
@@ -17,6 +18,8 @@ pub enum Access {
     Scattered,
     /// By `/proc/PID/mem` alone, since a filter forbids the call.
     File,
+    /// There is nothing to read: a thread of the kernel has no memory.
+    Nothing,
 }
 
 /// The check that failed, with the fact that shows it.
@@ -69,6 +72,12 @@ pub enum Refusal {
     SecurityModule { pid: Pid, modules: String },
     #[error("/proc hides process {pid} from this user (mounted with hidepid)")]
     Hidden { pid: Pid },
+    #[error(
+        "{}, so that what is process {pid} there is another one, or none, for the kernel", .sight.told()
+    )]
+    OtherNumbers { pid: Pid, sight: Sight },
+    #[error("/proc is not mounted, and all that otop learns of a process stands there")]
+    NoProc { pid: Pid },
     #[error("the kernel says \"{errno}\" though every check that is known passes")]
     Unexplained { pid: Pid, errno: String },
 }
@@ -99,17 +108,23 @@ impl Refusal {
             | Refusal::Lockdown { pid, .. }
             | Refusal::SecurityModule { pid, .. }
             | Refusal::Hidden { pid }
+            | Refusal::OtherNumbers { pid, .. }
+            | Refusal::NoProc { pid }
             | Refusal::Unexplained { pid, .. } => pid,
         }
     }
 
-    /// The one command that mends it, as one would type it.
-    pub fn remedy(&self) -> String {
-        self.remedies().into_iter().next().unwrap_or_default()
+    /// The one command that mends it, as one would type it; None: none is known.
+    pub fn remedy(&self) -> Option<String> {
+        self.remedies().into_iter().next()
     }
 
     /// All the ways to mend it, the first one the one to try first.
     pub fn remedies(&self) -> Vec<String> {
+        self.remedies_for(nix::unistd::geteuid().is_root() || privilege::became().is_some())
+    }
+
+    fn remedies_for(&self, is_root: bool) -> Vec<String> {
         let sudo = |pid: &Pid| format!("sudo otop --pid {pid}");
         match self {
             Refusal::MissingCapability {
@@ -141,6 +156,10 @@ impl Refusal {
             Refusal::Seccomp { pid, .. } => vec![format!("sudo otop --pid {pid} from a shell outside the filter")],
             Refusal::Lockdown { .. } => vec!["sudo reboot, with lockdown=none on the kernel's command line".to_owned()],
             Refusal::SecurityModule { .. } => vec!["sudo journalctl -k -g 'apparmor|avc|ptrace'".to_owned()],
+            Refusal::OtherNumbers { pid, sight } => vec![way_to_own_numbers(*sight, &format!(" --pid {pid}"))],
+            Refusal::NoProc { .. } => vec![MOUNT_PROC.to_owned()],
+            // To become root is no way for root.
+            Refusal::Unexplained { .. } if is_root => vec!["journalctl -k -g 'apparmor|avc|ptrace'".to_owned()],
             Refusal::OtherUser { pid, .. }
             | Refusal::NotDumpable { pid }
             | Refusal::MoreCapable { pid, .. }
@@ -156,18 +175,45 @@ const SETCAP: &str = "sudo setcap cap_sys_ptrace+ep \"$(command -v otop)\"";
 /// The same for the processes of other users, whose files in /proc are closed even to SYS_PTRACE.
 const SETCAP_FOR_ALL: &str = "sudo setcap cap_sys_ptrace,cap_dac_read_search+ep \"$(command -v otop)\"";
 
+pub const MOUNT_PROC: &str = "sudo mount -t proc proc /proc";
+
+/// Where `/proc` and the kernel mean the same process. Into a namespace below one may go, into one above nobody may
+/// (`pidns_install` in kernel/pid_namespace.c).
+pub fn way_to_own_numbers(sight: Sight, arguments: &str) -> String {
+    match sight {
+        Sight::Foreign => format!("sudo nsenter --pid=/proc/1/ns/pid otop{arguments}"),
+        _ => format!("sudo otop{arguments} from a shell outside of this PID namespace"),
+    }
+}
+
+/// `pid` is a process of its own, as `facts` says it; and where it is not there to be asked, whether it is hidden.
+pub fn whole_process(pid: Pid) -> Result<(), NoAccess> {
+    let found = facts::whole_process(pid);
+    if found.is_ok() && sight::has_own_numbers() {
+        return Ok(());
+    }
+    match (sight::sight(), found) {
+        (sight @ (Sight::Outer | Sight::Foreign), _) => Err(Refusal::OtherNumbers { pid, sight }.into()),
+        (Sight::NotMounted, _) => Err(Refusal::NoProc { pid }.into()),
+        (Sight::OwnAlone, Err(ProcessError::Gone(_) | ProcessError::Denied { .. })) if exists(pid) => {
+            Err(Refusal::Hidden { pid }.into())
+        }
+        (_, found) => Ok(found?),
+    }
+}
+
 /// Tries the real thing: one byte of its memory, and the file that has all of it.
 pub fn check(pid: Pid) -> Result<Access, NoAccess> {
     let mappings = match maps(pid) {
         Ok(mappings) => mappings,
         // The list of mappings needs a lesser right than the memory does.
         Err(ProcessError::Denied { .. }) => return Err(refusal(pid, Errno::EACCES).into()),
-        Err(ProcessError::Gone(_)) if is_hidden(pid) => return Err(Refusal::Hidden { pid }.into()),
+        Err(ProcessError::Gone(_)) if exists(pid) => return Err(Refusal::Hidden { pid }.into()),
         Err(error) => return Err(error.into()),
     };
     // Only a file's or the heap's pages: the kernel's own (vvar) refuse everybody.
     let Some(target) = mappings.iter().find(|mapping| mapping.readable && mapping.inode != 0) else {
-        return Ok(Access::Scattered);
+        return Ok(Access::Nothing);
     };
     match read_one_byte(pid, target.start) {
         // A fault is no refusal: the right was checked before the address was.
@@ -203,8 +249,8 @@ fn read_one_byte(pid: Pid, address: u64) -> Result<usize, Errno> {
     )
 }
 
-/// `/proc/PID` does not exist for us, yet a signal could be asked for.
-fn is_hidden(pid: Pid) -> bool {
+/// A signal could be asked for, whatever `/proc` shows.
+fn exists(pid: Pid) -> bool {
     // Signal 0 asks only; nothing is sent.
     pid.0 > 0
         && matches!(
@@ -240,17 +286,27 @@ mod tests {
     #[test]
     fn every_cause_has_a_command_of_its_own_kind() {
         let pid = PID;
-        assert_eq!(Refusal::NotDumpable { pid }.remedy(), "sudo otop --pid 77");
         assert_eq!(
-            Refusal::YamaChildren { pid }.remedy(),
-            "sudo sysctl kernel.yama.ptrace_scope=0"
+            Refusal::NotDumpable { pid }.remedy().as_deref(),
+            Some("sudo otop --pid 77")
+        );
+        assert_eq!(
+            Refusal::YamaChildren { pid }.remedy().as_deref(),
+            Some("sudo sysctl kernel.yama.ptrace_scope=0")
         );
         let in_container = Refusal::MissingCapability {
             pid,
             effective: 0,
             container: Some(Container::Docker),
         };
-        assert!(in_container.remedy().starts_with("docker run --cap-add SYS_PTRACE"));
+        let remedy = in_container.remedy().expect("there is one");
+        assert!(remedy.starts_with("docker run --cap-add SYS_PTRACE"));
+        let unexplained = Refusal::Unexplained {
+            pid,
+            errno: "no".to_owned(),
+        };
+        assert_eq!(unexplained.remedies_for(false), ["sudo otop --pid 77"]);
+        assert!(!unexplained.remedies_for(true).concat().contains("sudo"));
     }
 
     #[test]
@@ -259,6 +315,15 @@ mod tests {
         assert_eq!(check(own), Ok(Access::Scattered));
         assert_eq!(
             check(Pid(i32::MAX)),
+            Err(NoAccess::Process(ProcessError::Gone(Pid(i32::MAX))))
+        );
+        // A machine that shows its kernel's threads has this one.
+        if facts::comm(Pid(2)).is_ok_and(|name| name == "kthreadd") {
+            assert_eq!(check(Pid(2)), Ok(Access::Nothing));
+        }
+        assert_eq!(whole_process(own), Ok(()));
+        assert_eq!(
+            whole_process(Pid(i32::MAX)),
             Err(NoAccess::Process(ProcessError::Gone(Pid(i32::MAX))))
         );
     }

@@ -4,6 +4,7 @@
 use crate::support::{FROM, OTOP, Target, any_python, pythons, skip};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Lines};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 /// Numbers of `linux/capability.h`.
@@ -162,4 +163,56 @@ fn a_root_without_the_right_reads_what_has_no_more_than_itself() {
     assert!(started);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(ran.stdout.contains("call-0000"), "{ran:?}");
+}
+
+/// Which of the two says no, and not that the process was not there: this test, for who may not see it in `/proc` or sees
+/// it under a number that is another's for the kernel.
+#[test]
+fn a_process_that_proc_does_not_show_is_not_said_to_be_none() {
+    if !nix::unistd::geteuid().is_root() {
+        return skip("hidepid and PID namespaces: this is not root");
+    }
+    let pid = std::process::id().to_string();
+    // The build's own folder may be closed to others.
+    let otop = std::env::temp_dir().join(format!("otop-{pid}")).display().to_string();
+    std::fs::copy(OTOP, &otop).expect("copied");
+    let everybody = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&otop, everybody).expect("opened");
+    let hidden = |arguments: &str| {
+        let nobody = "setpriv --reuid 65533 --regid 65533 --clear-groups";
+        let script = format!("mount -t proc -o hidepid=2 proc /proc && exec {nobody} {otop} {arguments}");
+        crate::support::run_command(Command::new("unshare").args(["-m", "sh", "-c", &script]))
+    };
+    let foreign = |arguments: &str| {
+        let words = arguments.split_whitespace();
+        crate::support::run_command(Command::new("unshare").args(["-p", "-f", &otop]).args(words))
+    };
+    for arguments in [
+        "--once --pid",
+        "vars --pid",
+        "dump --pid",
+        "doctor --pid",
+        "--once --children --pid",
+    ] {
+        let arguments = format!("{arguments} {pid}");
+        for (ran, fact) in [
+            (hidden(&arguments), "/proc hides process"),
+            (foreign(&arguments), "PID namespace around otop's"),
+        ] {
+            assert_eq!(ran.code, Some(4), "{arguments}: {ran:?}");
+            let said = format!("{}{}", ran.stdout, ran.stderr);
+            assert!(said.contains(fact) && !said.contains("does not exist"), "{ran:?}");
+            assert!(!said.contains("the same as otop's"), "{ran:?}");
+        }
+    }
+    let ran = hidden("--once --pid 4194304");
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    for (ran, fact) in [
+        (hidden(""), "/proc hides the processes"),
+        (foreign(""), "PID namespace around otop's"),
+    ] {
+        assert_eq!(ran.code, Some(3), "{ran:?}");
+        assert!(ran.stderr.contains(fact), "{ran:?}");
+    }
+    let _ = std::fs::remove_file(&otop);
 }

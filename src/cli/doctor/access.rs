@@ -38,6 +38,7 @@ pub fn gates(pid: Pid, findings: &mut Vec<Finding>) {
     }
     findings.extend([pid_namespace(pid), mount_namespace(pid)]);
     findings.push(match answer {
+        Ok(Access::Nothing) => Finding::unknown("memory", "there is none that could be read: it maps no file"),
         Ok(Access::Scattered) => Finding::ok("memory", "may be read (one byte was)"),
         Ok(Access::File) => Finding::limited(
             "memory",
@@ -116,6 +117,10 @@ fn fact(name: &str, seen: &Circumstances) -> String {
 fn pid_namespace(pid: Pid) -> Finding {
     const NAME: &str = "pid namespace";
     match namespaces::numbers(pid).as_slice() {
+        // Its number in a /proc that is not of otop's own namespace.
+        [_] if namespaces::shared(pid, Namespace::Pid) == Some(false) => {
+            Finding::unknown(NAME, "another than otop's, and that of /proc")
+        }
         [_] => Finding::ok(NAME, "the same as otop's"),
         [.., inside] => Finding::ok(NAME, format!("its own, where it is process {inside}")),
         [] => Finding::unknown(NAME, "the kernel does not say"),

@@ -7,15 +7,16 @@ use crate::model::Pid;
 use crate::process::container::Container;
 use crate::process::gates::{self, CAP_DAC_READ_SEARCH, CAP_SYS_NICE, CAP_SYS_PTRACE};
 use crate::process::namespaces::{self, Namespace};
-use crate::process::permission::Refusal;
+use crate::process::permission::{MOUNT_PROC, Refusal, way_to_own_numbers};
 use crate::process::privilege;
+use crate::process::sight::{self, Sight};
 use crate::process::{Credentials, cpus_allowed, credentials};
 
 /// The PID namespace that the machine booted with (`PROC_PID_INIT_INO`).
 const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 pub fn findings() -> Vec<Finding> {
-    let own = Pid(i32::try_from(std::process::id()).unwrap_or(0));
+    let own = sight::own();
     let mut findings = Vec::new();
     match credentials(own) {
         Ok(ours) => findings.extend([runs_as(&ours), capabilities(&ours)]),
@@ -28,7 +29,7 @@ pub fn findings() -> Vec<Finding> {
 
 /// What forbids reading whatever the worker; with a worker the same is said of it.
 pub fn rules() -> Vec<Finding> {
-    let own = Pid(i32::try_from(std::process::id()).unwrap_or(0));
+    let own = sight::own();
     let may_ptrace = credentials(own).is_ok_and(|ours| ours.effective_capabilities & (1 << CAP_SYS_PTRACE) != 0);
     let yama = match gates::yama() {
         None => Finding::ok("yama", "this kernel has none"),
@@ -101,6 +102,21 @@ fn capabilities(ours: &Credentials) -> Finding {
 
 /// Which processes can be seen from here at all.
 fn place() -> Finding {
+    let sight = sight::sight();
+    match sight {
+        Sight::Whole => {}
+        Sight::OwnAlone => {
+            return Finding::limited("place", sight.told(), vec!["sudo otop …".to_owned()]);
+        }
+        Sight::Outer | Sight::Foreign => {
+            return Finding::no(
+                "place",
+                format!("{}: one number means two processes", sight.told()),
+                vec![way_to_own_numbers(sight, " …")],
+            );
+        }
+        Sight::NotMounted => return Finding::no("place", sight.told(), vec![MOUNT_PROC.to_owned()]),
+    }
     let whole_machine = namespaces::own_inode(Namespace::Pid) == Some(FIRST_PID_NAMESPACE);
     match (Container::here(), whole_machine) {
         (None, true) => Finding::ok(

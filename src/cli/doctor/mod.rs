@@ -53,9 +53,7 @@ fn workers(reading: &dyn Reading, findings: &mut Vec<Finding>) -> Exit {
         findings.push(Finding::ok("workers", fact));
         return Exit::Done;
     }
-    let error = CliError::NoWorker {
-        unreadable: census.unreadable,
-    };
+    let error = find::none(census.unreadable);
     findings.push(failed("workers", &error));
     error.exit()
 }

@@ -142,13 +142,16 @@ impl<'r> Fleet<'r> {
             Whom::Named(pids) => pids.as_slice(),
             Whom::Below(root) => std::slice::from_ref(root),
         };
-        let identify = |pid: &Pid| process::whole_process(*pid).and_then(|_| Fingerprint::of(*pid));
+        let identify = |pid: &Pid| -> Result<Fingerprint, AttachError> {
+            process::whole_process(*pid)?;
+            Ok(Fingerprint::of(*pid)?)
+        };
         let named: Result<Vec<Fingerprint>, _> = pids.iter().map(identify).collect();
         Ok(Fleet {
             reading,
             options,
             measuring: measuring.clone(),
-            named: named.map_err(AttachError::from)?,
+            named: named?,
             whom,
             members: BTreeMap::new(),
             passed: BTreeMap::new(),
