@@ -17,6 +17,7 @@ mod files;
 mod find;
 mod fleet;
 mod generate;
+mod master;
 mod output;
 mod plan;
 mod record;

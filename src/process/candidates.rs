@@ -1,7 +1,7 @@
 //! Which processes of this machine may be Python, by the names of what they run and map. Whether one is an asyncio worker
 //! is for those to say who read its memory.
 
-use super::{ProcessError, facts, maps, permission};
+use super::{ProcessError, facts, family, maps, permission};
 use crate::model::Pid;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +37,13 @@ fn candidate(pid: Pid) -> Option<Candidate> {
             readable: permission::check(pid).is_ok(),
         })
     })?
+}
+
+/// Who is meant where a wrapper, or the master of a pool, was named. A few are enough to say so.
+pub fn pythons_below(pid: Pid) -> Vec<Pid> {
+    const MOST: usize = 64;
+    let below = family::below(pid).into_iter().take(MOST);
+    below.filter(|child| looks_like_python(*child)).collect()
 }
 
 /// By the names of what it runs and maps, or of its command where the list of those may not be read.

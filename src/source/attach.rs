@@ -74,7 +74,7 @@ fn attach_to(pid: Pid, fingerprint: Fingerprint) -> Result<Attachment, AttachErr
         LocateError::NotPython => AttachError::NotPython {
             pid,
             program: program(pid),
-            pythons: pythons_below(pid),
+            pythons: process::candidates::pythons_below(pid),
         },
         LocateError::OtherArchitecture(found) => AttachError::OtherArchitecture { pid, found },
         LocateError::TooOld(version) => AttachError::TooOld {
@@ -202,15 +202,6 @@ fn native_ids(pid: Pid) -> Result<Vec<u64>, AttachError> {
 pub fn own_number(tid: Tid) -> u64 {
     let innermost = namespaces::numbers(Pid(tid.0)).last().copied();
     innermost.unwrap_or(tid.0) as u64
-}
-
-/// Who is meant where a wrapper was named. A few are enough to say so.
-fn pythons_below(pid: Pid) -> Vec<Pid> {
-    const MOST: usize = 64;
-    let below = process::family::below(pid).into_iter().take(MOST);
-    below
-        .filter(|child| process::candidates::looks_like_python(*child))
-        .collect()
 }
 
 fn program(pid: Pid) -> String {

@@ -118,8 +118,8 @@ impl From<ProcessError> for AttachError {
     }
 }
 
-/// `; process 7, which it started, is`, or nothing.
-fn started(pythons: &[Pid]) -> String {
+/// `; process 7 below it is Python`, or nothing.
+pub fn started(pythons: &[Pid]) -> String {
     match pythons {
         [] => String::new(),
         [one] => format!("; process {one} below it is Python"),

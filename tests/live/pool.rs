@@ -276,3 +276,27 @@ fn uvicorns_workers() {
 fn gunicorns_workers() {
     real_server("gunicorn");
 }
+
+/// The master of a pool has imported asyncio and runs no loop: an empty table alone would hide where the work is.
+#[test]
+fn a_master_without_a_loop_names_its_workers() {
+    let Some(python) = python() else { return };
+    let pool = Pool::start(python, 2);
+    let (pid, first) = (pool.pid(), pool.workers.first().copied().unwrap_or(0));
+    let words = [
+        "no loop runs; process ".to_owned(),
+        " more below it are Python".to_owned(),
+        format!("try: otop --pid {pid} --children"),
+    ];
+    for arguments in [
+        &["--once", "--window", "200ms", "--pid", &pid][..],
+        &["doctor", "--pid", &pid],
+    ] {
+        let ran = run(arguments);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        let said = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(words.iter().all(|word| said.contains(word.as_str())), "{ran:?}");
+    }
+    let ran = run(&["--once", "--window", "200ms", "--pid", &first.to_string()]);
+    assert!(!ran.stderr.contains("no loop runs"), "{ran:?}");
+}

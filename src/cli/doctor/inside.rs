@@ -4,6 +4,7 @@
 use super::failed;
 use super::finding::Finding;
 use crate::cli::error::CliError;
+use crate::cli::master;
 use crate::cli::plan::Measuring;
 use crate::cli::run;
 use crate::cli::table::once;
@@ -118,7 +119,10 @@ fn of_the_worker(pid: Pid, seen: &Examination, report: &Report) -> Vec<Finding> 
     let worker = &report.worker;
     let asyncio = Finding::ok("asyncio", "imported");
     let loops = match worker.loops.as_slice() {
-        [] => Finding::limited("loops", "asyncio is imported, and no loop runs", Vec::new()),
+        [] => match master::hint(pid, report) {
+            Some((fact, way)) => Finding::limited("loops", fact, vec![way]),
+            None => Finding::limited("loops", "asyncio is imported, and no loop runs", Vec::new()),
+        },
         loops => {
             let each = loops.iter().map(|one| match (one.tid, &one.thread) {
                 (Some(tid), Some(name)) => format!("{} in thread {tid} ({name})", one.kind),

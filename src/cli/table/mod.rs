@@ -17,7 +17,7 @@ use super::signals::Signals;
 use super::socket::{Next, Socket, Stream};
 use super::wire::{self, Reading};
 use super::worker::Worker;
-use super::{output, run};
+use super::{master, output, run};
 use crate::model::{Pid, Report};
 use plan::{Look, Shape};
 use std::path::Path;
@@ -40,6 +40,9 @@ pub fn of_worker(worker: &mut Worker, look: &Look) -> anyhow::Result<()> {
                 && let Some(word) = worker.last_word()
             {
                 output::say(&word);
+            }
+            if let Some((fact, way)) = master::hint(worker.pid, &report) {
+                output::say(&format!("{fact}; try: {way}"));
             }
             let without_rows = (worker.ending().is_none() && !worker.has_sessions()).then_some(worker.pid);
             has_rows(without_rows, look)?;
