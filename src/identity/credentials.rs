@@ -92,9 +92,30 @@ pub fn error_shown(text: String) -> String {
     }
 }
 
+/// How much a text is like a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Likeness {
+    None,
+    /// As random as one: many ids are (Twilio's `CA…`, a KSUID), and so is a secret without a form of its own.
+    Random,
+    /// It is one, or a digest, which is a key or a key's own.
+    Sure,
+}
+
+pub(super) fn likeness(text: &str) -> Likeness {
+    let mut words = text.split(|c: char| !is_of_a_key(c));
+    if is_surely_one(text) || words.clone().any(is_digest) {
+        Likeness::Sure
+    } else if words.any(is_random) {
+        Likeness::Random
+    } else {
+        Likeness::None
+    }
+}
+
 /// The text is a credential, or looks as random as one.
 pub fn is_perhaps_one(text: &str) -> bool {
-    is_surely_one(text) || text.split(|c: char| !is_of_a_key(c)).any(is_random)
+    likeness(text) != Likeness::None
 }
 
 /// Three parts of base64url, the first of which is a JSON object.
@@ -220,7 +241,7 @@ fn has_name(name: &str, known: &[&str]) -> bool {
 
 /// The words of a name, in small letters: split at what is no letter and no digit, and where its case says that one begins
 /// (`refreshToken`, `APIKey`). Digits at the end of a word are none of it (`token2`).
-fn words(name: &str) -> Vec<String> {
+pub(super) fn words(name: &str) -> Vec<String> {
     let mut words = Vec::new();
     for part in name.split(|c: char| !c.is_alphanumeric()) {
         let letters: Vec<char> = part.chars().collect();
@@ -247,12 +268,13 @@ fn is_of_a_key(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '+' | '/' | '~')
 }
 
+fn is_digest(word: &str) -> bool {
+    word.len() >= SHORTEST_DIGEST && word.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
 /// As many kinds of characters, and as evenly used, as a key has and a word has not.
 fn is_random(word: &str) -> bool {
     let length = word.len();
-    if length >= SHORTEST_DIGEST && word.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return true;
-    }
     let has = |fits: fn(&u8) -> bool| word.bytes().any(|b| fits(&b));
     length >= SHORTEST_SECRET
         && has(u8::is_ascii_uppercase)

@@ -8,6 +8,7 @@ mod inventory;
 mod issuers;
 mod names;
 mod openrtc;
+mod places;
 mod presets;
 mod proof;
 mod resolver;

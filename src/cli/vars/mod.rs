@@ -21,6 +21,8 @@ pub struct Listing {
 
 /// What stands in a credential's place.
 const MASKED: &str = "(credential: never shown)";
+/// What stands in place of values all of which look like one.
+const HIDDEN: &str = "(as random as a credential: never shown)";
 /// Longer names are cut in the table; JSON has them whole.
 const LONGEST_NAME: usize = 48;
 
@@ -83,6 +85,7 @@ fn row(held: &Held, values: bool) -> Vec<String> {
     if values {
         row.push(match held.is_credential {
             true => MASKED.to_owned(),
+            false if held.examples.is_empty() && held.hides_values => HIDDEN.to_owned(),
             false => held
                 .examples
                 .iter()
