@@ -12,7 +12,7 @@ const TIGHT: (usize, usize) = (1, 2);
 /// A narrower box has no room for anything.
 const NARROWEST: usize = 20;
 
-/// The whole picture, with its line feeds. `width` None: as wide as its content, so that nothing is cut. Without
+/// The whole picture, with its line feeds. `width` None: as wide as its content, so that nothing but what has no end is cut. Without
 /// `colour` there is no escape code in it.
 pub fn render(report: &Report, options: &Options, width: Option<usize>, colour: bool) -> String {
     let width = width.map(|width| width.max(NARROWEST));
@@ -266,6 +266,19 @@ mod tests {
         }
         bare.push_str(rest);
         assert_eq!(bare, render(&six(), &Options::default(), None, false));
+    }
+
+    #[test]
+    fn an_id_without_end_makes_no_line_as_long_where_there_is_no_terminal() {
+        let (endless, long) = ("x".repeat(10_000), "y".repeat(300));
+        let sessions = vec![
+            sample::session(&endless, &endless, &endless, 1.0),
+            sample::session(&long, "a", "t", 1.0),
+        ];
+        let text = render(&sample::report(sessions), &Options::default(), None, false);
+        let widest = text.lines().map(view::width).max().unwrap_or(0);
+        assert!(widest < 1500, "{widest}");
+        assert!(text.contains(&long) && text.contains("x…"), "{text}");
     }
 
     proptest! {

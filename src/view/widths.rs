@@ -8,10 +8,13 @@ use super::format;
 const LAST_TO_LEAVE: u8 = 2;
 const SHORTEST_ID: usize = 5;
 
+/// A column gets no wider where there is room without end: one id of thousands of characters would make every line as long.
+const WIDEST: usize = 384;
+
 /// The space in which the table has to live.
 #[derive(Clone, Copy, Debug)]
 pub struct Room {
-    /// None: as much as it wants.
+    /// None: as much as it wants, each column up to `WIDEST`.
     pub width: Option<usize>,
     /// Cells between two columns, and at both ends together.
     pub gap: usize,
@@ -61,7 +64,7 @@ pub fn place(candidates: Vec<Candidate>, room: Room) -> Vec<Placed> {
     let Some(available) = room.width else {
         return candidates
             .iter()
-            .map(|one| placed(one.column, one.content.max(one.at_least()), true))
+            .map(|one| placed(one.column, one.content.min(WIDEST).max(one.at_least()), true))
             .collect();
     };
     let mut fit = Fit {
