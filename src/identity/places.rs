@@ -73,11 +73,13 @@ impl Places {
             self.count_inside += 1;
         }
         let place = inside.entry(step.clone()).or_default();
+        if place.holders == 0 {
+            place.has_name_of_a_credential = is_name_of_one(name);
+        }
         let inner = match step {
             Step::Attribute(name) | Step::Key(name) | Step::KeyPrefix(name) => name.as_str(),
             Step::Index(_) => "",
         };
-        place.has_name_of_a_credential |= is_name_of_one(name);
         place.add(inner, "", hash_of(text), Some(text));
     }
 
@@ -96,11 +98,13 @@ const IDS: [&str; 7] = ["id", "rid", "sid", "uid", "cid", "uuid", "guid"];
 
 impl Place {
     fn add(&mut self, name: &str, class: &str, hash: u64, text: Option<&str>) {
+        if self.holders == 0 {
+            self.has_name_of_a_credential |= is_name_of_one(name);
+        }
         self.holders += 1;
         if !class.is_empty() {
             *self.types.entry(class.to_owned()).or_default() += 1;
         }
-        self.has_name_of_a_credential |= is_name_of_one(name);
         self.texts += usize::from(text.is_some());
         // Only the beginning of a very long text is read.
         self.is_lower_bound |= text.is_some_and(|text| text.chars().count() > LONGEST_READ);
