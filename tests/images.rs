@@ -2,15 +2,15 @@
 //! was read live; an offset that is moved by a word anywhere is refused by its name; damage of any kind costs what it
 //! touches, and never a panic, a hang or unbounded memory. Knows nothing of live processes.
 
-use otop::asyncio::{TaskLists, asyncio_tasks_module, running_loops, verify};
+use otop::asyncio::{Task, TaskLists, asyncio_tasks_module, running_loops, verify};
 use otop::cpython::{
     ABSENT, FIELDS, FrameWalk, Heap, ONE_WALK, Offsets, RawStack, Refused, Stacks, Version, verify_core, verify_library,
 };
-use otop::identity::{Resolved, Resolver, Rules, Spec};
+use otop::identity::{Aliases, Resolved, Resolver, Rules, Spec};
 use otop::memory::{Fault, Image, Memory, Scatter};
 use otop::model::Addr;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -372,6 +372,7 @@ fn whatever_flickers_a_session_that_is_believed_has_its_name() {
             if let Ok(Resolved {
                 session: Some(key),
                 proof,
+                ..
             }) = resolver.resolve(&heap, vars)
             {
                 let mut scatter = Scatter::new();
@@ -419,5 +420,54 @@ fn a_task_that_is_gone_is_counted_and_costs_no_other() {
         assert_eq!((left, unreadable), (count - 1, 1));
         let lost: u64 = before.values().map(|s| s.1).sum::<u64>() - after.values().map(|s| s.1).sum::<u64>();
         assert!(lost <= 1);
+    }
+}
+
+/// Ids of a worse rank that stand beside a session's are the session's, for all that share what was learned; one that
+/// stands beside several is nobody's.
+#[test]
+fn an_id_beside_a_better_one_is_no_session_of_its_own() {
+    for recording in recordings() {
+        let (heap, lists) = recording.attach(&recording.image, &recording.offsets).unwrap().unwrap();
+        let runtime = heap.runtime(recording.runtime()).unwrap();
+        let threads = heap.thread_states(&runtime).unwrap();
+        let tasks = lists.walk(&heap, &runtime, &threads, &[]).unwrap().pending;
+        let vars = |task: &Task| heap.context(task.context).unwrap().vars;
+        let by = |best: &str, next: &str| Rules {
+            rank: 2,
+            others: vec![(7, vec![vec![Spec::variable(next)]])],
+            ..Rules::of_specs(vec![Spec::variable(best)])
+        };
+        let session = recording.about["variable"].as_str().unwrap();
+        let aliases = Aliases::default();
+        let names = |resolver: &mut Resolver| {
+            let found = tasks.iter().filter_map(|task| {
+                let session = resolver.resolve(&heap, vars(task)).unwrap().session?;
+                Some(resolver.labels(session).unwrap().session_id.clone())
+            });
+            found.collect::<BTreeSet<String>>()
+        };
+        // What only the worse rule names: before anybody learned whose it is, and after. Two calls have the same agent.
+        let mut worse = Resolver::sharing(by("nowhere", session), aliases.clone());
+        let remembered: Vec<Resolved> = tasks
+            .iter()
+            .map(|task| worse.resolve(&heap, vars(task)).unwrap())
+            .collect();
+        assert_eq!(names(&mut worse).len(), 4, "{}", recording.name);
+        let agents = names(&mut Resolver::sharing(by("agent_name", session), aliases.clone()).learning_aliases());
+        assert_eq!(agents.len(), 2, "{}", recording.name);
+        assert_eq!(names(&mut worse), agents, "{}", recording.name);
+        for resolved in remembered {
+            let now = worse.session_of(&resolved);
+            let called = now.map(|key| worse.labels(key).unwrap().session_id.clone());
+            assert!(called.is_none_or(|id| agents.contains(&id)), "{}", recording.name);
+            assert_eq!(now.is_some(), resolved.session.is_some());
+        }
+        // The other way round an agent is nobody's.
+        let aliases = Aliases::default();
+        let mut worse = Resolver::sharing(by("nowhere", "agent_name"), aliases.clone());
+        assert_eq!(names(&mut worse), agents, "{}", recording.name);
+        names(&mut Resolver::sharing(by(session, "agent_name"), aliases.clone()).learning_aliases());
+        assert_eq!(names(&mut worse), BTreeSet::new(), "{}", recording.name);
     }
 }

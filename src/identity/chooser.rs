@@ -1,7 +1,8 @@
 //! Which presets fit a worker, by what is imported and by what stands in its live contexts, and the rules that follow.
 //! Knows nothing of threads: two of them come to the same rules because they share one word, the presets that fit.
 
-use super::presets::{PRESETS, Preset};
+use super::aliases::Aliases;
+use super::presets::{PRESETS, Preset, RUNS_ALL_SESSIONS};
 use super::resolver::{Resolver, Subject};
 use super::rules::{Rank, Rules};
 use super::spec::{Reading, Source, Spec};
@@ -32,6 +33,8 @@ pub struct Naming {
     pub shared: Arc<AtomicU32>,
     /// Those of them that name sessions where the ones that win name none.
     pub adding: Arc<AtomicU32>,
+    /// Which ids are another session's; shared by all clones.
+    pub aliases: Aliases,
 }
 
 /// The presets that fit, a bit each. It only ever grows.
@@ -83,6 +86,11 @@ impl Naming {
         self.session.is_empty()
     }
 
+    /// What finds sessions by the rules that follow.
+    pub fn resolver(&self, fits: Fits) -> Resolver {
+        Resolver::sharing(self.rules(fits), self.aliases.clone())
+    }
+
     /// The rules that follow.
     pub fn rules(&self, fits: Fits) -> Rules {
         let mut rules = match self.follows_presets() {
@@ -90,10 +98,8 @@ impl Naming {
             // Where the sessions are the user's own, a preset's agents and tenants would be another program's.
             false => Rules {
                 session: self.session.clone(),
-                rivals: Vec::new(),
-                agent: Vec::new(),
-                tenant: Vec::new(),
                 name: self.name.clone().unwrap_or_default(),
+                ..Rules::default()
             },
         };
         for (asked, rule) in [(&self.agent, &mut rules.agent), (&self.tenant, &mut rules.tenant)] {
@@ -105,7 +111,7 @@ impl Naming {
     }
 }
 
-/// The rules of the presets that fit: sessions by those of the smallest rank, agents and tenants by all.
+/// The rules of the presets that fit: those of the smallest rank, and where they give nothing the next.
 fn of_presets(fits: Fits, adding: Fits, only_named: bool) -> Rules {
     let Some(best) = fits.presets().next() else {
         let session = match only_named {
@@ -114,24 +120,31 @@ fn of_presets(fits: Fits, adding: Fits, only_named: bool) -> Rules {
         };
         return Rules {
             session,
-            rivals: Vec::new(),
-            agent: Vec::new(),
-            tenant: Vec::new(),
             name: TASKS.to_owned(),
+            ..Rules::default()
         };
     };
     let equals: Vec<&Preset> = fits.presets().filter(|preset| preset.rank == best.rank).collect();
     let session = best.session();
     let mut names: Vec<&str> = equals.iter().map(|preset| preset.name).collect();
     names.dedup();
+    let may_add = |preset: &&Preset| preset.rank > best.rank && best.rank > RUNS_ALL_SESSIONS;
     let others = adding
         .presets()
-        .filter(|other| other.rank > best.rank && !names.contains(&other.name));
+        .filter(|other| may_add(other) && !names.contains(&other.name));
     let mut also: Vec<&str> = others.map(|other| other.name).collect();
     also.dedup();
     let name = names.join(", ");
+    let behind: Vec<&Preset> = fits.presets().filter(may_add).collect();
+    let ranks_behind = behind.chunk_by(|one, next| one.rank == next.rank);
+    let others = ranks_behind.filter_map(|rank| {
+        let number = rank.first()?.rank;
+        Some((number, rank.iter().map(|preset| preset.session()).collect()))
+    });
     Rules {
         rivals: equals.iter().skip(1).map(|preset| preset.session()).collect(),
+        rank: best.rank,
+        others: others.collect(),
         agent: ranks(fits, Preset::agent),
         tenant: ranks(fits, Preset::tenant),
         name: match also.is_empty() {
@@ -370,6 +383,8 @@ mod tests {
         assert_eq!(rules.name, "asgi-correlation-id (also opentelemetry)");
         assert_eq!(rules.session.len(), 1);
         assert!(rules.rivals.is_empty());
+        let others: Vec<(u8, usize)> = rules.others.iter().map(|(rank, specs)| (*rank, specs.len())).collect();
+        assert_eq!((rules.rank, others), (7, vec![(9, 1)]));
     }
 
     #[test]
@@ -387,6 +402,12 @@ mod tests {
             "livekit-agents 1.8.9, process and thread executors",
         ]));
         assert_eq!(naming.rules(naming.fits()).name, "openrtc");
+        // What runs the sessions knows them all: a trace in a task of its own is none.
+        let traces = fits(&["opentelemetry-api 1.45.2, opentelemetry-sdk 1.45.2"]);
+        naming.add(traces);
+        naming.also(traces);
+        let rules = naming.rules(naming.fits());
+        assert_eq!((rules.name.as_str(), rules.others.len()), ("openrtc", 0));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! From a context to a session: which contextvar, and which path from its value, names session, agent and tenant. Knows
 //! nothing of samples and time.
 
+mod aliases;
 mod chooser;
 mod credentials;
 mod follow;
@@ -18,6 +19,7 @@ mod spec_parser;
 mod trial;
 mod variables;
 
+pub use aliases::{Aliases, Ranked};
 pub use chooser::{Chooser, Fits, Naming};
 pub use credentials::{is_name_of_one, is_perhaps_one, is_surely_one, shown};
 pub use follow::{Found, follow};

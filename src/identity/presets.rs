@@ -4,7 +4,7 @@
 //! The rows stand in the order in which they win. First what runs sessions and knows it; then a session's id that the
 //! program itself has put into its log or request context; then jobs and conversations; then ids of single requests; last
 //! ids of traces. Rows of the same rank mean the same thing: where two of them fit one task and differ, neither is
-//! believed.
+//! believed. Rows of a greater rank are asked where those before give nothing.
 //!
 //! `{session}`, `{request}`, `{agent}` and `{tenant}` stand for the names below, in their order.
 
@@ -16,7 +16,7 @@ pub struct Preset {
     pub name: &'static str,
     /// The version that the row was checked on.
     pub checked: &'static str,
-    /// Rows of a smaller rank win.
+    /// Rows of a smaller rank go before.
     pub rank: u8,
     /// A module whose import says that this is what the program is, also before the first session.
     pub is_it_if_imported: Option<&'static str>,
@@ -32,6 +32,9 @@ const AGENT_NAMES: &[&str] = &["agent_name", "agent", "agent_id", "assistant_id"
 const TENANT_NAMES: &[&str] = &["tenant_id", "tenant", "org_id", "customer_id"];
 
 const NONE: &[&str] = &[];
+
+/// Rows up to this rank are of packages that run all sessions of their program: where they name none, there is none.
+pub(super) const RUNS_ALL_SESSIONS: u8 = 1;
 
 /// All of them, in the order in which they win.
 pub static PRESETS: &[Preset] = &[

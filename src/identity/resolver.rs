@@ -1,6 +1,7 @@
 //! From a context's variables to the session that they name, and the proof by which a later sample can check in one
 //! read that this still holds. Knows nothing of threads and time.
 
+use super::aliases::{Aliases, Belongs, Ranked};
 use super::credentials::shown;
 use super::follow::{Found, filtered, follow, text};
 use super::names::{Names, in_question, one};
@@ -23,9 +24,19 @@ const MOST_LABELS: usize = 50_000;
 /// What was found in the variables of a context.
 #[derive(Clone, Debug)]
 pub struct Resolved {
-    /// None: no rule gives a text.
+    /// None: no rule gives a text, or one that says nothing of any single session. As it was when it was looked up:
+    /// where that is remembered, `session_of` says what it is by now.
     pub session: Option<SessionKey>,
+    /// The id that was found there.
+    pub(super) found: Option<Ranked>,
     pub proof: Proof,
+}
+
+impl Resolved {
+    /// The id that was found there, whoever it belongs to.
+    pub fn found(&self) -> Option<Ranked> {
+        self.found
+    }
 }
 
 /// What there is to find a session by.
@@ -59,13 +70,21 @@ impl Rule {
 /// Lists of rules of the same right.
 type Rivals = Arc<[Vec<Rule>]>;
 
+/// What names sessions where nothing better does.
+#[derive(Clone)]
+struct Level {
+    rank: u8,
+    rivals: Rivals,
+}
+
 fn rivals<'s>(lists: impl IntoIterator<Item = &'s Vec<Spec>>) -> Rivals {
     lists.into_iter().map(|specs| Rule::of(specs)).collect()
 }
 
 /// Finds sessions by rules. Each reading thread has its own.
 pub struct Resolver {
-    session: Rivals,
+    /// The best first; the next is asked where it gives nothing.
+    session: Arc<[Level]>,
     agent: Vec<Rivals>,
     tenant: Vec<Rivals>,
     /// Variables that some rule begins with, by name.
@@ -76,17 +95,35 @@ pub struct Resolver {
     disagreed: bool,
     labels: HashMap<SessionKey, Arc<Labels>>,
     new_labels: Vec<SessionKey>,
+    aliases: Aliases,
+    /// What stands beside an id is looked for, and learned.
+    learns_aliases: bool,
 }
 
 impl Resolver {
     pub fn new(rules: Rules) -> Resolver {
-        let session = rivals(std::iter::once(&rules.session).chain(&rules.rivals));
+        Resolver::sharing(rules, Aliases::default())
+    }
+
+    /// One that goes by what others learn of aliases.
+    pub fn sharing(rules: Rules, aliases: Aliases) -> Resolver {
+        let best = Level {
+            rank: rules.rank,
+            rivals: rivals(std::iter::once(&rules.session).chain(&rules.rivals)),
+        };
+        let others = rules.others.iter().map(|(rank, lists)| Level {
+            rank: *rank,
+            rivals: rivals(lists),
+        });
+        let session: Arc<[Level]> = std::iter::once(best).chain(others).collect();
         let [agent, tenant] = [&rules.agent, &rules.tenant].map(|ranks| ranks.iter().map(rivals).collect::<Vec<_>>());
-        let all = std::iter::once(&session).chain(&agent).chain(&tenant);
+        let sessions = session.iter().map(|level| &level.rivals);
+        let all = sessions.chain(&agent).chain(&tenant);
         let readings = all.flat_map(|rivals| rivals.iter().flatten());
         let names = readings.flat_map(|rule| rule.readings.iter().map(|reading| reading.variable.clone()));
+        let wanted = names.map(|name| (name, Vec::new())).collect();
         Resolver {
-            wanted: names.map(|name| (name, Vec::new())).collect(),
+            wanted,
             session,
             agent,
             tenant,
@@ -94,7 +131,56 @@ impl Resolver {
             disagreed: false,
             labels: HashMap::new(),
             new_labels: Vec::new(),
+            aliases,
+            learns_aliases: false,
         }
+    }
+
+    /// The same, which learns aliases for all who share them.
+    pub fn learning_aliases(mut self) -> Resolver {
+        self.learns_aliases = true;
+        self
+    }
+
+    /// After a look at all contexts anew, which met these ids.
+    pub fn keep_aliases(&mut self, met: &HashSet<Ranked>) {
+        self.aliases.keep(met);
+    }
+
+    /// Whose it is by now: that an id is another session's may have been learned since it was looked up.
+    pub fn session_of(&mut self, resolved: &Resolved) -> Option<SessionKey> {
+        self.session_of_id(resolved.found?)
+    }
+
+    fn session_of_id(&mut self, id: Ranked) -> Option<SessionKey> {
+        if self.session.first().is_some_and(|best| best.rank == id.rank) {
+            return Some(id.key);
+        }
+        self.aliases.refresh();
+        match self.aliases.belongs(id) {
+            Belongs::Itself => Some(id.key),
+            Belongs::Nobody => None,
+            Belongs::To(key, session_id) => {
+                // Whoever learned it met that session; here it may have no name yet.
+                if !self.labels.contains_key(&key) {
+                    let session_id = session_id.to_string();
+                    self.call(
+                        key,
+                        Labels {
+                            session_id,
+                            agent: None,
+                            tenant: None,
+                        },
+                    );
+                }
+                Some(key)
+            }
+        }
+    }
+
+    /// All rules that name sessions.
+    fn session_rules(&self) -> impl Iterator<Item = &Rule> {
+        self.session.iter().flat_map(|level| level.rivals.iter().flatten())
     }
 
     /// Sessions that were met since the last call, with their names.
@@ -117,7 +203,7 @@ impl Resolver {
                 .get(&reading.variable)
                 .is_some_and(|known| !known.is_empty())
         };
-        let mut rules = self.session.iter().flatten();
+        let mut rules = self.session_rules();
         rules.any(|rule| rule.spec.needs_task() || rule.readings.iter().any(met))
     }
 
@@ -128,13 +214,14 @@ impl Resolver {
 
     /// Whose a context is, its variables alone do not tell: the resolver wants to know its task.
     pub fn needs_task(&self) -> bool {
-        self.session.iter().flatten().any(|rule| rule.spec.needs_task())
+        self.session_rules().any(|rule| rule.spec.needs_task())
     }
 
     /// The same, for the names of sessions too.
     pub fn needs_task_for_names(&self) -> bool {
-        let mut all = self.agent.iter().chain(&self.tenant).chain([&self.session]);
-        all.any(|rivals| rivals.iter().flatten().any(|rule| rule.spec.needs_task()))
+        let names = self.agent.iter().chain(&self.tenant);
+        let mut of_names = names.flat_map(|rivals| rivals.iter().flatten());
+        self.needs_task() || of_names.any(|rule| rule.spec.needs_task())
     }
 
     /// Forgets all addresses, so that memory which was freed and used again is looked at anew. To be called now and then.
@@ -172,19 +259,28 @@ impl Resolver {
             self.learn(heap, vars)?;
         }
         let mut search = Search::default();
-        let Some(found) = self.session_id(heap, subject, &mut search)? else {
+        let Some((id, mut text)) = self.session_id(heap, subject, &mut search)? else {
             return Ok(Resolved {
                 session: None,
+                found: None,
                 proof: search.proof(heap, vars)?,
             });
         };
-        let key = SessionKey::of(&found);
-        if !self.name(heap, subject, key, found, &search)? {
-            // Without its name it would be a session that nobody can show; the next look finds it.
-            search.holds = Holds::Never;
+        let session = self.session_of_id(id);
+        if let Some(key) = session {
+            if key != id.key
+                && let Some(labels) = self.labels.get(&key)
+            {
+                text = labels.session_id.clone();
+            }
+            if !self.name(heap, subject, key, text, &search)? {
+                // Without its name it would be a session that nobody can show; the next look finds it.
+                search.holds = Holds::Never;
+            }
         }
         Ok(Resolved {
-            session: Some(key),
+            session,
+            found: Some(id),
             proof: search.proof(heap, vars)?,
         })
     }
@@ -199,14 +295,77 @@ impl Resolver {
         Ok(None)
     }
 
-    /// The session's id.
-    fn session_id(&mut self, heap: &Heap, subject: Subject<'_>, search: &mut Search) -> Result<Option<String>, Fault> {
-        let mut found = self.said_by(heap, subject, &self.session, search)?;
-        self.disagreed |= found.len() > 1;
-        Ok(match found.len() {
-            0 | 1 => found.pop(),
-            _ => Some(in_question(&found)),
-        })
+    /// The best id that there is, and its text.
+    fn session_id(
+        &mut self,
+        heap: &Heap,
+        subject: Subject<'_>,
+        search: &mut Search,
+    ) -> Result<Option<(Ranked, String)>, Fault> {
+        let levels = Arc::clone(&self.session);
+        let mut levels = levels.iter();
+        while let Some(level) = levels.next() {
+            let mut found = self.said_by(heap, subject, &level.rivals, search)?;
+            self.disagreed |= found.len() > 1;
+            let text = match found.len() {
+                0 | 1 => found.pop(),
+                _ => Some(in_question(&found)),
+            };
+            let Some(text) = text else {
+                // Perhaps the better rule would give one: then what the next give is not the session's id.
+                if search.is_undecided {
+                    return Ok(None);
+                }
+                continue;
+            };
+            let key = SessionKey::of(&text);
+            let id = Ranked { rank: level.rank, key };
+            if self.learns_aliases && !self.learn_aliases(heap, subject, (id, &text), levels.as_slice(), search)? {
+                search.holds = search.holds.max(Holds::Once);
+            }
+            return Ok(Some((id, text)));
+        }
+        Ok(None)
+    }
+
+    /// Learns that what worse rules give in this context belongs to the session, and makes that a part of the proof. False:
+    /// it moved on, or could not be read; to be looked at again.
+    fn learn_aliases(
+        &mut self,
+        heap: &Heap,
+        subject: Subject<'_>,
+        (session, session_id): (Ranked, &str),
+        worse: &[Level],
+        search: &mut Search,
+    ) -> Result<bool, Fault> {
+        let mut found = Vec::new();
+        let mut beside = Search::default();
+        for level in worse {
+            let texts = match self.said_by(heap, subject, &level.rivals, &mut beside) {
+                Err(fault @ (Fault::Gone | Fault::Denied | Fault::Budget)) => return Err(fault),
+                Err(_) => return Ok(false),
+                Ok(texts) => texts,
+            };
+            // Where they differ, other contexts may have one of them alone.
+            let in_question = (texts.len() > 1).then(|| in_question(&texts));
+            let ids = texts.iter().chain(&in_question).map(|text| Ranked {
+                rank: level.rank,
+                key: SessionKey::of(text),
+            });
+            found.extend(ids);
+        }
+        search.is_unset |= beside.is_unset;
+        search.links.append(&mut beside.links);
+        if found.is_empty() {
+            return Ok(beside.holds != Holds::Never);
+        }
+        if beside.holds == Holds::Never || !search.still_holds(heap)? {
+            return Ok(false);
+        }
+        for lower in found {
+            self.aliases.learn(lower, session, session_id);
+        }
+        Ok(true)
     }
 
     /// The texts that rules of the same right give.
@@ -395,6 +554,8 @@ struct Search {
     is_unset: bool,
     /// A task would decide that was not at hand, or moved on.
     holds: Holds,
+    /// It was not at hand.
+    is_undecided: bool,
 }
 
 impl Search {
@@ -449,6 +610,7 @@ fn by_task(heap: &Heap, subject: Subject<'_>, spec: &Spec, search: &mut Search) 
         return Ok(Found::Nothing);
     }
     search.holds = search.holds.max(Holds::Once);
+    search.is_undecided = true;
     Ok(Found::Nothing)
 }
 

@@ -12,6 +12,10 @@ pub struct Rules {
     pub session: Vec<Spec>,
     /// Others that name sessions with the same right: where they give another text, none is believed.
     pub rivals: Vec<Vec<Spec>>,
+    /// How good those are that name sessions: the less, the better.
+    pub rank: u8,
+    /// Others that name sessions where those above give no text, the better ones first.
+    pub others: Vec<(u8, Rank)>,
     pub agent: Vec<Rank>,
     pub tenant: Vec<Rank>,
     /// What the header calls them.

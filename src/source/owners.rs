@@ -3,7 +3,7 @@
 
 use crate::asyncio::{Task, asyncio_tasks_module, running_tasks, task_at};
 use crate::cpython::{CONTEXT_HEAD, CONTEXT_WORDS, Heap, ONE_WALK, Runtime, word_at};
-use crate::identity::{Fits, Naming, Proof, ProofSlots, Resolver, Subject};
+use crate::identity::{Fits, Naming, ProofSlots, Resolved, Resolver, Subject};
 use crate::memory::{AddrMap, Fault, Scatter};
 use crate::model::{Addr, Labels, Owner, SessionKey};
 use std::sync::Arc;
@@ -11,18 +11,13 @@ use std::sync::Arc;
 /// Contexts that are remembered; beyond this the memory starts over.
 const MOST_CONTEXTS: usize = 20_000;
 
-struct Known {
-    session: Option<SessionKey>,
-    proof: Proof,
-}
-
 /// What is known of contexts.
 pub(super) struct Owners {
     naming: Naming,
     /// The presets by which the resolver goes.
     fits: Fits,
     resolver: Resolver,
-    contexts: AddrMap<Known>,
+    contexts: AddrMap<Resolved>,
     context_type: Option<Addr>,
     /// The `__dict__` of `asyncio.tasks`, where the rules need a task.
     asyncio_tasks: Option<Addr>,
@@ -47,7 +42,7 @@ impl Owners {
     pub fn new(naming: Naming) -> Owners {
         let fits = naming.fits();
         Owners {
-            resolver: Resolver::new(naming.rules(fits)),
+            resolver: naming.resolver(fits),
             naming,
             fits,
             contexts: AddrMap::default(),
@@ -109,7 +104,7 @@ impl Owners {
             && known.proof.holds(vars, second, slots)
         {
             // Known from before this tick, and unchanged after it: so it was at the tick, whatever ran since.
-            return Ok(of(known.session));
+            return Ok(of(self.resolver.session_of(known)));
         }
         let tasks = match self.resolver.needs_task() {
             true => self.running(heap, words),
@@ -144,14 +139,9 @@ impl Owners {
         if self.contexts.len() >= MOST_CONTEXTS {
             self.contexts.clear();
         }
-        self.contexts.insert(
-            context,
-            Known {
-                session: resolved.session,
-                proof: resolved.proof,
-            },
-        );
-        Ok(if same_step { of(resolved.session) } else { Owner::Torn })
+        let session = resolved.session;
+        self.contexts.insert(context, resolved);
+        Ok(if same_step { of(session) } else { Owner::Torn })
     }
 
     /// The tasks that run now, as far as they can be told: the thread's own is among them.

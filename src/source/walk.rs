@@ -93,7 +93,7 @@ impl Walker {
             plan,
             proved,
             lists,
-            resolver: Resolver::new(naming.rules(fits)),
+            resolver: naming.resolver(fits).learning_aliases(),
             naming,
             chooser: Chooser::default(),
             fits,
@@ -226,7 +226,7 @@ impl Walker {
         self.naming.also(self.chooser.adding());
         if fits != self.fits {
             self.fits = fits;
-            self.resolver = Resolver::new(self.naming.rules(fits));
+            self.resolver = self.naming.resolver(fits).learning_aliases();
             self.whose.forget();
             self.started.clear();
             self.live.clear();
@@ -276,6 +276,9 @@ impl Walker {
         let owners = self.whose.of(&self.heap, &mut self.resolver, &carriers, true)?;
         for (key, names) in self.whose.names() {
             self.resolver.agree(key, names);
+        }
+        if self.walks.is_multiple_of(FORGET_AFTER) {
+            self.resolver.keep_aliases(&self.whose.ids());
         }
         Ok(owners)
     }

@@ -9,10 +9,10 @@
 
 use crate::asyncio::Task;
 use crate::cpython::{CONTEXT_HEAD, Heap, ThreadState};
-use crate::identity::{Names, Resolved, Resolver, Subject};
+use crate::identity::{Names, Ranked, Resolved, Resolver, Subject};
 use crate::memory::{AddrMap, AddrSet, Fault, Scatter};
 use crate::model::{Addr, Owner, SessionKey};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Sets of variables that are remembered.
 const MOST_SETS: usize = 200_000;
@@ -69,6 +69,14 @@ impl Whose {
     /// What the contexts of each session said of it at the last look over all tasks.
     pub fn names(&self) -> impl Iterator<Item = (SessionKey, &Names)> {
         self.names.iter().map(|(&key, names)| (key, names))
+    }
+
+    /// The ids that the sets of the last look over all tasks gave, whoever they belong to.
+    pub fn ids(&self) -> HashSet<Ranked> {
+        self.known
+            .values()
+            .filter_map(|(resolved, _)| resolved.found())
+            .collect()
     }
 
     /// Whose each carrier's context is: a session, nobody, torn where it changed meanwhile, or unreadable. With `forget`,
@@ -160,10 +168,12 @@ impl Whose {
             let Some((resolved, names)) = self.known.get(&key) else {
                 continue;
             };
-            if let (Some(session), true, false) = (resolved.session, forget, group.carriers.is_empty()) {
+            // What was looked up after it may have shown that its id is another session's.
+            let session = resolver.session_of(resolved);
+            if let (Some(session), true, false) = (session, forget, group.carriers.is_empty()) {
                 self.names.entry(session).or_default().add(names);
             }
-            let owner = resolved.session.map_or(Owner::Nobody, Owner::Session);
+            let owner = session.map_or(Owner::Nobody, Owner::Session);
             group
                 .carriers
                 .into_iter()
@@ -183,7 +193,7 @@ impl Whose {
         let mut fresh = Vec::with_capacity(keys.len());
         for &key in keys {
             let Some(group) = groups.get(&key) else { continue };
-            let task = if resolver.needs_task() {
+            let task = if resolver.needs_task_for_names() {
                 self.tasks.get(&key)
             } else {
                 None

@@ -1,7 +1,7 @@
 //! Presets against the real packages: small programs that use one each (tests/targets/presets.py), or two at once, seen
 //! from outside without a flag. And what there is where nothing names sessions.
 
-use crate::support::{Labels, Target, once, presets};
+use crate::support::{Labels, Otop, Target, any_python, once, presets};
 use serde_json::Value;
 
 /// The target's own list of its sessions.
@@ -133,4 +133,50 @@ fn where_agents_or_tenants_disagree_there_is_a_question_mark_and_the_candidates(
         assert!(agent.is_some_and(|agent| agent.starts_with("agent-")), "{sid}");
     }
     assert_eq!(doc.labels().len(), 3);
+}
+
+/// A better preset that comes late takes no row from those that it does not name, and a request with two ids is one row.
+#[test]
+fn what_the_best_preset_does_not_name_the_next_one_does_and_nothing_is_two_sessions() {
+    let Some(python) = any_python() else { return };
+    let mut target = Target::launch(&python, "two_ids.py", &[]);
+    let mut otop = Otop::follow(target.pid, &[]);
+    let requests = ["request-0", "request-1", "request-2"];
+    let ids = |doc: &crate::support::Doc| doc.labels().into_keys().collect::<Vec<String>>();
+    let doc = otop.until("the requests", |doc, _| ids(doc) == requests);
+    assert_eq!(doc.worker("session_from"), "asgi-correlation-id");
+
+    target.tell(&["call"]);
+    target.until("call", |_| true);
+    let with_call = ["call-1", "request-0", "request-1", "request-2"];
+    otop.until("the call beside them, once", |doc, _| ids(doc) == with_call);
+    for _ in 0..4 {
+        let doc = otop.fresh(1);
+        assert_eq!(ids(&doc), with_call);
+        assert_eq!(doc.worker("session_from"), "structlog (also asgi-correlation-id)");
+        assert_eq!(doc.row("call-1")["tasks"], 2, "the outer task, and the inner one");
+    }
+    // And the samples go by the same.
+    for _ in 0..20 {
+        target.tell(&["block"]);
+        target.until("blocked", |_| true);
+        if otop.fresh(2).row("request-1")["blocks"].as_f64() > Some(0.0) {
+            break;
+        }
+    }
+    assert!(otop.fresh(1).row("request-1")["blocks"].as_f64() > Some(0.0));
+
+    // What stands beside two sessions is neither's, and none itself.
+    target.tell(&["fan"]);
+    target.until("fan", |_| true);
+    let with_fan = ["call-1", "fan-1", "fan-2", "request-0", "request-1", "request-2"];
+    let doc = otop.until("the two calls of one request", |doc, _| ids(doc) == with_fan);
+    assert_eq!(
+        (&doc.row("fan-1")["tasks"], &doc.row("fan-2")["tasks"]),
+        (&1.into(), &1.into())
+    );
+
+    target.tell(&["end"]);
+    target.until("end", |_| true);
+    otop.until("the call is gone", |doc, _| ids(doc) == with_fan[1..]);
 }

@@ -1,0 +1,83 @@
+#!/usr/bin/env python3
+"""A program in which more than one preset names sessions, with plain contextvars that are called as the packages' are.
+
+Three requests have a correlation_id alone. Commands on stdin: `call` starts a call as behind Starlette's
+BaseHTTPMiddleware, an outer task with a correlation_id alone that waits for an inner one, which has a structlog_call_id
+too; then, `fan` starts a task with a correlation_id that waits for two such calls with the same; `block` lets request-1 hold the
+loop for 150 ms; `end` ends the call. Each is answered when it is so. Ends with its stdin. It knows nothing of otop.
+"""
+import asyncio
+import contextvars
+import json
+import os
+import sys
+import threading
+import time
+
+CORRELATION = contextvars.ContextVar("correlation_id")
+CALL = contextvars.ContextVar("structlog_call_id")
+
+
+def say(ev, **more):
+    print(json.dumps(dict(ev=ev, **more)), flush=True)
+
+
+async def request(number, block):
+    CORRELATION.set("request-%d" % number)
+    while True:
+        await block.wait()
+        block.clear()
+        began = time.perf_counter()
+        while time.perf_counter() - began < 0.15:
+            pass
+        say("blocked")
+
+
+async def inner(call, begun, end):
+    CALL.set(call)
+    begun.set()
+    await end.wait()
+
+
+async def outer(correlation, calls, begun, end):
+    CORRELATION.set(correlation)
+    each = [asyncio.Event() for _ in calls]
+    tasks = [asyncio.ensure_future(inner(call, one, end)) for call, one in zip(calls, each)]
+    for one in each:
+        await one.wait()
+    begun.set()
+    await asyncio.wait(tasks)
+
+
+async def main():
+    loop = asyncio.get_running_loop()
+    blocks = [asyncio.Event() for _ in range(3)]
+    kept = [asyncio.ensure_future(request(number, block)) for number, block in enumerate(blocks)]
+    commands = asyncio.Queue()
+
+    def listen():
+        for line in sys.stdin:
+            loop.call_soon_threadsafe(commands.put_nowait, line.strip())
+        os._exit(0)
+    threading.Thread(target=listen, daemon=True).start()
+    say("ready", pid=os.getpid(), python=sys.version.split()[0])
+    call_ends = asyncio.Event()
+    while True:
+        command = await commands.get()
+        if command == "block":
+            blocks[1].set()
+        elif command == "end":
+            call_ends.set()
+            await kept.pop(3)
+            say("end")
+        else:
+            begun = asyncio.Event()
+            arguments = ("request-call", ["call-1"], begun, call_ends) if command == "call" else \
+                ("request-fan", ["fan-1", "fan-2"], begun, asyncio.Event())
+            kept.append(asyncio.ensure_future(outer(*arguments)))
+            await begun.wait()
+            say(command)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
