@@ -2,7 +2,7 @@
 //! one line. Knows nothing of memory, nor of which contextvars there are.
 //!
 //! ```text
-//! spec    = source { step } { "|" filter }
+//! spec    = source { step } { "|" filter }      no steps behind a task, whose name is a text
 //! source  = name                            a contextvar
 //!         | quoted                          a contextvar, whatever characters its name has
 //!         | "task:name"                     the name that the program gave to the task

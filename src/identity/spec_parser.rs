@@ -55,6 +55,9 @@ impl<'t> Parser<'t> {
     fn spec(mut self) -> Result<Spec, SpecError> {
         self.blanks();
         let (source, mut steps) = self.source()?;
+        if matches!(source, Source::TaskName | Source::RootTask) && matches!(self.peek(), Some('.' | '[')) {
+            return self.wrong("a task's name is a text, behind which a \"|\" may follow, or nothing");
+        }
         loop {
             if steps.len() > MOST_STEPS {
                 return self.wrong(format!("more than {MOST_STEPS} steps"));

@@ -104,6 +104,8 @@ fn what_is_wrong_is_said_at_its_place() {
         ("a|strip", 7, "what to take off is missing"),
         ("a|strip(x)", 8, "what to take off is missing"),
         ("task:id", 5, "task:name or task:root"),
+        ("task:name.x", 9, "a task's name is a text"),
+        ("task:root[0]", 9, "a task's name is a text"),
         ("frame:", 6, "a coroutine's __qualname__ is missing"),
         ("frame:run", 9, "a colon and a local variable are missing"),
         ("frame:run:", 10, "a local variable is missing"),
@@ -162,6 +164,11 @@ proptest! {
         steps in proptest::collection::vec(step(), 0..6),
         filters in proptest::collection::vec(filter(), 0..4),
     ) {
+        // A task's name has no parts.
+        let steps = match source {
+            Source::TaskName | Source::RootTask => Vec::new(),
+            _ => steps,
+        };
         // Attributes that follow a plain name are parts of it, until it is known which variables there are.
         let spec = Spec { source, steps, filters };
         let again = Spec::parse(&spec.to_string());
