@@ -7,6 +7,9 @@ use crate::memory::Fault;
 use crate::model::Addr;
 use std::sync::Arc;
 
+/// Hexadecimal digits of a trace's id.
+const TRACE_DIGITS: u8 = 32;
+
 /// What a path leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
@@ -57,12 +60,13 @@ fn hop(heap: &Heap, at: Addr, step: &Step, links: &mut Links) -> Result<Option<A
     }
 }
 
-/// The text of a str, or of an int or a `uuid.UUID` as Python prints it, after the filters.
+/// The text of a str, or of an int (an IntEnum's too) or a `uuid.UUID` as Python prints these, after the filters. A bool
+/// is an int to Python, and names nobody.
 pub fn text(heap: &Heap, object: Addr, filters: &[Filter], links: &mut Links) -> Result<Found, Fault> {
     let class = heap.type_name(object)?;
     let text = if heap.builtin(object)? == Some(Builtin::Str) {
         heap.str_by(object, links)?
-    } else if &*class == "int" {
+    } else if heap.builtin(object)? == Some(Builtin::Int) && &*class != "bool" {
         let (negative, value) = match heap.int_by(object, links) {
             Err(WIDER_INT) => {
                 heap.int_size_by(object, links)?;
@@ -70,12 +74,9 @@ pub fn text(heap: &Heap, object: Addr, filters: &[Filter], links: &mut Links) ->
             }
             read => read?,
         };
-        // A trace without a number is none (W3C: an id of zeros is invalid): OpenTelemetry's API without an SDK.
-        if value == 0
-            && filters
-                .iter()
-                .any(|filter| matches!(filter, Filter::Hex(digits) if *digits > 0))
-        {
+        // A trace without a number is none (W3C: an id of zeros is invalid): OpenTelemetry's API without an SDK. Other
+        // numbers may be 0.
+        if value == 0 && filters.contains(&Filter::Hex(TRACE_DIGITS)) {
             return Ok(Found::Nothing);
         }
         let sign = if negative { "-" } else { "" };
@@ -122,5 +123,55 @@ fn hexadecimal(filter: &Filter) -> Option<usize> {
     match filter {
         Filter::Hex(digits) => Some(usize::from(*digits)),
         Filter::Strip(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpython::{Offsets, Version};
+    use crate::memory::Image;
+
+    const TYPE: u64 = 0x10_0000;
+    const OBJECT: u64 = 0x20_0000;
+
+    /// What an int of that type and value, of less than 30 bits, gives.
+    fn of_int(class: &str, value: u32, spec: &str) -> Found {
+        let offsets = Offsets::of_minor(12).unwrap();
+        let mut image = Image::new();
+        image.put(Addr(TYPE), &[0; 0x1000]);
+        image.put(Addr(TYPE + 0x800), class.as_bytes());
+        image.put(Addr(TYPE).offset(offsets.type_name), &(TYPE + 0x800).to_le_bytes());
+        image.put(Addr(TYPE).offset(offsets.type_flags), &(1u64 << 24).to_le_bytes());
+        image.put(Addr(OBJECT), &[0; 64]);
+        image.put(Addr(OBJECT + 8), &TYPE.to_le_bytes());
+        let tag: u64 = if value == 0 { 1 } else { 1 << 3 };
+        image.put(Addr(OBJECT).offset(offsets.int_tag), &tag.to_le_bytes());
+        image.put(Addr(OBJECT).offset(offsets.int_digits), &value.to_le_bytes());
+        let heap = Heap::new(Box::new(image), offsets, Version::parse("3.12.1").unwrap());
+        heap.grant(1 << 20);
+        let filters = super::super::Spec::parse(spec).unwrap().filters;
+        text(&heap, Addr(OBJECT), &filters, &mut Links::new()).unwrap()
+    }
+
+    #[test]
+    fn ints_and_what_is_derived_from_them_are_ids_and_bools_are_none() {
+        for class in ["int", "CallId", "HTTPStatus"] {
+            assert_eq!(of_int(class, 404, "x"), Found::Text("404".to_owned()), "{class}");
+            assert_eq!(
+                of_int(class, 404, "x|hex(4)"),
+                Found::Text("0194".to_owned()),
+                "{class}"
+            );
+        }
+        assert!(matches!(of_int("bool", 1, "x"), Found::Other { .. }));
+    }
+
+    #[test]
+    fn a_trace_of_zeros_is_none_and_other_numbers_may_be_zero() {
+        for (spec, text) in [("x", "0"), ("x|hex", "0"), ("x|hex(8)", "00000000")] {
+            assert_eq!(of_int("int", 0, spec), Found::Text(text.to_owned()), "{spec}");
+        }
+        assert_eq!(of_int("int", 0, "x|hex(32)"), Found::Nothing);
     }
 }
