@@ -13,6 +13,8 @@ A SPEC begins with one of
   NAME                   a contextvar; in quotes, if other characters than
                          letters, digits, _ - : and dots are in its name
   task:name              the name that the program gave to the task
+  task:root              the task that nobody waits for, by its name, or by
+                         asyncio's number and the coroutine that it runs
   frame:COROUTINE:LOCAL  a local variable of a coroutine (its __qualname__)
                          that the task runs or waits in
 and goes on with any of
