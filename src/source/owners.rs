@@ -58,7 +58,7 @@ impl Owners {
         if fits != self.fits {
             *self = Owners::new(self.naming.clone());
         }
-        if self.asyncio_tasks.is_none() && self.resolver.needs_task() {
+        if self.asyncio_tasks.is_none() && self.resolver.needs_task_for_names() {
             heap.grant(ONE_WALK);
             self.asyncio_tasks = asyncio_tasks_module(heap, runtime).ok().flatten();
         }
@@ -106,9 +106,11 @@ impl Owners {
             // Known from before this tick, and unchanged after it: so it was at the tick, whatever ran since.
             return Ok(of(self.resolver.session_of(known)));
         }
-        let tasks = match self.resolver.needs_task() {
-            true => self.running(heap, words),
-            false => Ok(Vec::new()),
+        let tasks = match (self.resolver.needs_task(), self.resolver.needs_task_for_names()) {
+            (true, _) => self.running(heap, words),
+            // A name that is not found costs no session.
+            (false, true) => Ok(self.running(heap, words).unwrap_or_default()),
+            (false, false) => Ok(Vec::new()),
         };
         let resolved = tasks.and_then(|tasks| {
             let subject = Subject {

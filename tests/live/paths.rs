@@ -104,6 +104,22 @@ fn every_path(python: &Python, event_loop: &str) {
             target.what
         );
     }
+    // What stands in a task or a frame says who serves a session that a contextvar names.
+    let args = [
+        "--session-from",
+        "plain",
+        "--agent-from",
+        "task:name",
+        "--tenant-from",
+        "frame:session:sid",
+    ];
+    let doc = once(target.pid, &[&["--window", "100ms"][..], &args].concat());
+    let said: BTreeSet<(String, (Option<String>, Option<String>))> = doc.labels().into_iter().collect();
+    let expected = sids.iter().map(|sid| {
+        let names = (Some(format!("call {sid}")), Some((*sid).to_owned()));
+        ((*sid).to_owned(), names)
+    });
+    assert_eq!(said, expected.collect(), "{}", target.what);
     // What runs is found as well as what waits.
     for spec in [
         "plain",
