@@ -194,8 +194,74 @@ fn local_of(heap: &Heap, look: &CoroutineLook, local: &str, links: &mut Links) -
     Ok(Local::Value(value))
 }
 
+/// The coroutines that the task runs or waits in, outermost first; to look around, and not to prove anything.
+pub fn coroutines(heap: &Heap, task: &Task, threads: &[Addr]) -> Result<Vec<Addr>, Fault> {
+    let mut found = Vec::new();
+    let mut at = task.coroutine;
+    for _ in 0..MOST_AWAITS {
+        if at.is_null() {
+            break;
+        }
+        match &*heap.type_name(at)? {
+            "coroutine" | "generator" | "async_generator" => {}
+            "async_generator_asend" | "async_generator_athrow" | "coroutine_wrapper" => {
+                at = heap.pointer(at, 16)?;
+                continue;
+            }
+            _ => break,
+        }
+        found.push(at);
+        let look = heap.coroutine_by(at, &mut Links::new())?;
+        match (look.frame.state, look.awaited) {
+            (CoroutineState::Executing, _) => {
+                let mut inside = threads
+                    .iter()
+                    .filter_map(|&thread| heap.running_inside(thread, look.place).ok()?);
+                found.extend(inside.next().into_iter().flatten().map(|(coroutine, _)| coroutine));
+                break;
+            }
+            (_, Some(awaited)) => at = awaited,
+            (_, None) => break,
+        }
+    }
+    Ok(found)
+}
+
+/// The local variables of a coroutine, those that are not set too; none of one that has ended.
+pub fn locals_of(heap: &Heap, coroutine: Addr) -> Result<Vec<(String, Option<Addr>)>, Fault> {
+    let look = heap.coroutine_by(coroutine, &mut Links::new())?;
+    let (Some(raw), false) = (look.frame.raw, look.frame.state == CoroutineState::Finished) else {
+        return Ok(Vec::new());
+    };
+    let mut found = Vec::new();
+    for name in names_of_locals(heap, raw.code)? {
+        let name = heap.str(name)?;
+        if found.iter().any(|(known, _)| *known == name) {
+            continue;
+        }
+        let value = match local_of(heap, &look, &name, &mut Links::new())? {
+            Local::Value(value) => Some(value),
+            Local::Absent | Local::AbsentNow | Local::Torn => None,
+        };
+        found.push((name, value));
+    }
+    Ok(found)
+}
+
 /// Which of the frame's locals has this name.
 fn place_of_local(heap: &Heap, code: Addr, local: &str) -> Result<Option<usize>, Fault> {
+    let names = names_of_locals(heap, code)?;
+    // An argument that is a cell stands twice up to 3.10, and the cell has the value.
+    for (place, &name) in names.iter().enumerate().rev() {
+        if heap.str(name)? == local {
+            return Ok(Some(place));
+        }
+    }
+    Ok(None)
+}
+
+/// The names of the frame's locals, in their order.
+fn names_of_locals(heap: &Heap, code: Addr) -> Result<Vec<Addr>, Fault> {
     heap.expect(code, "code")?;
     // Include/cpython/code.h: up to 3.10 `co_varnames`, `co_freevars`, `co_cellvars`, and the frame keeps cells before
     // free variables; from 3.11 on `co_localsplusnames`.
@@ -210,13 +276,7 @@ fn place_of_local(heap: &Heap, code: Addr, local: &str) -> Result<Option<usize>,
     if names.len() > MOST_LOCALS {
         return Err(Fault::Implausible("code"));
     }
-    // An argument that is a cell stands twice up to 3.10, and the cell has the value.
-    for (place, &name) in names.iter().enumerate().rev() {
-        if heap.str(name)? == local {
-            return Ok(Some(place));
-        }
-    }
-    Ok(None)
+    Ok(names)
 }
 
 /// The tasks that run now, by what the running thread and `asyncio.tasks` say: all of this thread's from 3.14 on, those

@@ -5,7 +5,6 @@ use super::arguments::values::written;
 use super::files::FileError;
 use super::record::size;
 use crate::demo::DemoError;
-use crate::identity::Spec;
 use crate::model::Pid;
 use crate::process::permission::{MOUNT_PROC, way_to_own_numbers};
 use crate::process::sight::Sight;
@@ -246,6 +245,7 @@ fn attach_exit(error: &AttachError) -> Exit {
         AttachError::Gone(_) => Exit::EndedEarly,
         AttachError::NoSuchVariable { .. }
         | AttachError::NoSuchStep { .. }
+        | AttachError::NoSuchLocal { .. }
         | AttachError::NoText { .. }
         | AttachError::NotPaused { .. }
         | AttachError::Io { .. } => Exit::Other,
@@ -273,40 +273,17 @@ fn attach_remedy(error: &AttachError) -> Option<String> {
             let minor: Vec<&str> = version.split('.').take(2).collect();
             format!("python{} (the build with a GIL) for the worker", minor.join("."))
         }
-        AttachError::NoSuchVariable {
-            pid, option, likely, ..
-        } => match likely.first() {
-            Some(name) => format!(
-                "otop --pid {pid} {option} {}",
-                shell_word(&Spec::variable(name).to_string())
-            ),
-            None => format!("otop --pid {pid} (without {option})"),
-        },
-        AttachError::NotPaused { pid, .. } => format!("otop dump --pid {pid} (without --pause)"),
-        AttachError::NoSuchStep {
-            pid,
-            option,
-            spec,
-            step,
-            near,
-            ..
-        } => match near.first() {
-            Some(near) => {
-                let meant = spec.replacen(step.as_str(), near, 1);
-                format!("otop --pid {pid} {option} {}", shell_word(&meant))
+        AttachError::NoSuchVariable { pid, option, meant, .. }
+        | AttachError::NoSuchStep { pid, option, meant, .. }
+        | AttachError::NoSuchLocal { pid, option, meant, .. }
+        | AttachError::NoText { pid, option, meant, .. } => match meant {
+            Some(spec) => format!("otop --pid {pid} {option} {}", shell_word(spec)),
+            None if matches!(error, AttachError::NoSuchVariable { likely, .. } if likely.is_empty()) => {
+                format!("otop --pid {pid} (without {option})")
             }
             None => format!("otop vars --pid {pid}"),
         },
-        AttachError::NoText {
-            pid,
-            option,
-            spec,
-            near,
-            ..
-        } => match near.first() {
-            Some(near) => format!("otop --pid {pid} {option} {}", shell_word(&format!("{spec}{near}"))),
-            None => format!("otop vars --pid {pid}"),
-        },
+        AttachError::NotPaused { pid, .. } => format!("otop dump --pid {pid} (without --pause)"),
         AttachError::Io { .. } => return None,
     })
 }

@@ -14,6 +14,7 @@ fn each_cause_has_its_text_its_code_and_its_command() {
         pid: PID,
         option: "--session-from",
         name: name("reqid"),
+        meant: likely.first().cloned(),
         likely,
     };
     let cases: Vec<(CliError, Exit, &str, &str)> = vec![

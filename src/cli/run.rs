@@ -98,6 +98,7 @@ fn worker(pid: Pid, plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
         ..options
     };
     let attached = attach(pid, &options, reading).map_err(CliError::from)?;
+    attached.notes.iter().for_each(|note| output::say(note));
     // The reading threads have begun with what they need to set themselves up.
     privilege::only_read();
     let mut worker = Worker::new(attached, measuring);

@@ -66,6 +66,7 @@ fn attached(pid: Pid, script: impl FnOnce(&Sender<Observation>) + Send + 'static
     Attached {
         hello,
         observations,
+        notes: Vec::new(),
         stop: Box::new(()),
     }
 }

@@ -20,6 +20,8 @@ pub use crate::source::{Examination, Proved};
 pub struct Attached {
     pub hello: Hello,
     pub observations: Receiver<Observation>,
+    /// What is to be said of the options, a line each.
+    pub notes: Vec<String>,
     /// Reading ends when this is dropped.
     pub stop: Box<dyn Any>,
 }
@@ -41,11 +43,13 @@ impl Reading for Machine {
         let sampler::Attached {
             hello,
             observations,
+            notes,
             stop,
         } = sampler::attach(pid, options)?;
         Ok(Attached {
             hello,
             observations,
+            notes,
             stop: Box::new(stop),
         })
     }

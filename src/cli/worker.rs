@@ -97,6 +97,7 @@ impl Worker {
             hello,
             observations,
             stop,
+            notes: _,
         } = attached;
         let live = Feed::Live {
             observations,

@@ -43,7 +43,7 @@ pub fn follow(heap: &Heap, value: Addr, steps: &[Step], filters: &[Filter], link
 }
 
 /// One hop. None: there is nothing of that name, or the object is of a kind that has none.
-fn hop(heap: &Heap, at: Addr, step: &Step, links: &mut Links) -> Result<Option<Addr>, Fault> {
+pub(super) fn hop(heap: &Heap, at: Addr, step: &Step, links: &mut Links) -> Result<Option<Addr>, Fault> {
     let of_dict = |key, links: &mut Links| match heap.builtin(at)? {
         Some(Builtin::Dict) => heap.dict_item_by(at, key, links),
         _ => Ok(None),

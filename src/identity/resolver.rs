@@ -91,6 +91,8 @@ pub struct Resolver {
     wanted: HashMap<String, Vec<Variable>>,
     /// Addresses of variables that were looked at.
     seen: HashSet<Addr>,
+    /// A context was given a session.
+    has_named: bool,
     /// Rules of the same right gave different texts.
     disagreed: bool,
     labels: HashMap<SessionKey, Arc<Labels>>,
@@ -128,6 +130,7 @@ impl Resolver {
             agent,
             tenant,
             seen: HashSet::new(),
+            has_named: false,
             disagreed: false,
             labels: HashMap::new(),
             new_labels: Vec::new(),
@@ -196,7 +199,7 @@ impl Resolver {
         self.labels.get(&key).map(Arc::clone)
     }
 
-    /// A variable that a session rule begins with was met; what begins with a task always is.
+    /// A variable that a session rule begins with was met, or a task that one of them gives a session.
     pub fn knows_session_variable(&self) -> bool {
         let met = |reading: &Reading| {
             self.wanted
@@ -204,7 +207,7 @@ impl Resolver {
                 .is_some_and(|known| !known.is_empty())
         };
         let mut rules = self.session_rules();
-        rules.any(|rule| rule.spec.needs_task() || rule.readings.iter().any(met))
+        self.has_named || rules.any(|rule| rule.readings.iter().any(met))
     }
 
     /// Rules of the same right gave different texts for one and the same context.
@@ -266,6 +269,7 @@ impl Resolver {
                 proof: search.proof(heap, vars)?,
             });
         };
+        self.has_named = true;
         let session = self.session_of_id(id);
         if let Some(key) = session {
             if key != id.key

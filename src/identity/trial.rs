@@ -1,22 +1,18 @@
 //! Tries a spec on the live tasks, to say what is wrong with it before anybody waits for rows: which variables its name
 //! may mean, where its path ends, and which names are near. Knows nothing of options and exit codes.
 
-use super::credentials::is_perhaps_one;
 use super::follow::{Found, follow};
+use super::hints::{Candidate, children, is_near, nearest, that_give_an_id};
 use super::resolver::{Resolver, Subject};
 use super::rules::Rules;
 use super::spec::{Reading, Source, Spec, Step};
 use super::variables::Variable;
-use crate::asyncio::Task;
+use crate::asyncio::{Task, coroutines, locals_of};
 use crate::cpython::{Builtin, Heap, Links};
 use crate::memory::Fault;
 use crate::model::Addr;
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-
-/// Names of what an object has, to choose the near ones from.
-const MOST_NAMES: usize = 500;
-/// Names longer than this are nobody's to type.
-const LONGEST_NAME: usize = 60;
 
 /// How far a spec came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,17 +21,57 @@ pub enum Trial {
     Fits,
     /// It gives none now, and might later: what it begins with is not set, or is None.
     NotYet,
+    /// No live task is in a coroutine of that name. One may come; these have nearly that name.
+    NotMet { near: Vec<String> },
     /// No object has what this step asks for.
     Missing {
         /// The step, as it is written.
         step: String,
         /// The type of an object that was asked.
         class: String,
-        /// What the object has, nearest first.
+        /// What the object has, nearest first; if anything gives an id, that only.
         near: Vec<String>,
+        /// What gives an id in its place.
+        meant: Option<Spec>,
     },
     /// It ends in what is no id.
-    NoText { class: String, near: Vec<String> },
+    NoText {
+        class: String,
+        near: Vec<String>,
+        meant: Option<Spec>,
+    },
+    /// The coroutine has no such local variable.
+    NoLocal {
+        coroutine: String,
+        local: String,
+        near: Vec<String>,
+        meant: Option<Spec>,
+    },
+}
+
+impl Trial {
+    /// This one, if it says more.
+    fn take_better(&mut self, other: Trial) {
+        let says = |trial: &Trial| match trial {
+            Trial::Missing { meant, .. } | Trial::NoText { meant, .. } | Trial::NoLocal { meant, .. } => {
+                1 + u8::from(meant.is_some())
+            }
+            Trial::Fits | Trial::NotYet | Trial::NotMet { .. } => 0,
+        };
+        if says(&other) > says(self) {
+            *self = other;
+        }
+    }
+}
+
+/// What there is to try a spec on.
+#[derive(Clone, Debug, Default)]
+pub struct Live<'t> {
+    /// Every set of variables once, with one of the tasks that carry it.
+    pub contexts: Vec<(Addr, Task)>,
+    pub tasks: &'t [Task],
+    /// Thread states among which are those that run tasks.
+    pub threads: &'t [Addr],
 }
 
 /// Contexts of live tasks: every set of variables once, with one of the tasks that carry it.
@@ -63,9 +99,9 @@ pub fn settled(spec: &Spec, exists: impl Fn(&str) -> bool) -> Option<Spec> {
 }
 
 /// Follows a settled spec in the contexts, until one gives a text.
-pub fn attempt(heap: &Heap, spec: &Spec, contexts: &[(Addr, Task)]) -> Result<Trial, Fault> {
+pub fn attempt(heap: &Heap, spec: &Spec, live: &Live<'_>) -> Result<Trial, Fault> {
     if spec.needs_task() {
-        return attempt_by_task(heap, spec, contexts);
+        return attempt_by_task(heap, spec, live);
     }
     let readings = spec.readings();
     let Some(Reading { variable, steps }) = readings.first() else {
@@ -73,7 +109,7 @@ pub fn attempt(heap: &Heap, spec: &Spec, contexts: &[(Addr, Task)]) -> Result<Tr
     };
     let mut names: HashMap<Addr, Option<Variable>> = HashMap::new();
     let mut trial = Trial::NotYet;
-    for &(vars, _) in contexts {
+    for &(vars, _) in &live.contexts {
         let Ok(bindings) = heap.bindings(vars) else { continue };
         for binding in bindings {
             let known = names.entry(binding.variable).or_insert_with(|| {
@@ -87,26 +123,21 @@ pub fn attempt(heap: &Heap, spec: &Spec, contexts: &[(Addr, Task)]) -> Result<Tr
             if known.as_ref().is_none_or(|known| known.name != *variable) {
                 continue;
             }
-            match follow(heap, binding.value, steps, &spec.filters, &mut Links::new()) {
-                Ok(Found::Text(_)) => return Ok(Trial::Fits),
-                Ok(Found::Nothing) => {}
-                Ok(Found::Missing { object, step }) => trial = missing(heap, object, steps.get(step)),
-                Ok(Found::Other { object, class }) => {
-                    let class = class.to_string();
-                    let near = names_in(heap, object, "");
-                    trial = Trial::NoText { class, near };
-                }
-                Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
-                Err(_) => {}
+            match try_value(heap, spec, binding.value, steps)? {
+                Trial::Fits => return Ok(Trial::Fits),
+                other => trial.take_better(other),
             }
         }
     }
     Ok(trial)
 }
 
-fn attempt_by_task(heap: &Heap, spec: &Spec, contexts: &[(Addr, Task)]) -> Result<Trial, Fault> {
+fn attempt_by_task(heap: &Heap, spec: &Spec, live: &Live<'_>) -> Result<Trial, Fault> {
+    if let Source::Local { coroutine, local } = &spec.source {
+        return attempt_local(heap, spec, (coroutine, local), live);
+    }
     let mut resolver = Resolver::new(Rules::of_specs(vec![spec.clone()]));
-    for (vars, task) in contexts {
+    for (vars, task) in &live.contexts {
         let subject = Subject {
             vars: *vars,
             context: task.context,
@@ -122,105 +153,182 @@ fn attempt_by_task(heap: &Heap, spec: &Spec, contexts: &[(Addr, Task)]) -> Resul
     Ok(Trial::NotYet)
 }
 
-fn missing(heap: &Heap, object: Addr, step: Option<&Step>) -> Trial {
-    let class = heap
-        .type_name(object)
-        .map_or_else(|_| "object".to_owned(), |class| class.to_string());
-    let wanted = match step {
+/// Looks for the coroutine in each task itself: one that waits for it is a live task too.
+fn attempt_local(heap: &Heap, spec: &Spec, (wanted, local): (&str, &str), live: &Live<'_>) -> Result<Trial, Fault> {
+    let mut names: HashMap<Addr, String> = HashMap::new();
+    let mut met = false;
+    let mut trial = Trial::NotYet;
+    for task in live.tasks {
+        let inside = match coroutines(heap, task, live.threads) {
+            Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
+            // It moved on under the look; others will show the same.
+            inside => inside.unwrap_or_default(),
+        };
+        for coroutine in inside {
+            let Ok(name) = heap.coroutine_name_by(coroutine, &mut Links::new()) else {
+                continue;
+            };
+            if let Entry::Vacant(vacant) = names.entry(name)
+                && let Ok(text) = heap.str(name)
+            {
+                vacant.insert(text);
+            }
+            if names.get(&name).is_none_or(|name| name != wanted) {
+                continue;
+            }
+            met = true;
+            let locals = match locals_of(heap, coroutine) {
+                Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
+                locals => locals.unwrap_or_default(),
+            };
+            match try_local(heap, spec, (wanted, local), locals)? {
+                Trial::Fits => return Ok(Trial::Fits),
+                Trial::NotYet => {}
+                other => trial.take_better(other),
+            }
+            // The outermost of that name is the one that is meant.
+            break;
+        }
+    }
+    match met {
+        true => Ok(trial),
+        false => {
+            let near = nearest(wanted, names.into_values().filter(|name| is_near(wanted, name)));
+            Ok(Trial::NotMet { near })
+        }
+    }
+}
+
+fn try_local(
+    heap: &Heap,
+    spec: &Spec,
+    (coroutine, local): (&str, &str),
+    locals: Vec<(String, Option<Addr>)>,
+) -> Result<Trial, Fault> {
+    let is_known = locals.iter().any(|(name, _)| name == local);
+    let value = locals.iter().find(|(name, value)| name == local && value.is_some());
+    if let Some((_, Some(value))) = value {
+        return try_value(heap, spec, *value, &spec.steps);
+    }
+    // Not assigned yet; or the coroutine has ended, or not begun.
+    if is_known || locals.is_empty() {
+        return Ok(Trial::NotYet);
+    }
+    let set = locals.into_iter().filter_map(|(name, value)| {
+        Some(Candidate {
+            what: name.clone(),
+            name,
+            value: value?,
+        })
+    });
+    let set: Vec<Candidate<String>> = set.collect();
+    let all = nearest(local, set.iter().map(|candidate| candidate.name.clone()));
+    let found = that_give_an_id(heap, local, set, &spec.steps, &spec.filters);
+    let of = |(name, steps): &(String, Vec<Step>)| Spec {
+        source: Source::Local {
+            coroutine: coroutine.to_owned(),
+            local: name.clone(),
+        },
+        steps: steps.clone(),
+        filters: spec.filters.clone(),
+    };
+    Ok(Trial::NoLocal {
+        coroutine: coroutine.to_owned(),
+        local: local.to_owned(),
+        meant: found.first().map(of),
+        near: match found.is_empty() {
+            true => all,
+            false => found
+                .iter()
+                .map(|(name, steps)| name.clone() + &written(steps))
+                .collect(),
+        },
+    })
+}
+
+/// Follows the steps from a value.
+fn try_value(heap: &Heap, spec: &Spec, value: Addr, steps: &[Step]) -> Result<Trial, Fault> {
+    Ok(match follow(heap, value, steps, &spec.filters, &mut Links::new()) {
+        Ok(Found::Text(_)) => Trial::Fits,
+        Ok(Found::Missing { object, step }) => {
+            let (near, meant) = instead(heap, spec, object, step);
+            Trial::Missing {
+                step: steps.get(step).map_or_else(String::new, Step::to_string),
+                class: class_of(heap, object),
+                near,
+                meant,
+            }
+        }
+        Ok(Found::Other { object, class }) => {
+            let (near, meant) = instead(heap, spec, object, steps.len());
+            Trial::NoText {
+                class: class.to_string(),
+                near,
+                meant,
+            }
+        }
+        Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
+        Ok(Found::Nothing) | Err(_) => Trial::NotYet,
+    })
+}
+
+fn class_of(heap: &Heap, object: Addr) -> String {
+    let class = heap.type_name(object);
+    class.map_or_else(|_| "object".to_owned(), |class| class.to_string())
+}
+
+/// What the object has instead of what the step at `place` asks for, and the spec that leads to an id there.
+fn instead(heap: &Heap, spec: &Spec, object: Addr, place: usize) -> (Vec<String>, Option<Spec>) {
+    let (before, behind) = spec.steps.split_at_checked(place).unwrap_or((&spec.steps, &[]));
+    let wanted = match behind.first() {
         Some(Step::Attribute(name) | Step::Key(name) | Step::KeyPrefix(name)) => name.as_str(),
+        // Another item is no more likely than any other.
+        Some(Step::Index(_)) if matches!(heap.builtin(object), Ok(Some(Builtin::Tuple | Builtin::List))) => {
+            return (Vec::new(), None);
+        }
         Some(Step::Index(_)) | None => "",
     };
-    Trial::Missing {
-        step: step.map_or_else(String::new, Step::to_string),
-        class,
-        near: names_in(heap, object, wanted),
-    }
-}
-
-/// The attributes of an object, or the keys of a dictionary, as steps, nearest first.
-fn names_in(heap: &Heap, object: Addr, wanted: &str) -> Vec<String> {
-    let (names, is_dict) = match heap.builtin(object) {
-        Ok(Some(Builtin::Dict)) => {
-            let items = heap.dict_items(object).unwrap_or_default();
-            let keys = items.into_iter().take(MOST_NAMES);
-            let keys = keys.filter_map(|(key, _)| heap.str(key).ok());
-            // They are values, and may be credentials themselves.
-            (keys.filter(|key| !is_perhaps_one(key)).collect(), true)
+    let children = children(heap, object);
+    let all: Vec<(String, Step)> = children
+        .iter()
+        .map(|child| (child.name.clone(), child.what.clone()))
+        .collect();
+    let found = that_give_an_id(
+        heap,
+        wanted,
+        children,
+        behind.get(1..).unwrap_or_default(),
+        &spec.filters,
+    );
+    let paths: Vec<Vec<Step>> = found
+        .into_iter()
+        .map(|(step, steps)| std::iter::once(step).chain(steps).collect())
+        .collect();
+    let meant = paths.first().map(|path| Spec {
+        steps: before.iter().chain(path).cloned().collect(),
+        ..spec.clone()
+    });
+    let near = match paths.is_empty() {
+        // None of it is an id: what there is may help all the same.
+        true => {
+            let names = nearest(wanted, all.iter().map(|(name, _)| name.clone())).into_iter();
+            names
+                .filter_map(|name| all.iter().find(|(known, _)| *known == name))
+                .map(|(_, step)| step.to_string())
+                .collect()
         }
-        Ok(None) => (heap.attribute_names(object, MOST_NAMES).unwrap_or_default(), false),
-        _ => (Vec::new(), false),
+        false => paths.iter().map(|path| written(path)).collect(),
     };
-    let names = nearest(wanted, names.into_iter().filter(|name| !name.starts_with("__")));
-    let step = |name| match is_dict {
-        true => Step::Key(name).to_string(),
-        false => Step::Attribute(name).to_string(),
-    };
-    names.into_iter().map(step).collect()
+    (near, meant)
 }
 
-/// Names, nearest to the wanted one first: by how many letters would have to be typed otherwise, then by alphabet.
-pub fn nearest(wanted: &str, names: impl Iterator<Item = String>) -> Vec<String> {
-    let fits = |name: &String| !name.is_empty() && name.chars().count() <= LONGEST_NAME;
-    let mut ranked: Vec<(usize, String)> = names.filter(fits).map(|name| (distance(wanted, &name), name)).collect();
-    ranked.sort();
-    ranked.dedup();
-    ranked.into_iter().map(|(_, name)| name).collect()
-}
-
-/// Whether a name is near enough to be what was meant: a third of its letters may differ, two at least.
-pub fn is_near(wanted: &str, name: &str) -> bool {
-    let length = wanted.chars().count().max(name.chars().count());
-    name.chars().count() <= LONGEST_NAME && distance(wanted, name) <= (length / 3).max(2)
-}
-
-/// Letters to insert, to leave out or to change (Levenshtein), case aside.
-fn distance(a: &str, b: &str) -> usize {
-    let a: Vec<char> = a.to_lowercase().chars().take(2 * LONGEST_NAME).collect();
-    let mut row: Vec<usize> = (0..=a.len()).collect();
-    for (place, c) in b.to_lowercase().chars().enumerate() {
-        let mut before = place;
-        let mut left = place + 1;
-        let mut next = vec![left];
-        for (known, &above) in a.iter().zip(row.iter().skip(1)) {
-            let changed = before + usize::from(*known != c);
-            before = above;
-            left = changed.min(above + 1).min(left + 1);
-            next.push(left);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(0)
+fn written(steps: &[Step]) -> String {
+    steps.iter().map(Step::to_string).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn distances() {
-        for (a, b, far) in [
-            ("", "", 0),
-            ("", "abc", 3),
-            ("abc", "", 3),
-            ("request_id", "requestid", 1),
-            ("reqid", "request_id", 5),
-            ("kitten", "sitting", 3),
-            ("ID", "id", 0),
-        ] {
-            assert_eq!(distance(a, b), far, "{a} {b}");
-            assert_eq!(distance(b, a), far, "{b} {a}");
-        }
-        assert!(is_near("sesion_id", "session_id") && !is_near("call", "session_id"));
-    }
-
-    #[test]
-    fn the_nearest_comes_first_and_the_endless_are_left_out() {
-        let names = ["tenant", "session_id", "session", &"x".repeat(1000)].map(str::to_owned);
-        assert_eq!(
-            nearest("sesion", names.into_iter()),
-            ["session", "session_id", "tenant"]
-        );
-    }
 
     #[test]
     fn the_longest_name_that_is_a_variable_is_meant() {

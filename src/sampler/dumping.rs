@@ -67,7 +67,7 @@ impl Dumper {
 /// Looks once at `pid`.
 pub fn dump(pid: Pid, options: &AttachOptions, asked: &DumpAsked, pause: bool) -> Result<Dump, AttachError> {
     let attachment = crate::source::attach(pid)?;
-    let naming = naming::naming(&attachment, options)?;
+    let (naming, _) = naming::naming(&attachment, options)?;
     let library = attachment.heap.library(&attachment.plan.runtime).unwrap_or_default();
     let own = OwnCode::new(library, options.own.clone());
     let mut dumper = Dumper::open(&attachment, naming, own)?;

@@ -60,6 +60,8 @@ pub struct AttachOptions {
 pub struct Attached {
     pub hello: Hello,
     pub observations: Receiver<Observation>,
+    /// What is to be said of the options: a spec that leads nowhere yet.
+    pub notes: Vec<String>,
     /// Tells the threads to end when it is dropped.
     pub stop: StopHandle,
 }
@@ -152,7 +154,7 @@ pub struct Variables {
 /// Looks once at the contextvars of `pid`.
 pub fn variables(pid: Pid) -> Result<Variables, AttachError> {
     let attachment = crate::source::attach(pid)?;
-    let naming = naming::naming(&attachment, &AttachOptions::default())?;
+    let (naming, _) = naming::naming(&attachment, &AttachOptions::default())?;
     let Attachment { plan, heap, lists, .. } = &attachment;
     let mut found = Variables {
         python: plan.version.to_string(),
@@ -173,7 +175,7 @@ pub fn variables(pid: Pid) -> Result<Variables, AttachError> {
 /// Attaches to `pid` and starts to watch it.
 pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError> {
     let attachment = crate::source::attach(pid)?;
-    let naming = naming::naming(&attachment, options)?;
+    let (naming, notes) = naming::naming(&attachment, options)?;
     let hello = hello(&attachment, options, &naming);
     let memory = |e| AttachError::io(format!("/proc/{pid}/mem"), &e);
     let own = OwnCode::new(hello.library.clone(), options.own.clone());
@@ -232,6 +234,7 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError
     Ok(Attached {
         hello,
         observations,
+        notes,
         stop: handle,
     })
 }

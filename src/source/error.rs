@@ -48,6 +48,8 @@ pub enum AttachError {
         option: &'static str,
         name: String,
         likely: Vec<String>,
+        /// A spec that gives an id.
+        meant: Option<String>,
     },
     /// It was to be stopped for the look.
     #[error("process {pid} cannot be stopped for --pause: {why}")]
@@ -61,6 +63,18 @@ pub enum AttachError {
         step: String,
         class: String,
         near: Vec<String>,
+        meant: Option<String>,
+    },
+    /// The coroutine is there, and has no such local variable.
+    #[error("{option} {spec} leads nowhere in process {pid}: the coroutine {coroutine:?} has no local {local:?}{}", has(.near))]
+    NoSuchLocal {
+        pid: Pid,
+        option: &'static str,
+        spec: String,
+        coroutine: String,
+        local: String,
+        near: Vec<String>,
+        meant: Option<String>,
     },
     /// A path ends in what names nobody.
     #[error("{option} {spec} gives a {class:?} in process {pid}, which is no id: text, an int or a UUID is{}", has(.near))]
@@ -70,6 +84,7 @@ pub enum AttachError {
         spec: String,
         class: String,
         near: Vec<String>,
+        meant: Option<String>,
     },
     /// It was there, and ended while otop looked at it.
     #[error("process {0} ended while otop attached")]

@@ -228,8 +228,45 @@ fn a_path_that_leads_nowhere_is_refused_with_the_nearest_names() {
             "inlin.ticket",
             "has a variable named \"inlin\"",
             "the likely ones are \"inline\"",
-            "--session-from inline",
+            "--session-from inline.ticket",
         ),
+        (
+            "path.bar",
+            "has a variable named \"path.bar\"",
+            "the likely ones are \"path.bare\"",
+            "--session-from path.bare\n",
+        ),
+        (
+            "partial",
+            "gives a \"functools.partial\"",
+            "it has .args[0]",
+            "--session-from 'partial.args[0]'",
+        ),
+        (
+            "in_tuple.tiket",
+            "\"BOX\" has no .tiket",
+            "it has [1]",
+            "--session-from 'in_tuple[1]'",
+        ),
+        (
+            "frame:session:si",
+            "the coroutine \"session\" has no local \"si\"",
+            "it has sid, ",
+            "--session-from frame:session:sid\n",
+        ),
+        (
+            "frame:session:ticket",
+            "gives a \"types.SimpleNamespace\"",
+            "it has .id, .number",
+            "--session-from frame:session:ticket.id\n",
+        ),
+        (
+            "frame:session:ticket.nid",
+            "\"types.SimpleNamespace\" has no .nid",
+            "it has .id",
+            "--session-from frame:session:ticket.id\n",
+        ),
+        ("frame:session:children", "gives a \"list\"", "no id", "otop vars"),
         (
             "inline.tiket",
             "\"Ticket\" has no .tiket",
@@ -246,7 +283,7 @@ fn a_path_that_leads_nowhere_is_refused_with_the_nearest_names() {
             "mapping['usr']",
             "\"dict\" has no [\"usr\"]",
             "it has [\"user\"]",
-            "--session-from 'mapping[\"user\"]'",
+            "--session-from 'mapping[\"user\"][\"id\"]'",
         ),
         ("in_list[9]", "\"list\" has no [9]", "leads nowhere", "otop vars"),
         (
@@ -278,6 +315,34 @@ fn a_path_that_leads_nowhere_is_refused_with_the_nearest_names() {
             );
         }
         assert!(!ran.stderr.contains("ticket-"), "{spec}: a value in {}", ran.stderr);
+    }
+    // What may still come is no error, and hides none.
+    for (specs, code, words) in [
+        (&["frame:sesion:sid"][..], 0, "nearly so: session\n"),
+        (
+            &["frame:nowhere:x"],
+            0,
+            "no live task is in a coroutine of that name yet\n",
+        ),
+        (&["frame:nowhere:x", "plain"], 0, ""),
+        (&["plane", "frame:nowhere:x"], 1, "--session-from plain\n"),
+        (
+            &["frame:nowhere:x", "inline.tiket"],
+            1,
+            "--session-from inline.ticket\n",
+        ),
+    ] {
+        let mut args = vec!["--pid", &pid, "--once", "--json", "--window", "100ms"];
+        args.extend(specs.iter().flat_map(|spec| ["--session-from", spec]));
+        let ran = run(&args);
+        assert_eq!(ran.code, Some(code), "{specs:?}: {ran:?}");
+        assert!(
+            ran.stderr.ends_with(words) && ran.stderr.is_empty() == words.is_empty(),
+            "{specs:?}: {ran:?}"
+        );
+        let doc = serde_json::from_str::<Value>(&ran.stdout).unwrap_or_default();
+        let is_met = doc["worker"]["session_from"].is_string();
+        assert_eq!(is_met, code == 0 && words.is_empty(), "{specs:?}: {ran:?}");
     }
     // Unset, or None: it may still come, and is no error.
     for spec in [

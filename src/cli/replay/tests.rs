@@ -108,6 +108,7 @@ fn what_a_worker_keeps_is_what_came() {
     let attached = Attached {
         hello: sample::hello(),
         observations,
+        notes: Vec::new(),
         stop: Box::new(()),
     };
     let mut worker = Worker::new(attached, &measuring(Duration::from_secs(1)));
