@@ -227,13 +227,16 @@ pub fn coroutines(heap: &Heap, task: &Task, threads: &[Addr]) -> Result<Vec<Addr
     Ok(found)
 }
 
-/// The local variables of a coroutine, those that are not set too; none of one that has ended.
-pub fn locals_of(heap: &Heap, coroutine: Addr) -> Result<Vec<(String, Option<Addr>)>, Fault> {
+/// A coroutine's local variables, and what they are set to.
+pub type Locals = Vec<(String, Option<Addr>)>;
+
+/// The local variables of a coroutine, those that are not set too; None: it has ended.
+pub fn locals_of(heap: &Heap, coroutine: Addr) -> Result<Option<Locals>, Fault> {
     let look = heap.coroutine_by(coroutine, &mut Links::new())?;
     let (Some(raw), false) = (look.frame.raw, look.frame.state == CoroutineState::Finished) else {
-        return Ok(Vec::new());
+        return Ok(None);
     };
-    let mut found = Vec::new();
+    let mut found = Locals::new();
     for name in names_of_locals(heap, raw.code)? {
         let name = heap.str(name)?;
         if found.iter().any(|(known, _)| *known == name) {
@@ -245,7 +248,7 @@ pub fn locals_of(heap: &Heap, coroutine: Addr) -> Result<Vec<(String, Option<Add
         };
         found.push((name, value));
     }
-    Ok(found)
+    Ok(Some(found))
 }
 
 /// Which of the frame's locals has this name.

@@ -7,7 +7,7 @@ use super::resolver::{Resolver, Subject};
 use super::rules::Rules;
 use super::spec::{Reading, Source, Spec, Step};
 use super::variables::Variable;
-use crate::asyncio::{Task, coroutines, locals_of};
+use crate::asyncio::{Locals, Task, coroutines, locals_of};
 use crate::cpython::{Builtin, Heap, Links};
 use crate::memory::Fault;
 use crate::model::Addr;
@@ -179,7 +179,9 @@ fn attempt_local(heap: &Heap, spec: &Spec, (wanted, local): (&str, &str), live: 
             met = true;
             let locals = match locals_of(heap, coroutine) {
                 Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
-                locals => locals.unwrap_or_default(),
+                Ok(Some(locals)) => locals,
+                // It has ended, or moved on under the look.
+                Ok(None) | Err(_) => break,
             };
             match try_local(heap, spec, (wanted, local), locals)? {
                 Trial::Fits => return Ok(Trial::Fits),
@@ -199,19 +201,14 @@ fn attempt_local(heap: &Heap, spec: &Spec, (wanted, local): (&str, &str), live: 
     }
 }
 
-fn try_local(
-    heap: &Heap,
-    spec: &Spec,
-    (coroutine, local): (&str, &str),
-    locals: Vec<(String, Option<Addr>)>,
-) -> Result<Trial, Fault> {
+fn try_local(heap: &Heap, spec: &Spec, (coroutine, local): (&str, &str), locals: Locals) -> Result<Trial, Fault> {
     let is_known = locals.iter().any(|(name, _)| name == local);
     let value = locals.iter().find(|(name, value)| name == local && value.is_some());
     if let Some((_, Some(value))) = value {
         return try_value(heap, spec, *value, &spec.steps);
     }
-    // Not assigned yet; or the coroutine has ended, or not begun.
-    if is_known || locals.is_empty() {
+    // Not assigned yet.
+    if is_known {
         return Ok(Trial::NotYet);
     }
     let set = locals.into_iter().filter_map(|(name, value)| {

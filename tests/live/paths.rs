@@ -266,6 +266,12 @@ fn a_path_that_leads_nowhere_is_refused_with_the_nearest_names() {
             "it has .id",
             "--session-from frame:session:ticket.id\n",
         ),
+        (
+            "frame:idle:x",
+            "the coroutine \"idle\" has no local \"x\"",
+            "",
+            "otop vars",
+        ),
         ("frame:session:children", "gives a \"list\"", "no id", "otop vars"),
         (
             "inline.tiket",
