@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// New contexts that are looked at in one go; more come with the next.
 const MOST_LOOKED_AT: usize = 200;
+/// Contexts whose variables changed, and which are looked at again at the next look.
+const MOST_LOOKED_AT_AGAIN: usize = 50;
 /// Contexts that are known to have been looked at; beyond this the memory starts over.
 const MOST_SEEN: usize = 20_000;
 
@@ -190,6 +192,8 @@ pub struct Chooser {
     adding: Fits,
     /// Contexts that were looked at.
     seen: AddrSet,
+    /// Those of them that were looked at last.
+    last: AddrSet,
     /// Names of the variables that were met.
     names: AddrMap<String>,
 }
@@ -222,6 +226,7 @@ impl Default for Chooser {
             open: open.collect(),
             adding: Fits::default(),
             seen: AddrSet::default(),
+            last: AddrSet::default(),
             names: AddrMap::default(),
         }
     }
@@ -262,6 +267,7 @@ impl Chooser {
         }
         let by_task = self.open.iter().any(|open| open.needs_task && open.imported);
         let new: Vec<&Task> = tasks.iter().filter(|task| !self.seen.contains(&task.context)).collect();
+        self.last = new.iter().take(MOST_LOOKED_AT).map(|task| task.context).collect();
         let mut fits = Fits::default();
         let mut sets = AddrSet::default();
         for task in new.into_iter().take(MOST_LOOKED_AT) {
@@ -284,6 +290,14 @@ impl Chooser {
             }
         }
         Ok(fits)
+    }
+
+    /// These contexts have other variables by now: a task that goes on may have been given another id.
+    pub fn look_again(&mut self, changed: &[Addr]) {
+        let before = changed.iter().filter(|context| !self.last.contains(context));
+        for context in before.take(MOST_LOOKED_AT_AGAIN) {
+            self.seen.remove(context);
+        }
     }
 
     fn look_into(&mut self, heap: &Heap, vars: Addr, task: &Task) -> Result<Fits, Fault> {

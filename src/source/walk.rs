@@ -161,6 +161,7 @@ impl Walker {
             self.choose(&tasks.pending)?;
         }
         let owners = self.owners_of(&tasks.pending, &threads)?;
+        self.chooser.look_again(self.whose.fresh());
         let (by_session, unreadable) = count(&owners);
         census.unreadable += unreadable;
         self.note_failures(&tasks.failed, &by_session);

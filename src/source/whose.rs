@@ -42,6 +42,8 @@ pub(super) struct Whose {
     tasks: AddrMap<Task>,
     /// What all carriers of each session said of it at the last look over all tasks.
     names: HashMap<SessionKey, Names>,
+    /// Contexts, one for each set of variables that the last look over all tasks found new.
+    fresh: Vec<Addr>,
     /// The thread states of the last look.
     threads: Vec<Addr>,
 }
@@ -69,6 +71,11 @@ impl Whose {
     /// What the contexts of each session said of it at the last look over all tasks.
     pub fn names(&self) -> impl Iterator<Item = (SessionKey, &Names)> {
         self.names.iter().map(|(&key, names)| (key, names))
+    }
+
+    /// Contexts with sets of variables that the last look over all tasks found new.
+    pub fn fresh(&self) -> &[Addr] {
+        &self.fresh
     }
 
     /// The ids that the sets of the last look over all tasks gave, whoever they belong to.
@@ -124,6 +131,10 @@ impl Whose {
             .filter(|key| !self.known.contains_key(key))
             .copied()
             .collect();
+        if forget {
+            let first = |key: &Addr| carriers.get(*groups.get(key)?.carriers.first()?);
+            self.fresh = open.iter().filter_map(first).map(|carrier| carrier.context).collect();
+        }
         let mut unreadable = AddrSet::default();
         for _ in 0..MOST_LOOKS {
             if open.is_empty() {

@@ -85,6 +85,22 @@ fn the_log_context_goes_before_the_trace() {
     }
 }
 
+/// A preset that comes to fit in a task that was there before is seen at once, and not when everything is looked at anew.
+#[test]
+fn an_id_that_a_task_is_given_late_is_its_session() {
+    let Some(python) = any_python() else { return };
+    let mut target = Target::launch(&python, "two_ids.py", &[]);
+    let mut otop = Otop::follow(target.pid, &[]);
+    let ids = |doc: &crate::support::Doc| doc.labels().into_keys().collect::<Vec<String>>();
+    otop.until("the requests", |doc, _| ids(doc).len() == 3);
+    target.tell(&["late"]);
+    target.until("late", |_| true);
+    // All is looked at anew every 14 s; this is there with the second walk.
+    let told = std::time::Instant::now();
+    otop.until("the call", |doc, _| ids(doc) == ["call-late", "request-0", "request-1"]);
+    assert!(told.elapsed().as_secs() < 9, "{:?}", told.elapsed());
+}
+
 /// Two of the same right that say different things: neither is believed, and both are shown.
 #[test]
 fn where_two_disagree_there_is_a_question_mark_and_the_candidates() {

@@ -3,7 +3,7 @@
 
 Three requests have a correlation_id alone. Commands on stdin: `call` starts a call as behind Starlette's
 BaseHTTPMiddleware, an outer task with a correlation_id alone that waits for an inner one, which has a structlog_call_id
-too; then, `fan` starts a task with a correlation_id that waits for two such calls with the same; `block` lets request-1 hold the
+too; `late` gives request-2 a structlog_call_id too, in its own task; then, `fan` starts a task with a correlation_id that waits for two such calls with the same; `block` lets request-1 hold the
 loop for 150 ms; `end` ends the call. Each is answered when it is so. Ends with its stdin. It knows nothing of otop.
 """
 import asyncio
@@ -22,11 +22,15 @@ def say(ev, **more):
     print(json.dumps(dict(ev=ev, **more)), flush=True)
 
 
-async def request(number, block):
+async def request(number, block, late):
     CORRELATION.set("request-%d" % number)
     while True:
         await block.wait()
         block.clear()
+        if late.is_set():
+            CALL.set("call-late")
+            say("late")
+            continue
         began = time.perf_counter()
         while time.perf_counter() - began < 0.15:
             pass
@@ -52,7 +56,8 @@ async def outer(correlation, calls, begun, end):
 async def main():
     loop = asyncio.get_running_loop()
     blocks = [asyncio.Event() for _ in range(3)]
-    kept = [asyncio.ensure_future(request(number, block)) for number, block in enumerate(blocks)]
+    late = asyncio.Event()
+    kept = [asyncio.ensure_future(request(number, block, late)) for number, block in enumerate(blocks)]
     commands = asyncio.Queue()
 
     def listen():
@@ -66,6 +71,9 @@ async def main():
         command = await commands.get()
         if command == "block":
             blocks[1].set()
+        elif command == "late":
+            late.set()
+            blocks[2].set()
         elif command == "end":
             call_ends.set()
             await kept.pop(3)
