@@ -256,6 +256,33 @@ fn what_is_not_whole_is_read_up_to_there_and_what_is_foreign_is_refused() {
     assert!(nothing.stderr.contains("No such file"), "{}", nothing.stderr);
 }
 
+/// As in a container that is entered as root, where the program's folders are another user's.
+#[test]
+fn root_in_its_own_name_writes_where_root_may() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let (others, closed) = (folder("another-users"), folder("closed"));
+    chown(&others, Some(65_534), Some(65_534)).expect("root may");
+    std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o500)).expect("its own");
+    let (recording, newest) = (recording(), newest());
+    for folder in [&others, &closed] {
+        let (profile, change) = (folder.join("w.svg"), folder.join("d.svg"));
+        for arguments in [
+            ["replay", recording.as_str(), "-o", name(&profile)].as_slice(),
+            &["replay", &recording, "--force", "-o", name(&profile)],
+            &["diff", &recording, &newest, "-o", name(&change)],
+        ] {
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_otop"));
+            command.env_remove("SUDO_UID").env_remove("SUDO_GID");
+            let ran = command.args(arguments).output().expect("it ends by itself");
+            assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        }
+        assert!(profile.exists() && change.exists());
+    }
+}
+
 #[test]
 fn nothing_is_overwritten_or_written_through_a_link() {
     let folder = folder("output");

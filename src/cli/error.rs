@@ -217,6 +217,10 @@ impl CliError {
                 // One that is there it leaves alone.
                 format!("mv -n {}", paths.join(" "))
             }
+            CliError::File(FileError::Moved { path, to: Some(to) }) => {
+                let paths = [to, path].map(|path| shell_word(&path.display().to_string()));
+                format!("mv -n {}", paths.join(" "))
+            }
             CliError::File(FileError::Terminal) => "-o FILE".to_owned(),
             CliError::Diagnosed(_)
             | CliError::FailOnMet { .. }

@@ -1,12 +1,14 @@
 //! Files that otop writes: never over another one unasked, never through a symlink, and under sudo for the user who called
-//! it. A file appears under its name when it is whole, or, if it is to grow, at once; one that is whole and cannot be given
-//! its name stays under the other one. Knows nothing of what is in it.
+//! it. A file appears under its name when it is whole, or, if it is to grow, at once. Until then it has none, where the
+//! file system can do that, so that nothing is left of it whatever ends otop; else one beside. One that is whole and cannot
+//! be given its name stays under the one beside. Knows nothing of what is in it.
 
 use crate::process::privilege;
-use nix::fcntl::{RenameFlags, renameat2};
-use nix::unistd::{Gid, Uid, fchown, geteuid};
+use nix::fcntl::{AT_FDCWD, AtFlags, RenameFlags, renameat2};
+use nix::unistd::{Gid, Uid, fchown, geteuid, linkat};
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -40,6 +42,10 @@ pub enum FileError {
         name: PathBuf,
         path: PathBuf,
     },
+    #[error("{} was removed or replaced while it was written, and all that was in it is gone", .path.display())]
+    Removed { path: PathBuf },
+    #[error("{} was moved while it was written, and is whole {}", .path.display(), whereto(.to.as_deref()))]
+    Moved { path: PathBuf, to: Option<PathBuf> },
 }
 
 impl FileError {
@@ -78,13 +84,15 @@ pub struct OutputFile {
 #[derive(Debug)]
 enum Place {
     Stdout,
-    /// Under another name in the same folder, until it is whole.
+    /// In its folder without a name, or with another one, until it is whole.
     Hidden {
         file: File,
-        name: PathBuf,
+        name: Option<PathBuf>,
     },
     Shown {
         file: File,
+        /// Opened by its name: what was opened without one is never told what it is called.
+        by_name: Option<File>,
     },
 }
 
@@ -107,14 +115,16 @@ impl OutputFile {
                 Ok(file)
             };
         }
-        check(path, may_replace)?;
-        let failed = |error| FileError::of(path, error, privilege::became());
-        let (file, name) = create(folder_of(path)).map_err(failed)?;
-        if let Err(error) = give_to_caller(&file) {
-            let _ = std::fs::remove_file(&name);
-            return Err(failed(error));
-        }
-        Ok(whole(Place::Hidden { file, name }))
+        privilege::to_write(|| {
+            check(path, may_replace)?;
+            let failed = |error| FileError::of(path, error, privilege::became());
+            let (file, name) = create(folder_of(path)).map_err(failed)?;
+            let file = whole(Place::Hidden { file, name });
+            if let Place::Hidden { file, .. } = &file.place {
+                give_to_caller(file).map_err(failed)?;
+            }
+            Ok(file)
+        })
     }
 
     pub fn path(&self) -> &Path {
@@ -126,55 +136,81 @@ impl OutputFile {
         self.written
     }
 
-    /// Gives it its name, now that it is whole. Where that cannot be, it stays under its other one: what is in it may have
-    /// taken long, and does not come again.
+    /// Gives it its name, now that it is whole. Where that cannot be, it stays beside: what is in it may have taken long,
+    /// and does not come again.
     pub fn finish(&mut self) -> Result<(), FileError> {
         let Err(error) = self.show() else { return Ok(()) };
-        let place = match std::mem::replace(&mut self.place, Place::Stdout) {
+        let beside = match std::mem::replace(&mut self.place, Place::Stdout) {
             // Not where the folder has gone, with all that was in it.
-            Place::Hidden { file, name } if is_there(&file, &name) => {
-                self.place = Place::Shown { file };
-                name
-            }
+            Place::Hidden { file, name } => privilege::to_write(|| beside(&self.path, &file, name)),
             place => {
                 self.place = place;
-                return Err(error);
+                None
             }
         };
-        Err(FileError::Kept {
-            error: Box::new(error),
-            name: place,
-            path: self.path.clone(),
-        })
+        match beside {
+            Some(name) => Err(FileError::Kept {
+                error: Box::new(error),
+                name,
+                path: self.path.clone(),
+            }),
+            None => Err(error),
+        }
     }
 
     /// Gives it its name.
     pub fn show(&mut self) -> Result<(), FileError> {
-        let Place::Hidden { name, .. } = &self.place else {
+        let Place::Hidden { file, name } = &self.place else {
             return Ok(());
         };
-        // Somebody may have put something there meanwhile.
-        check(&self.path, self.may_replace)?;
-        publish(name, &self.path, self.may_replace).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => FileError::Exists {
-                path: self.path.clone(),
-            },
-            _ => FileError::Io {
-                path: self.path.clone(),
-                error,
-            },
+        privilege::to_write(|| {
+            // Somebody may have put something there meanwhile.
+            check(&self.path, self.may_replace)?;
+            publish(file, name.as_deref(), &self.path, self.may_replace).map_err(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => FileError::Exists {
+                    path: self.path.clone(),
+                },
+                _ => FileError::Io {
+                    path: self.path.clone(),
+                    error,
+                },
+            })
         })?;
         if let Place::Hidden { file, .. } = std::mem::replace(&mut self.place, Place::Stdout) {
-            self.place = Place::Shown { file };
+            let mut options = OpenOptions::new();
+            options
+                .read(true)
+                .custom_flags(nix::libc::O_PATH | nix::libc::O_NOFOLLOW);
+            let by_name = options.open(&self.path).ok();
+            self.place = Place::Shown { file, by_name };
         }
         Ok(())
+    }
+
+    /// Whether what was written under its name is there still; asked of one that grew for long.
+    pub fn check_in_place(&self) -> Result<(), FileError> {
+        let Place::Shown { file, by_name } = &self.place else {
+            return Ok(());
+        };
+        if is_there(file, &self.path) {
+            return Ok(());
+        }
+        let path = self.path.clone();
+        if file.metadata().is_ok_and(|facts| facts.nlink() == 0) {
+            return Err(FileError::Removed { path });
+        }
+        let to = by_name
+            .as_ref()
+            .and_then(|file| std::fs::read_link(of_descriptor(file)).ok());
+        let to = to.filter(|to| is_there(file, to));
+        Err(FileError::Moved { path, to })
     }
 
     /// Adds all of these bytes, or as many as there is room for: up to where `whole` says that a reader can follow, of the
     /// first so many of them. How many there are then is what `written` says.
     pub fn add_what_fits(&mut self, bytes: &[u8], whole: fn(&[u8]) -> usize) -> Result<(), FileError> {
         let before = self.written;
-        let (Place::Hidden { file, .. } | Place::Shown { file }) = &mut self.place else {
+        let (Place::Hidden { file, .. } | Place::Shown { file, .. }) = &mut self.place else {
             return self.add(bytes);
         };
         let Err(error) = file.write_all(bytes) else {
@@ -200,7 +236,7 @@ impl OutputFile {
                 let mut stdout = io::stdout().lock();
                 stdout.write_all(bytes).and_then(|()| stdout.flush())
             }
-            Place::Hidden { file, .. } | Place::Shown { file } => {
+            Place::Hidden { file, .. } | Place::Shown { file, .. } => {
                 let added = file.write_all(bytes);
                 if added.is_err() {
                     // A part of them is of no use, and the place may be needed.
@@ -220,10 +256,14 @@ impl OutputFile {
 
 impl Drop for OutputFile {
     fn drop(&mut self) {
-        if let Place::Hidden { name, .. } = &self.place {
-            let _ = std::fs::remove_file(name);
+        if let Place::Hidden { name: Some(name), .. } = &self.place {
+            let _ = privilege::to_write(|| std::fs::remove_file(name));
         }
     }
+}
+
+fn whereto(to: Option<&Path>) -> String {
+    to.map_or_else(|| "under its new name".to_owned(), |to| format!("in {}", to.display()))
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -283,33 +323,77 @@ fn check(path: &Path, may_replace: bool) -> Result<(), FileError> {
     }
 }
 
-/// A new file in this folder.
-fn create(folder: &Path) -> io::Result<(File, PathBuf)> {
+/// A new file in this folder, and its name, where the file system does not have any without.
+fn create(folder: &Path) -> io::Result<(File, Option<PathBuf>)> {
+    let mut options = OpenOptions::new();
+    // What is in it is nobody's business but the caller's.
+    options.write(true).mode(0o600);
+    if let Ok(file) = options.custom_flags(nix::libc::O_TMPFILE).open(folder) {
+        return Ok((file, None));
+    }
+    let (file, name) = create_named(folder, &mut options)?;
+    Ok((file, Some(name)))
+}
+
+fn create_named(folder: &Path, options: &mut OpenOptions) -> io::Result<(File, PathBuf)> {
+    options.create_new(true).custom_flags(nix::libc::O_NOFOLLOW);
+    first_free(folder, |name| options.open(name))
+}
+
+/// Does this with the first name of otop's that is free in this folder.
+fn first_free<T>(folder: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<(T, PathBuf)> {
     let mut number = 0;
     loop {
         let name = folder.join(format!(".otop-{}-{number}.part", std::process::id()));
-        // What is in it is nobody's business but the caller's.
-        let opened = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .custom_flags(nix::libc::O_NOFOLLOW)
-            .open(&name);
-        match opened {
+        match make(&name) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < 100 => number += 1,
-            opened => return Ok((opened?, name)),
+            made => return Ok((made?, name)),
         }
     }
 }
 
-/// Renames, which replaces a symbolic link instead of following it, and without leave replaces nothing.
-fn publish(from: &Path, to: &Path, may_replace: bool) -> io::Result<()> {
+/// The name under which a file stays that cannot have this one.
+fn beside(path: &Path, file: &File, name: Option<PathBuf>) -> Option<PathBuf> {
+    match name {
+        Some(name) => Some(name).filter(|name| is_there(file, name)),
+        None => Some(first_free(folder_of(path), |name| link(file, name)).ok()?.1),
+    }
+}
+
+/// What leads to an open file, whatever it is called.
+fn of_descriptor(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+/// Gives an open file a name; what has it already is left alone, a symbolic link too.
+fn link(file: &File, to: &Path) -> io::Result<()> {
+    Ok(linkat(
+        AT_FDCWD,
+        &of_descriptor(file),
+        AT_FDCWD,
+        to,
+        AtFlags::AT_SYMLINK_FOLLOW,
+    )?)
+}
+
+/// Gives it this name in the place of the one that it has: a symbolic link there is replaced and not followed, and without
+/// leave nothing is.
+fn publish(file: &File, name: Option<&Path>, to: &Path, may_replace: bool) -> io::Result<()> {
     use nix::errno::Errno;
+    let Some(from) = name else {
+        if !may_replace {
+            return link(file, to);
+        }
+        // Only renaming replaces.
+        let ((), from) = first_free(folder_of(to), |name| link(file, name))?;
+        return std::fs::rename(&from, to).inspect_err(|_| {
+            let _ = std::fs::remove_file(&from);
+        });
+    };
     if may_replace {
         return std::fs::rename(from, to);
     }
-    let here = nix::fcntl::AT_FDCWD;
-    match renameat2(here, from, here, to, RenameFlags::RENAME_NOREPLACE) {
+    match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
         // Some file systems have no such rename; a second name is not given to what is there, either.
         Err(Errno::EINVAL | Errno::ENOSYS) => {
             std::fs::hard_link(from, to)?;
@@ -358,23 +442,99 @@ mod tests {
         }
     }
 
+    /// As on a file system that has no files without a name.
+    fn named(path: &Path, may_replace: bool) -> OutputFile {
+        let mut options = OpenOptions::new();
+        let (file, name) = create_named(folder_of(path), options.write(true).mode(0o600)).expect("opened");
+        OutputFile {
+            path: path.to_owned(),
+            place: Place::Hidden { file, name: Some(name) },
+            may_replace,
+            written: 0,
+        }
+    }
+
+    /// As one is opened here, and as where every file has a name.
+    const WAYS: [fn(&Path, bool) -> OutputFile; 2] = [
+        |path, may_replace| OutputFile::open(path, may_replace).expect("opened"),
+        named,
+    ];
+
     #[test]
     fn a_file_appears_when_it_is_whole_and_not_at_all_if_it_is_given_up() {
         let folder = Folder::new("whole");
         let path = folder.0.join("x.svg");
-        let mut file = OutputFile::open(&path, false).expect("opened");
+        for open in WAYS {
+            let mut file = open(&path, false);
+            file.add(b"one").expect("written");
+            assert!(!path.exists());
+            file.show().expect("shown");
+            file.add(b"two").expect("written");
+            assert_eq!(
+                (std::fs::read(&path).expect("there"), file.written()),
+                (b"onetwo".to_vec(), 6)
+            );
+            file.check_in_place().expect("it is there");
+            drop(file);
+            assert_eq!(folder.names(), ["x.svg"]);
+            std::fs::remove_file(&path).expect("there");
+        }
+        for open in WAYS {
+            drop(open(&folder.0.join("y.svg"), false));
+        }
+        assert!(folder.names().is_empty(), "{:?}", folder.names());
+    }
+
+    #[test]
+    fn what_is_killed_while_it_writes_leaves_nothing_where_files_need_no_name() {
+        let folder = Folder::new("killed");
+        let mut file = OutputFile::open(&folder.0.join("x.svg"), false).expect("opened");
         file.add(b"one").expect("written");
-        assert!(!path.exists() && folder.names().len() == 1);
-        file.show().expect("shown");
-        file.add(b"two").expect("written");
-        assert_eq!(
-            (std::fs::read(&path).expect("there"), file.written()),
-            (b"onetwo".to_vec(), 6)
+        if let Place::Hidden { name: None, .. } = file.place {
+            assert!(folder.names().is_empty(), "{:?}", folder.names());
+        }
+        // A kill runs no destructor.
+        std::mem::forget(file);
+    }
+
+    #[test]
+    fn what_was_there_is_replaced_by_leave_and_nothing_else_is_left() {
+        let folder = Folder::new("leave");
+        let path = folder.0.join("x.svg");
+        std::fs::write(&path, "old").expect("written");
+        for open in WAYS {
+            let mut file = open(&path, true);
+            file.add(b"new").expect("written");
+            file.finish().expect("it may");
+            drop(file);
+            assert_eq!(std::fs::read(&path).expect("there"), b"new");
+            assert_eq!(folder.names(), ["x.svg"]);
+        }
+    }
+
+    #[test]
+    fn one_that_was_taken_away_while_it_grew_is_not_said_to_be_there() {
+        let folder = Folder::new("taken");
+        let (path, other) = (folder.0.join("x.otop"), folder.0.join("y.otop"));
+        let shown = || {
+            let mut file = OutputFile::open(&path, false).expect("opened");
+            file.show().expect("shown");
+            file.add(b"an hour's").expect("written");
+            file
+        };
+        let file = shown();
+        std::fs::rename(&path, &other).expect("moved");
+        let error = file.check_in_place().expect_err("moved");
+        assert!(
+            matches!(&error, FileError::Moved { to: Some(to), .. } if std::fs::canonicalize(&other).is_ok_and(|other| *to == other)),
+            "{error}"
         );
-        drop(file);
-        assert_eq!(folder.names(), ["x.svg"]);
-        drop(OutputFile::open(&folder.0.join("y.svg"), false).expect("opened"));
-        assert_eq!(folder.names(), ["x.svg"]);
+        let file = shown();
+        std::fs::remove_file(&path).expect("removed");
+        assert!(matches!(file.check_in_place(), Err(FileError::Removed { .. })));
+        // Another one in its place is not it.
+        std::fs::write(&path, "another's").expect("written");
+        assert!(matches!(file.check_in_place(), Err(FileError::Removed { .. })));
     }
 
     #[test]
@@ -425,18 +585,22 @@ mod tests {
     fn what_is_whole_and_cannot_have_its_name_is_kept() {
         let folder = Folder::new("kept");
         let path = folder.0.join("x.svg");
-        let mut file = OutputFile::open(&path, false).expect("opened");
-        file.add(b"an hour's").expect("written");
-        std::fs::write(&path, "another's").expect("written");
-        let error = file.finish().expect_err("somebody's file is there");
-        drop(file);
-        let FileError::Kept { name, .. } = &error else {
-            panic!("{error}")
-        };
-        assert_eq!(std::fs::read(name).expect("there"), b"an hour's");
-        assert_eq!(std::fs::read(&path).expect("there"), b"another's");
-        assert_eq!(error.other_path(), Some(folder.0.join("new-x.svg")));
-        assert_eq!(folder.names().len(), 2);
+        for open in WAYS {
+            let mut file = open(&path, false);
+            file.add(b"an hour's").expect("written");
+            std::fs::write(&path, "another's").expect("written");
+            let error = file.finish().expect_err("somebody's file is there");
+            drop(file);
+            let FileError::Kept { name, .. } = &error else {
+                panic!("{error}")
+            };
+            assert_eq!(std::fs::read(name).expect("there"), b"an hour's");
+            assert_eq!(std::fs::read(&path).expect("there"), b"another's");
+            assert_eq!(error.other_path(), Some(folder.0.join("new-x.svg")));
+            assert_eq!(folder.names().len(), 2);
+            std::fs::remove_file(name).expect("there");
+            std::fs::remove_file(&path).expect("there");
+        }
 
         // Nothing is said to be kept that is not.
         let gone = folder.0.join("gone");

@@ -93,6 +93,16 @@ pub struct Measuring {
 }
 
 impl Work {
+    /// A file may be written: one that was named, or that key w will.
+    pub fn may_write(&self) -> bool {
+        match self {
+            Work::Table(look) => look.shape == Shape::Live,
+            Work::Record(_) => true,
+            Work::Compare(comparing) => comparing.output.is_some(),
+            Work::Blocks(_) | Work::Dump(_) => false,
+        }
+    }
+
     pub fn measuring(&self) -> &Measuring {
         match self {
             Work::Table(look) => &look.measuring,

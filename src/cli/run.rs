@@ -20,7 +20,7 @@ const SETTING_UP: Duration = Duration::from_secs(1);
 pub fn run(plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
     // A worker's socket is opened by the rights of whoever called.
     if !matches!(plan.target, Target::Socket(_))
-        && let Err(error) = privilege::settle()
+        && let Err(error) = privilege::settle(plan.work.may_write())
     {
         output::say(&error.to_string());
     }
@@ -100,7 +100,7 @@ fn worker(pid: Pid, plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
     let attached = attach(pid, &options, reading).map_err(CliError::from)?;
     attached.notes.iter().for_each(|note| output::say(note));
     // The reading threads have begun with what they need to set themselves up.
-    privilege::only_read();
+    privilege::is_set_up();
     let mut worker = Worker::new(attached, measuring);
     match (&plan.work, file) {
         (Work::Table(look), _) => table::of_worker(&mut worker, look),

@@ -7,6 +7,9 @@
 //!   are born later are opened later.
 //! - `SYS_NICE` and `CHECKPOINT_RESTORE` until the reading threads are set up: the real-time class, and
 //!   `/proc/PID/map_files`, by which a deleted interpreter is opened (Linux 5.9 and later).
+//! - `DAC_OVERRIDE` and `FOWNER`, by root that nobody called `sudo` for, where a file is to be written: such a root writes
+//!   where root may, into other users' folders too. They are in force only while a file gets or loses its name
+//!   (`to_write`), and no reading thread has them.
 //!
 //! Rights are a thread's own, and inherited by the threads that it starts (capabilities(7)).
 
@@ -25,6 +28,9 @@ const TO_READ: [Capability; 2] = [Capability::CAP_SYS_PTRACE, Capability::CAP_DA
 /// Needed until it does.
 const TO_SET_UP: [Capability; 2] = [Capability::CAP_SYS_NICE, Capability::CAP_CHECKPOINT_RESTORE];
 
+/// Needed while a file gets or loses its name in a folder that is another user's, or closed to its own.
+const TO_WRITE: [Capability; 2] = [Capability::CAP_DAC_OVERRIDE, Capability::CAP_FOWNER];
+
 /// Why a right is still there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} could not be given up: {why}")]
@@ -34,11 +40,12 @@ pub struct NotGivenUp {
 }
 
 /// Gives up what is not needed to set up and to read: under `sudo` being root, for the user who called it, and all
-/// capabilities but the four. To be called before there is a second thread.
+/// capabilities but the four. To be called before there is a second thread. `writes`: a file may be asked for, which root
+/// in its own name writes as root.
 ///
 /// Does nothing without `SYS_PTRACE`: the kernel then lets otop read what has its own user and no more capabilities than
 /// it has itself (`cap_ptrace_access_check`), so that each one given up could be the one that counts.
-pub fn settle() -> Result<(), NotGivenUp> {
+pub fn settle(writes: bool) -> Result<(), NotGivenUp> {
     if !caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_PTRACE).unwrap_or(false) {
         return Ok(());
     }
@@ -50,7 +57,12 @@ pub fn settle() -> Result<(), NotGivenUp> {
         })?;
         let _ = BECAME.set(user);
     }
-    keep(TO_READ.into_iter().chain(TO_SET_UP))
+    let kept = TO_READ.into_iter().chain(TO_SET_UP);
+    if writes && geteuid().is_root() {
+        keep(kept, &TO_WRITE)
+    } else {
+        keep(kept, &[])
+    }
 }
 
 /// The user that otop has become, where `settle` gave up being root.
@@ -58,12 +70,38 @@ pub fn became() -> Option<Uid> {
     BECAME.get().copied()
 }
 
-/// Gives up, for the calling thread, what is needed only until reading has been set up.
+/// Gives up, for a thread that reads, all that is not for reading.
 pub fn only_read() {
     // It goes by `settle`'s rule, and what could not be given up there has been said.
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_PTRACE).unwrap_or(false) {
-        let _ = keep(TO_READ.into_iter());
+        let _ = keep(TO_READ.into_iter(), &[]);
     }
+}
+
+/// Gives up, for the thread that has set up reading, what was needed for that; what `settle` left it to write with stays.
+pub fn is_set_up() {
+    if caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_PTRACE).unwrap_or(false) {
+        let _ = keep(TO_READ.into_iter(), &TO_WRITE);
+    }
+}
+
+/// Does something with the name of a file that was asked for, with what `settle` kept for that in force meanwhile.
+pub fn to_write<T>(what: impl FnOnce() -> T) -> T {
+    let in_force = |capability: Capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
+    let permitted = caps::read(None, CapSet::Permitted).unwrap_or_default();
+    let asleep = TO_WRITE
+        .into_iter()
+        .filter(|&capability| permitted.contains(&capability) && !in_force(capability));
+    let asleep: Vec<Capability> = asleep.collect();
+    // What cannot be raised is missed by what is done, which says so.
+    for capability in &asleep {
+        let _ = caps::raise(None, CapSet::Effective, *capability);
+    }
+    let done = what();
+    for capability in asleep {
+        let _ = caps::drop(None, CapSet::Effective, capability);
+    }
+    done
 }
 
 /// The user and the group that called `sudo`, if that was not root and otop is.
@@ -88,8 +126,8 @@ fn become_user(user: Uid, group: Gid) -> nix::Result<()> {
     nix::sys::prctl::set_keepcaps(false)
 }
 
-/// Of what the calling thread has, keeps these.
-fn keep(wanted: impl Iterator<Item = Capability>) -> Result<(), NotGivenUp> {
+/// Of what the calling thread has, keeps these in force, and those at hand.
+fn keep(wanted: impl Iterator<Item = Capability>, at_hand: &[Capability]) -> Result<(), NotGivenUp> {
     let failed = |error: caps::errors::CapsError| NotGivenUp {
         what: "a capability",
         why: error.to_string(),
@@ -97,7 +135,9 @@ fn keep(wanted: impl Iterator<Item = Capability>) -> Result<(), NotGivenUp> {
     let has = caps::read(None, CapSet::Permitted).map_err(failed)?;
     let kept: CapsHashSet = wanted.filter(|capability| has.contains(capability)).collect();
     caps::set(None, CapSet::Effective, &kept).map_err(failed)?;
-    caps::set(None, CapSet::Permitted, &kept).map_err(failed)?;
+    let at_hand = at_hand.iter().copied().filter(|capability| has.contains(capability));
+    let permitted: CapsHashSet = kept.into_iter().chain(at_hand).collect();
+    caps::set(None, CapSet::Permitted, &permitted).map_err(failed)?;
     caps::set(None, CapSet::Inheritable, &CapsHashSet::new()).map_err(failed)
 }
 
@@ -168,5 +208,26 @@ mod tests {
         assert_eq!(kept, before);
         assert!(!before || left <= TO_READ.len(), "{left}");
         assert_eq!(may_ptrace(), before, "the others keep theirs");
+    }
+
+    #[test]
+    fn what_is_kept_to_write_with_is_in_force_while_something_is_written_alone() {
+        let has = |set, capability| caps::has_cap(None, set, capability).unwrap_or(false);
+        let needed = [Capability::CAP_DAC_OVERRIDE, Capability::CAP_SYS_PTRACE];
+        if !needed.into_iter().all(|capability| has(CapSet::Effective, capability)) {
+            return;
+        }
+        let thread = std::thread::spawn(move || {
+            let both = || [CapSet::Permitted, CapSet::Effective].map(|set| has(set, Capability::CAP_DAC_OVERRIDE));
+            keep(TO_READ.into_iter(), &TO_WRITE).expect("it may give up");
+            for _ in 0..2 {
+                assert_eq!(both(), [true, false]);
+                assert_eq!(to_write(both), [true, true]);
+                is_set_up();
+            }
+            only_read();
+            assert_eq!(to_write(both), [false, false]);
+        });
+        thread.join().expect("all of it holds");
     }
 }

@@ -158,6 +158,32 @@ fn under_sudo_a_recording_belongs_to_the_caller() {
     target.quit();
 }
 
+/// As in a container that is entered as root, where the program's folder is another user's.
+#[test]
+fn root_in_its_own_name_records_into_another_users_folder() {
+    let Some(python) = any_python() else { return };
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let folder = folder("another-users");
+    std::os::unix::fs::chown(&folder, Some(65_534), Some(65_534)).expect("root may");
+    let mut target = Target::sessions(&python, "asyncio", &["--sessions", "1"]);
+    for name in ["w.otop", "w.svg"] {
+        let path = folder.join(name);
+        let output = Command::new(env!("CARGO_BIN_EXE_otop"))
+            .args(["record", "--for", "200ms", "--pid", &target.pid.to_string(), "-o"])
+            .arg(&path)
+            .args(FROM)
+            .env_remove("SUDO_UID")
+            .env_remove("SUDO_GID")
+            .output()
+            .expect("it ends by itself");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(path.exists(), "{name}");
+    }
+    target.quit();
+}
+
 #[test]
 fn under_sudo_what_the_caller_may_not_write_is_refused_at_once_with_a_path_that_will_do() {
     use std::os::unix::fs::PermissionsExt;

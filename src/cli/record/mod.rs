@@ -75,6 +75,7 @@ pub fn record(
     if wanted.format == Format::Otop {
         write_parts(worker, &mut file, true)?;
         file.add(&recording::end(worker.now()))?;
+        file.check_in_place()?;
     } else {
         let profile = worker.profile(&wanted.profile);
         write_profile(&profile, origin, wanted.format, &mut file)?;
