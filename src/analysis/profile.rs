@@ -65,6 +65,8 @@ pub struct Profile {
     /// `CLOCK_REALTIME` seconds of its begin.
     pub began_unix: f64,
     pub quality: Quality,
+    /// How often all threads that matter were looked at; `quality.samples` has each thread's.
+    pub ticks: u64,
     /// Sessions that were met.
     pub sessions: usize,
     /// Stacks that were counted and not kept, because there were too many.
@@ -200,6 +202,7 @@ pub(super) fn profile(engine: &Engine, wanted: &Wanted) -> Profile {
             Nanos::ZERO,
         ),
         quality,
+        ticks: whole.ticks,
         sessions: ledger.labels.len(),
         stacks_left_out: ledger.left_out,
         tree: tree(shares, wanted, &ledger.labels),

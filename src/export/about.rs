@@ -40,12 +40,13 @@ pub(super) fn facts(profile: &Profile, origin: &Origin) -> Vec<(&'static str, St
     facts.push((
         "samples",
         format!(
-            "{}, {}; {} torn, {} unreadable, {} dropped",
-            quality.samples,
+            "{}, {}, {} dropped; of their threads {} read, {} torn, {} unreadable",
+            profile.ticks,
             rate(quality.hz_got, quality.hz_asked),
+            quality.dropped,
+            quality.samples,
             quality.torn,
             quality.unreadable,
-            quality.dropped
         ),
     ));
     facts.push((
