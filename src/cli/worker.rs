@@ -9,7 +9,7 @@ use crate::model::{Block, Dump, Ending, Hello, Nanos, Observation, Pid, Report, 
 use crate::recording::{Part, Recorder, Ring};
 use nix::time::{ClockId, clock_gettime};
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::Duration;
@@ -68,6 +68,8 @@ struct Seen {
     ending: Option<Ending>,
     dump: Option<(Nanos, Box<Dump>)>,
     counts: Counts,
+    /// Sessions that were met; None: nobody asks.
+    met: Option<BTreeSet<SessionKey>>,
     /// Who was live at the last walk, and whether that changed since it was asked.
     live: Vec<SessionKey>,
     others_live: bool,
@@ -80,9 +82,12 @@ struct Seen {
 pub struct Counts {
     pub ticks: u64,
     pub stacks: u64,
-    /// Live ones, in the last walk.
+    /// Different ones that were met, in all; counted where a file is to hold them, up to [`MOST_SESSIONS`].
     pub sessions: u64,
 }
+
+/// So many sessions are told apart: a recording may go on for a week.
+pub const MOST_SESSIONS: usize = 100_000;
 
 /// Something comes every 50 ms as long as otop runs. Where a recording is silent for so long, otop was stopped itself, or the
 /// file was made up: nobody wants to be told of each of those windows.
@@ -137,6 +142,7 @@ impl Worker {
     /// Keeps what [`Worker::profile`] needs. Said before anything is taken in.
     pub fn keep_profile(&mut self) {
         self.engine = Engine::profiling(self.hello.clone(), self.settings.clone());
+        self.seen.met = Some(BTreeSet::new());
     }
 
     /// Keeps the last minutes.
@@ -150,6 +156,7 @@ impl Worker {
             recorder: Recorder::default(),
             parts: Vec::new(),
         };
+        self.seen.met = Some(BTreeSet::new());
     }
 
     pub fn hello(&self) -> &Hello {
@@ -307,7 +314,9 @@ impl Worker {
                 self.seen.asyncio_imported = Some(census.asyncio_imported);
                 let live = census.sessions.iter().filter(|facts| facts.live).map(|facts| facts.key);
                 let live: Vec<SessionKey> = live.collect();
-                self.seen.counts.sessions = live.len() as u64;
+                for key in &live {
+                    self.seen.meet(*key);
+                }
                 let others = live != self.seen.live;
                 self.seen.others_live |= others || self.seen.missed;
                 // Who is missing where not everything was read keeps its row until the next census.
@@ -315,7 +324,8 @@ impl Worker {
                 self.seen.live = live;
             }
             Observation::Stacks(batch) => self.seen.counts.stacks += batch.samples.len() as u64,
-            Observation::Labels(..) | Observation::Waiting(_) | Observation::Dump(..) => {}
+            Observation::Labels(key, _) => self.seen.meet(*key),
+            Observation::Waiting(_) | Observation::Dump(..) => {}
             Observation::Ended(ending) => self.seen.ending = Some(ending.clone()),
         }
         match observation {
@@ -450,6 +460,17 @@ impl Worker {
             true => format!("worker {pid} {what}"),
             false => format!("worker {pid} {what} ({how})"),
         })
+    }
+}
+
+impl Seen {
+    fn meet(&mut self, key: SessionKey) {
+        if let Some(met) = &mut self.met
+            && met.len() < MOST_SESSIONS
+        {
+            met.insert(key);
+            self.counts.sessions = met.len() as u64;
+        }
     }
 }
 

@@ -6,13 +6,15 @@ pub mod formats;
 pub mod plan;
 pub mod profile;
 mod progress;
+#[cfg(test)]
+mod tests;
 
 use super::error::CliError;
 use super::files::{FileError, OutputFile};
 use super::output;
 use super::signals::Signals;
 use super::wire::{self, Profile};
-use super::worker::{Counts, Worker};
+use super::worker::{Counts, MOST_SESSIONS, Worker};
 use crate::model::{Nanos, Origin, Pid};
 use crate::process;
 use crate::recording;
@@ -65,7 +67,7 @@ pub fn record(
     } else {
         worker.keep_profile();
     }
-    let mut progress = Progress::begin(worker, wanted.time);
+    let mut progress = Progress::begin(worker, wanted);
     let taken = take(worker, wanted, &mut file, signals, wants_to_quit, &mut progress);
     progress.end();
     if let Some(how) = taken? {
@@ -194,16 +196,29 @@ fn summary(worker: &Worker, file: &OutputFile) -> String {
 
 /// `29876 samples, 2990 stacks, 1 session`.
 fn many(counts: &Counts) -> String {
-    let one = |count: u64, what: &str| match count {
-        1 => format!("1 {what}"),
-        _ => format!("{count} {what}s"),
-    };
-    [
+    let parts = [
         one(counts.ticks, "sample"),
         one(counts.stacks, "stack"),
-        one(counts.sessions, "session"),
-    ]
-    .join(", ")
+        sessions(counts),
+    ];
+    parts.join(", ")
+}
+
+/// Those that were met so far, whether they live still or not: as many as the file will have.
+fn sessions(counts: &Counts) -> String {
+    let more = if counts.sessions >= MOST_SESSIONS as u64 {
+        " and more"
+    } else {
+        ""
+    };
+    one(counts.sessions, "session") + more
+}
+
+fn one(count: u64, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    }
 }
 
 /// `1.2 MB`, of a million bytes each.

@@ -1,6 +1,8 @@
 //! The line that says how far a recording is, on standard error, if that is a terminal. Knows nothing of what is recorded.
 
-use crate::cli::record::{left, size};
+use crate::cli::record::formats::Format;
+use crate::cli::record::plan::Recording;
+use crate::cli::record::{left, sessions, size};
 use crate::cli::worker::Worker;
 use crate::model::Nanos;
 use std::io::{self, IsTerminal, Write};
@@ -13,15 +15,18 @@ pub struct Progress {
     is_shown: bool,
     next: Nanos,
     time: Duration,
+    /// The file grows; others are made when all has come, and nobody can say before how large they will be.
+    grows: bool,
     has_drawn: bool,
 }
 
 impl Progress {
-    pub fn begin(worker: &Worker, time: Duration) -> Progress {
+    pub fn begin(worker: &Worker, wanted: &Recording) -> Progress {
         Progress {
             is_shown: io::stderr().is_terminal(),
             next: worker.now(),
-            time,
+            time: wanted.time,
+            grows: wanted.format == Format::Otop,
             has_drawn: false,
         }
     }
@@ -35,7 +40,7 @@ impl Progress {
         self.next = now + PERIOD;
         self.has_drawn = true;
         let columns = crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns));
-        let line: String = line(worker, written, self.time)
+        let line: String = line(worker, self.grows.then_some(written), self.time)
             .chars()
             .take(columns.saturating_sub(1))
             .collect();
@@ -51,8 +56,8 @@ impl Progress {
 }
 
 /// `recording 1234 · 18 s left, Ctrl-C ends it · 11870 samples, 998 a second · 1187 stacks · 6 sessions · 1.2 MB`. What a
-/// narrow terminal cuts off is what matters least.
-fn line(worker: &Worker, written: u64, time: Duration) -> String {
+/// narrow terminal cuts off is what matters least. `written`: of a file that grows.
+pub(super) fn line(worker: &Worker, written: Option<u64>, time: Duration) -> String {
     let counts = worker.counts();
     let passed = (worker.now() - worker.attached_at).as_secs_f64();
     let rate = if passed > 0.0 {
@@ -60,17 +65,13 @@ fn line(worker: &Worker, written: u64, time: Duration) -> String {
     } else {
         0.0
     };
-    let written = if written > 0 {
-        format!(" · {}", size(written))
-    } else {
-        String::new()
-    };
     format!(
-        "recording {} · {:.0} s left, Ctrl-C ends it · {} samples, {rate:.0} a second · {} stacks · {} sessions{written}",
+        "recording {} · {:.0} s left, Ctrl-C ends it · {} samples, {rate:.0} a second · {} stacks · {} · {}",
         worker.pid,
         left(worker, time).as_secs_f64().ceil(),
         counts.ticks,
         counts.stacks,
-        counts.sessions,
+        sessions(&counts),
+        written.map_or_else(|| "written at the end".to_owned(), size),
     )
 }
