@@ -168,15 +168,14 @@ fn is_loop(ledger: &Ledger, thread: ThreadIndex) -> bool {
 
 /// What was going on beneath the innermost frame, where that is not the frame's own code.
 fn native(sample: &StackSample, mode: Mode) -> Option<String> {
-    if sample.collecting {
-        return Some("[gc]".to_owned());
-    }
     match sample.state {
+        // A worker that was stopped while it collected does neither meanwhile.
+        State::Stopped => Some("[stopped]".to_owned()),
+        _ if sample.collecting => Some("[gc]".to_owned()),
         // What waits or sleeps is not counted there.
         _ if mode == Mode::Cpu => None,
         State::Syscall(number) => Some(format!("[syscall {}]", syscall_names::name(number))),
         State::GilWait => Some("[gil wait]".to_owned()),
-        State::Stopped => Some("[stopped]".to_owned()),
         State::Runnable | State::Unknown => None,
     }
 }

@@ -283,11 +283,19 @@ fn what_is_collected_stopped_or_waited_for_stands_below_the_frame() {
     collecting.collecting = true;
     let waiting = sample(&stage, LOOP, of("a"), State::GilWait, Some(&at));
     let stopped = sample(&stage, LOOP, of("a"), State::Stopped, None);
-    take(&mut stage, vec![collecting, waiting, stopped]);
+    // SIGSTOP in the middle of a collection.
+    let mut both = sample(&stage, LOOP, of("a"), State::Stopped, Some(&at));
+    both.collecting = true;
+    take(&mut stage, vec![collecting, waiting, stopped, both]);
     stage.end(LOOP, Doing::Select);
     stage.run(10.0);
     let names: Vec<String> = paths(&profile(&mut stage, Mode::Wall)).into_keys().collect();
-    for name in ["a;at;[gc]", "a;at;[gil wait]", "a;<unresolved>;[stopped]"] {
+    for name in [
+        "a;at;[gc]",
+        "a;at;[gil wait]",
+        "a;<unresolved>;[stopped]",
+        "a;at;[stopped]",
+    ] {
         assert!(names.iter().any(|path| path == name), "{name}: {names:?}");
     }
 }
