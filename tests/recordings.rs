@@ -183,7 +183,9 @@ fn two_sessions_of_it_are_compared() {
     ]);
     assert_eq!(compared.code, Some(0), "{}", compared.stderr);
     assert!(compared.stdout.contains("+90.0"), "{}", compared.stdout);
-    assert!(compared.stdout.contains("work (agents/booking.py)"));
+    let (of_loops, of_threads) = compared.stdout.split_once("other threads").expect("both halves");
+    assert!(of_loops.contains("event loop") && !of_loops.contains("work (agents/booking.py)"));
+    assert!(of_threads.contains("work (agents/booking.py)"));
     assert!(
         std::fs::read_to_string(&picture)
             .expect("there")

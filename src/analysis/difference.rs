@@ -20,6 +20,8 @@ pub enum Of {
 /// A function in two profiles; shares are percent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
+    /// On an event loop; else in other threads, whose time lies beside the loop's.
+    pub is_loop: bool,
     pub function: String,
     /// Empty: it is none of Python's.
     pub file: String,
@@ -65,18 +67,19 @@ pub fn unlike(one: &Profile, other: &Profile) -> Option<String> {
         })
 }
 
-/// All functions, those whose own time has changed most first.
+/// All functions, those whose own time has changed most first; what runs on a loop and in other threads too, twice.
 pub fn changes(before: &Profile, after: &Profile, of: Of) -> Vec<Change> {
     let (before, after) = (shares(before, of), shares(after, of));
-    let functions: BTreeSet<&(String, String)> = before.keys().chain(after.keys()).collect();
+    let functions: BTreeSet<&Place> = before.keys().chain(after.keys()).collect();
     let mut changes: Vec<Change> = functions
         .into_iter()
         .map(|function| {
             let of = |shares: &Shares| shares.get(function).copied().unwrap_or_default();
             let (one, other) = (of(&before), of(&after));
             Change {
-                function: function.0.clone(),
-                file: function.1.clone(),
+                is_loop: function.is_loop,
+                function: function.function.clone(),
+                file: function.file.clone(),
                 own: [one.own, other.own],
                 all: [one.all, other.all],
             }
@@ -87,6 +90,7 @@ pub fn changes(before: &Profile, after: &Profile, of: Of) -> Vec<Change> {
         by(Change::own_growth)
             .then_with(|| by(Change::growth))
             .then_with(|| (&one.function, &one.file).cmp(&(&other.function, &other.file)))
+            .then_with(|| other.is_loop.cmp(&one.is_loop))
     });
     changes
 }
@@ -106,17 +110,34 @@ struct Share {
     all: f64,
 }
 
-/// By function and file.
-type Shares = BTreeMap<(String, String), Share>;
+/// Whose share it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    function: String,
+    file: String,
+    is_loop: bool,
+}
+
+type Shares = BTreeMap<Place, Share>;
 
 fn shares(profile: &Profile, of: Of) -> Shares {
     let mut shares = Shares::new();
     let Some(whole) = whole(profile, of) else { return shares };
     let tree = &profile.tree;
+    let on_loops = tree.on_loops();
     for (place, node) in tree.nodes.iter().enumerate().filter(|(_, node)| node.own > 0.0) {
         let percent = node.own / whole * 100.0;
         let path = tree.path(super::NodeId(place as u32));
-        let names: Vec<(String, String)> = path.iter().filter_map(|frame| name(tree.called(*frame)?)).collect();
+        let is_loop = on_loops.get(place).copied().unwrap_or(true);
+        let name = |called| {
+            let (function, file) = name(called)?;
+            Some(Place {
+                function,
+                file,
+                is_loop,
+            })
+        };
+        let names: Vec<Place> = path.iter().filter_map(|frame| name(tree.called(*frame)?)).collect();
         if let Some(innermost) = names.last() {
             shares.entry(innermost.clone()).or_default().own += percent;
         }

@@ -20,7 +20,7 @@ pub struct Side<'p> {
 /// A change of less than this many points is none that could be told from chance.
 const WORTH_SAYING: f64 = 0.05;
 
-/// The functions that have changed most, `top` of them at most.
+/// The functions that have changed most: `top` of the event loops and `top` of other threads at most.
 pub fn table(before: Side<'_>, after: Side<'_>, of: Of, top: usize) -> String {
     let mut text = String::new();
     for (letter, side) in [("A", before), ("B", after)] {
@@ -40,6 +40,25 @@ pub fn table(before: Side<'_>, after: Side<'_>, of: Of, top: usize) -> String {
         let _ = writeln!(text, "no function has changed by more than {WORTH_SAYING} points");
         return text;
     }
+    // As in the flame graph: threads work beside the loop, and the two together may be more than all of the time.
+    for (half, is_loop) in [(flamegraph::LOOPS, true), (flamegraph::THREADS, false)] {
+        let of_half: Vec<&Change> = worth
+            .iter()
+            .copied()
+            .filter(|change| change.is_loop == is_loop)
+            .collect();
+        if !of_half.is_empty() {
+            half_of_table(&mut text, half, &of_half, top);
+        }
+    }
+    text
+}
+
+fn half_of_table(text: &mut String, half: &str, worth: &[&Change], top: usize) {
+    if !text.ends_with("\n\n") {
+        text.push('\n');
+    }
+    let _ = writeln!(text, "{half}");
     let _ = writeln!(text, "      itself             with what it calls");
     let _ = writeln!(text, "     A      B  change       A      B  change  function");
     for change in worth.iter().take(top) {
@@ -59,7 +78,6 @@ pub fn table(before: Side<'_>, after: Side<'_>, of: Of, top: usize) -> String {
     if worth.len() > top {
         let _ = writeln!(text, "and {} more (--top)", worth.len() - top);
     }
-    text
 }
 
 /// The differential flame graph: as wide as B, coloured by the change.
@@ -186,6 +204,32 @@ mod tests {
             folded.contains("(threads);work (agents/booking.py) 0 900000"),
             "{folded}"
         );
+    }
+
+    /// Threads work beside the loop: one column of both could sum to more than all of the time.
+    #[test]
+    fn what_runs_on_the_loop_and_in_other_threads_stands_in_both_halves() {
+        let (before, origin) = (sample::profile(&Wanted::default()), sample::origin());
+        let mut after = before.clone();
+        let is_work = |called: &Called| matches!(called, Called::Python(frame) if &*frame.function == "work");
+        let work = after.tree.frames.iter().position(is_work).expect("a thread's");
+        after.tree.nodes.push(crate::analysis::Node {
+            parent: None,
+            frame: crate::analysis::FrameId(work as u32),
+            own: before.seconds() * 0.7e9,
+        });
+        for node in &mut after.tree.nodes {
+            if node.frame.0 as usize == work && node.parent.is_some() {
+                node.own = before.seconds() * 0.9e9;
+            }
+        }
+        let text = table(side("a", &before, &origin), side("b", &after, &origin), Of::Time, 9);
+        let (of_loops, of_threads) = text.split_once("other threads").expect("both");
+        assert!(
+            of_loops.contains("event loop") && of_loops.contains("70.0   +70.0  work"),
+            "{text}"
+        );
+        assert!(of_threads.contains("90.0") && !text.contains("160.0"), "{text}");
     }
 
     #[test]

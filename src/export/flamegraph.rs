@@ -9,8 +9,8 @@ use inferno::flamegraph::color::MultiPalette;
 use inferno::flamegraph::{Options, Palette, TextTruncateDirection, from_lines};
 
 /// Roots of the picture where other threads were seen; in the order in which they are drawn.
-const LOOPS: &str = "event loop";
-const THREADS: &str = "other threads";
+pub(super) const LOOPS: &str = "event loop";
+pub(super) const THREADS: &str = "other threads";
 
 /// The picture; an error is inferno's.
 pub fn render(profile: &Profile, origin: &Origin) -> std::io::Result<Vec<u8>> {

@@ -77,7 +77,7 @@ pub struct DiffArguments {
     #[arg(value_parser = |text: &str| SLOW_THRESHOLD.parse(text))]
     pub slow_threshold: Duration,
 
-    /// Functions to show
+    /// Functions to show of the event loop, and as many of other threads
     #[arg(long, value_name = "N", default_value = "30", help_heading = "Output")]
     pub top: usize,
 
