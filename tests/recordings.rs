@@ -74,6 +74,33 @@ fn blocks_are_told_as_they_were() {
             .any(|line| line.contains("blocked event loop for 300ms (syscall: recvfrom)")),
         "{lines:?}"
     );
+    // What became of the worker it does not say.
+    assert_eq!(told.stderr, "otop: the recording ends here, 1.0 s in\n");
+}
+
+#[test]
+fn there_is_no_document_about_nothing() {
+    for window in ["100ms", "300ms", "1s", "5s"] {
+        let told = otop(&["replay", &recording(), "--json", "--window", window]);
+        assert_eq!(told.code, Some(0), "{}", told.stderr);
+        let documents: Vec<Value> = told
+            .stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("a document"))
+            .collect();
+        let lengths: Vec<f64> = documents
+            .iter()
+            .map(|document| document["quality"]["window_s"].as_f64().expect("known"))
+            .collect();
+        assert!(
+            !lengths.is_empty() && lengths.iter().all(|length| *length > 0.0),
+            "{window}: {lengths:?}"
+        );
+        assert!(
+            (lengths.iter().sum::<f64>() - 1.0).abs() < 0.05,
+            "{window}: {lengths:?}"
+        );
+    }
 }
 
 #[test]
@@ -253,9 +280,46 @@ fn what_is_not_whole_is_read_up_to_there_and_what_is_foreign_is_refused() {
         assert!(answer.stderr.contains(words), "{}", answer.stderr);
         assert_eq!(answer.stderr.lines().count(), 1);
     }
+    // Nothing but what it is about: not a worker's end, and nothing that a list of those that run would mend.
+    let about = 10 + 29 + u32::from_le_bytes(whole[11..15].try_into().expect("four")) as usize;
+    std::fs::write(&cut, &whole[..about]).expect("written");
+    let picture = folder.join("x.svg");
+    for arguments in [
+        &["--once"][..],
+        &["--json"],
+        &["blocks"],
+        &["dump"],
+        &["-o", name(&picture)],
+    ] {
+        let answer = otop(&[&["replay", name(&cut)], arguments].concat());
+        assert_eq!(answer.code, Some(1), "{arguments:?}: {}", answer.stderr);
+        let words = "cut.otop: it was cut off or is damaged, and nothing whole is left in it\n";
+        assert!(answer.stderr.ends_with(words), "{arguments:?}: {}", answer.stderr);
+        assert_eq!(answer.stderr.lines().count(), 1);
+    }
     let nothing = otop(&["replay", name(&folder.join("none.otop")), "--once"]);
     assert_eq!(nothing.code, Some(1));
     assert!(nothing.stderr.contains("No such file"), "{}", nothing.stderr);
+}
+
+#[test]
+fn what_is_no_file_is_refused_by_what_it_is() {
+    let folder = folder("no-file");
+    let pipe = folder.join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("made");
+    for (path, words) in [
+        (name(&folder), "it is a folder; try: otop replay FILE"),
+        (name(&pipe), "it is a pipe, which can be read only once"),
+        ("-", "it is standard input, which can be read only once"),
+        ("/dev/null", "it is a device or a socket, and no file"),
+    ] {
+        for command in [&["replay", path, "--once"][..], &["diff", path, &recording()]] {
+            let answer = otop(command);
+            assert_eq!(answer.code, Some(1), "{}", answer.stderr);
+            assert!(answer.stderr.contains(words), "{}", answer.stderr);
+            assert_eq!(answer.stderr.lines().count(), 1);
+        }
+    }
 }
 
 /// As in a container that is entered as root, where the program's folders are another user's.

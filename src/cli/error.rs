@@ -34,6 +34,8 @@ pub enum CliError {
     NoAsyncio(Pid),
     #[error("worker {pid} ended before there was a figure ({how})")]
     EndedEarly { pid: Pid, how: String },
+    #[error("the recording ends {seconds:.1} s in, before there was a figure")]
+    RecordingEndsEarly { seconds: f64 },
     #[error("worker {pid} gave no figure within {seconds} s")]
     NoFigure { pid: Pid, seconds: u64 },
     /// The rest has been printed.
@@ -81,6 +83,10 @@ pub enum CliError {
         path: PathBuf,
         error: crate::recording::RecordingError,
     },
+    #[error("{} cannot be replayed: it is {what}", .path.display())]
+    NotARecording { path: PathBuf, what: NoFile },
+    #[error("{}: {}", .path.display(), nothing_in_it(*.is_whole))]
+    NothingRecorded { path: PathBuf, is_whole: bool },
     #[error("{} {}", .path.display(), no_dump(*.comes_later))]
     NoDump { path: PathBuf, comes_later: bool },
     #[error("{0}")]
@@ -93,6 +99,36 @@ pub enum CliError {
     RecordingCut { error: FileError, kept_s: f64 },
     #[error("{error}; it is cut: {} of its {} are kept", size(*.kept), size(*.whole))]
     ProfileCut { error: FileError, kept: u64, whole: u64 },
+}
+
+/// What no recording can be in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoFile {
+    Folder,
+    /// Standard input, where it stands for no file.
+    Dash,
+    Pipe,
+    Other,
+}
+
+impl std::fmt::Display for NoFile {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            NoFile::Folder => "a folder",
+            NoFile::Dash => "standard input, which can be read only once, and a recording is gone back in",
+            NoFile::Pipe => "a pipe, which can be read only once, and a recording is gone back in",
+            NoFile::Other => "a device or a socket, and no file",
+        })
+    }
+}
+
+impl NoFile {
+    fn remedy(self) -> &'static str {
+        match self {
+            NoFile::Folder | NoFile::Other => "otop replay FILE, with a .otop that otop record has written",
+            NoFile::Dash | NoFile::Pipe => "otop replay FILE, with what comes saved in FILE first",
+        }
+    }
 }
 
 impl CliError {
@@ -127,6 +163,9 @@ impl CliError {
             CliError::SocketDenied { .. } => Exit::NotPermitted,
             CliError::NoFigure { .. }
             | CliError::NoRows { .. }
+            | CliError::RecordingEndsEarly { .. }
+            | CliError::NotARecording { .. }
+            | CliError::NothingRecorded { .. }
             | CliError::SocketSilent { .. }
             | CliError::SocketStrange { .. }
             | CliError::Demo(_)
@@ -227,11 +266,14 @@ impl CliError {
             | CliError::TerminalGone(_)
             | CliError::Output { .. }
             | CliError::Recording { .. }
+            | CliError::RecordingEndsEarly { .. }
+            | CliError::NothingRecorded { .. }
             | CliError::NoFormat(_)
             | CliError::Unlike(_)
             | CliError::File(_)
             | CliError::RecordingCut { .. }
             | CliError::ProfileCut { .. } => return None,
+            CliError::NotARecording { what, .. } => what.remedy().to_owned(),
         })
     }
 }
@@ -298,6 +340,13 @@ pub fn shell_word(word: &str) -> String {
     match word.chars().all(plain) {
         true => word.to_owned(),
         false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}
+
+fn nothing_in_it(is_whole: bool) -> &'static str {
+    match is_whole {
+        true => "nothing was recorded in it",
+        false => "it was cut off or is damaged, and nothing whole is left in it",
     }
 }
 

@@ -1,6 +1,7 @@
 //! One worker that is being watched: takes the observations in, and keeps what the loops (`live`, `once`, `json`) have to
 //! know besides the report. Knows nothing of terminals and formats.
 
+use super::error::CliError;
 use super::plan::Measuring;
 use super::replay::player::Player;
 use super::table::minutes;
@@ -66,6 +67,8 @@ struct Seen {
     /// What the last walk said of asyncio; None: there was no walk yet.
     asyncio_imported: Option<bool>,
     ending: Option<Ending>,
+    /// Nothing is left of the recording, and it does not say that the worker had ended.
+    recording_ends: bool,
     dump: Option<(Nanos, Box<Dump>)>,
     counts: Counts,
     /// Sessions that were met; None: nobody asks.
@@ -93,8 +96,32 @@ pub const MOST_SESSIONS: usize = 100_000;
 /// file was made up: nobody wants to be told of each of those windows.
 const LONG_SILENCE: Nanos = Nanos(10_000_000_000);
 
-/// What is said of a recording that is over.
-const RECORDING_ENDS: &str = "the recording ends here";
+/// Why nothing more comes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum End {
+    /// The worker is over for otop, and how.
+    Worker(Pid, String),
+    /// The recording is, so many seconds in; what became of the worker it does not say.
+    Recording(f64),
+}
+
+impl End {
+    /// As it is said where there were figures.
+    pub fn words(&self) -> String {
+        match self {
+            End::Worker(pid, how) => format!("worker {pid} has ended ({how})"),
+            End::Recording(seconds) => format!("the recording ends here, {seconds:.1} s in"),
+        }
+    }
+
+    /// Where there were none.
+    pub fn early(self) -> CliError {
+        match self {
+            End::Worker(pid, how) => CliError::EndedEarly { pid, how },
+            End::Recording(seconds) => CliError::RecordingEndsEarly { seconds },
+        }
+    }
+}
 
 impl Worker {
     pub fn new(attached: Attached, measuring: &Measuring) -> Worker {
@@ -241,7 +268,7 @@ impl Worker {
                 self.pass(now);
             }
             None if player.is_over() => {
-                self.seen.ending = Some(Ending::Lost(RECORDING_ENDS.to_owned()));
+                self.seen.recording_ends = true;
             }
             None => {
                 let next = player.next_at().filter(|next| *next - limit > LONG_SILENCE);
@@ -434,16 +461,22 @@ impl Worker {
 
     /// All samples up to then have arrived, or nothing more will.
     pub fn has_reached(&self, instant: Nanos) -> bool {
-        self.seen.ending.is_some() || self.seen.last_tick.is_some_and(|last| last >= instant)
+        let is_over = self.seen.ending.is_some() || self.seen.recording_ends;
+        is_over || self.seen.last_tick.is_some_and(|last| last >= instant)
     }
 
-    /// How it ended, in a word; None: it runs.
-    pub fn ending(&self) -> Option<String> {
-        self.seen.ending.as_ref().map(|ending| match ending {
+    /// Why nothing more comes; None: more may.
+    pub fn ending(&self) -> Option<End> {
+        let worker = self.seen.ending.as_ref().map(|ending| match ending {
             Ending::Exited => "exited".to_owned(),
             Ending::Execed => "it runs another program now".to_owned(),
             Ending::Lost(why) => why.clone(),
-        })
+        });
+        let recording = || (self.now() - self.attached_at).as_secs_f64();
+        match worker {
+            Some(how) => Some(End::Worker(self.pid, how)),
+            None => self.seen.recording_ends.then(|| End::Recording(recording())),
+        }
     }
 
     /// What happened to it, for whoever watched until then; None: it runs, or is of the past.

@@ -1,4 +1,5 @@
-//! Which blocks have begun and ended since the last look: each is told once when it goes on, and once when it is over.
+//! Which blocks have begun and ended since the last look: each is told once when it goes on, and once when it is over, or
+//! when nobody looks any more.
 //! Knows nothing of how they are told.
 
 use crate::export::block_line::BlockEvent;
@@ -22,7 +23,8 @@ struct Told {
     first_seen: Nanos,
     first_ms: f64,
     ended_seen: Option<Nanos>,
-    began: bool,
+    /// Length as it was told when it had begun.
+    began_ms: Option<f64>,
     ended: bool,
 }
 
@@ -56,7 +58,7 @@ impl Events {
                 first_seen: look.now,
                 first_ms: block.duration_ms,
                 ended_seen: None,
-                began: false,
+                began_ms: None,
                 ended: false,
             });
             if let Some(event) = told.event(block, look) {
@@ -81,14 +83,19 @@ impl Told {
             self.ended = true;
             return Some(BlockEvent::Ended);
         }
+        // Of one that goes on still when nobody looks any more, this is the last word.
+        if let Some(told_ms) = self.began_ms {
+            let is_longer = block.duration_ms >= told_ms + 1.0;
+            return (look.is_last && is_longer).then_some(BlockEvent::Began);
+        }
         let has_place = block.file.is_some() || !look.stacks_come;
         let is_due = (is_named && has_place) || look.is_last || look.now - self.first_seen >= BEGAN_PATIENCE;
         // One that is over and waits for its last stacks stands still.
         let goes_on = block.duration_ms > self.first_ms || look.seen_until - end_of(block, look) <= look.gap_s;
-        if self.began || !is_due || !goes_on {
+        if !is_due || !goes_on {
             return None;
         }
-        self.began = true;
+        self.began_ms = Some(block.duration_ms);
         Some(BlockEvent::Began)
     }
 }
@@ -237,6 +244,22 @@ mod tests {
             ..at(61)
         };
         assert_eq!(told(&mut events, &[nameless], last), [(Ended, 1)]);
+    }
+
+    #[test]
+    fn one_that_goes_on_to_the_end_is_told_once_more_as_far_as_it_came() {
+        let last = |ms| Look {
+            is_last: true,
+            ..at(ms)
+        };
+        let mut events = Events::default();
+        assert_eq!(told(&mut events, &[block(1, 60.0, true)], at(61)), [(Began, 1)]);
+        assert_eq!(told(&mut events, &[block(1, 900.0, true)], at(901)), []);
+        assert_eq!(told(&mut events, &[block(1, 1_500.0, true)], last(1_501)), [(Began, 1)]);
+        // Nothing is said twice.
+        let mut events = Events::default();
+        assert_eq!(told(&mut events, &[block(1, 60.0, true)], at(61)), [(Began, 1)]);
+        assert_eq!(told(&mut events, &[block(1, 60.0, true)], last(62)), []);
     }
 
     #[test]

@@ -117,12 +117,12 @@ fn follow_on(
             worker.settle();
             return told.look(worker, true, tell);
         }
-        if let Some(how) = worker.ending() {
+        if let Some(end) = worker.ending() {
             if !worker.has_figure() {
-                return Err(CliError::EndedEarly { pid: worker.pid, how });
+                return Err(end.early());
             }
             told.look(worker, true, tell)?;
-            say(&format!("worker {} has ended ({how})", worker.pid));
+            say(&end.words());
             return Ok(());
         }
         if worker.lacks_asyncio() && !has_said_why_nothing_comes {

@@ -72,10 +72,11 @@ fn the_time_ends_it_with_a_block_that_goes_on() {
         tick_on(send, Some(1), LONG);
     });
     assert!((Duration::from_millis(400)..LONG).contains(&start.elapsed()));
-    let [(Began, block)] = told.as_slice() else {
-        panic!("it does not end: {told:?}")
+    let [(Began, block), (Began, last)] = told.as_slice() else {
+        panic!("it does not end, and its last word is how far it came: {told:?}")
     };
     assert!(block.duration_is_lower_bound && block.started_at.is_none());
+    assert!(last.ongoing && last.duration_ms > block.duration_ms + 100.0, "{told:?}");
     let error = ended.expect_err("it is longer than 100 ms");
     assert_eq!(error.exit(), Exit::FailOnMet);
     assert!(matches!(error, CliError::FailOnMet { blocks: 1, .. }), "{error}");

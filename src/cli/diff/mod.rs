@@ -10,7 +10,6 @@ use super::output;
 use super::plan::Measuring;
 use super::record::formats::Format;
 use super::replay;
-use super::replay::player::Player;
 use super::wire::{Profile, Wanted};
 use super::worker::Worker;
 use crate::analysis::{Of, unlike};
@@ -66,10 +65,10 @@ pub fn diff(wanted: &Comparing) -> Result<(), CliError> {
 
 /// A profile of the whole recording.
 fn profile(path: &Path, wanted: &Wanted, measuring: &Measuring) -> Result<(Profile, Origin), CliError> {
-    let recording = replay::open(path)?;
-    let origin = recording.origin().clone();
-    let hello = recording.hello().clone();
-    let mut worker = Worker::recorded(hello, Player::new(recording), measuring);
+    let player = replay::open(path)?;
+    let origin = player.origin().clone();
+    let hello = player.hello().clone();
+    let mut worker = Worker::recorded(hello, player, measuring);
     replay::take_all(&mut worker);
     Ok((worker.profile(wanted), origin))
 }

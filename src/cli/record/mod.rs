@@ -14,7 +14,7 @@ use super::files::{FileError, OutputFile};
 use super::output;
 use super::signals::Signals;
 use super::wire::{self, Profile};
-use super::worker::{Counts, MOST_SESSIONS, Worker};
+use super::worker::{Counts, End, MOST_SESSIONS, Worker};
 use crate::model::{Nanos, Origin, Pid};
 use crate::process;
 use crate::recording;
@@ -70,8 +70,8 @@ pub fn record(
     let mut progress = Progress::begin(worker, wanted);
     let taken = take(worker, wanted, &mut file, signals, wants_to_quit, &mut progress);
     progress.end();
-    if let Some(how) = taken? {
-        output::say(&format!("worker {} has ended ({how})", worker.pid));
+    if let Some(end) = taken? {
+        output::say(&end.words());
     }
     worker.settle();
     if wanted.format == Format::Otop {
@@ -126,7 +126,7 @@ pub fn write_profile(
     Ok(())
 }
 
-/// Takes in until it is time to end. How the worker ended, if it did.
+/// Takes in until it is time to end. How the worker ended, if it did that before.
 fn take(
     worker: &mut Worker,
     wanted: &Recording,
@@ -134,7 +134,7 @@ fn take(
     signals: &Signals,
     wants_to_quit: &mut dyn FnMut() -> bool,
     progress: &mut Progress,
-) -> Result<Option<String>, CliError> {
+) -> Result<Option<End>, CliError> {
     let end = worker.attached_at + wanted.time.into();
     loop {
         worker.take_in(STEP);
@@ -142,10 +142,10 @@ fn take(
         if signals.raised() || wants_to_quit() {
             return Ok(None);
         }
-        if let Some(how) = worker.ending() {
+        if let Some(end) = worker.ending() {
             return match worker.has_figure() {
-                true => Ok(Some(how)),
-                false => Err(CliError::EndedEarly { pid: worker.pid, how }),
+                true => Ok(Some(end)),
+                false => Err(end.early()),
             };
         }
         let now = worker.now();

@@ -8,7 +8,7 @@ pub mod player;
 mod tests;
 
 use super::dump::plan::Dumping;
-use super::error::CliError;
+use super::error::{CliError, NoFile};
 use super::files::OutputFile;
 use super::plan::{Plan, Work};
 use super::record::write_profile;
@@ -22,6 +22,7 @@ use crate::recording::Recording;
 use crate::view::Steer;
 use player::Player;
 use std::fs::File;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -32,30 +33,50 @@ const STEP: Nanos = Nanos(1_000_000_000);
 const LEAP: Nanos = Nanos(10_000_000_000);
 
 /// Opens a recording that is to be replayed, with a word if it is not whole.
-pub fn open(path: &Path) -> Result<Recording<File>, CliError> {
+pub fn open(path: &Path) -> Result<Player, CliError> {
     let failed = |error: crate::recording::RecordingError| CliError::Recording {
         path: path.to_owned(),
         error,
     };
-    // A pipe would be waited for, and cannot be gone back in.
-    let is_file = std::fs::metadata(path).map_err(|error| failed(error.into()))?.is_file();
-    if !is_file {
-        return Err(failed(crate::recording::RecordingError::Foreign));
+    let not_one = |what| CliError::NotARecording {
+        path: path.to_owned(),
+        what,
+    };
+    if path == Path::new("-") {
+        return Err(not_one(NoFile::Dash));
+    }
+    let kind = std::fs::metadata(path)
+        .map_err(|error| failed(error.into()))?
+        .file_type();
+    match kind {
+        kind if kind.is_file() => {}
+        kind if kind.is_dir() => return Err(not_one(NoFile::Folder)),
+        // It would be waited for, and cannot be gone back in.
+        kind if kind.is_fifo() => return Err(not_one(NoFile::Pipe)),
+        _ => return Err(not_one(NoFile::Other)),
     }
     let file = File::open(path).map_err(|error| failed(error.into()))?;
     let recording = Recording::open(file).map_err(failed)?;
-    if let Some(defect) = recording.defect() {
+    let is_whole = recording.defect().is_none();
+    let player = Player::new(recording);
+    if player.is_over() {
+        return Err(CliError::NothingRecorded {
+            path: path.to_owned(),
+            is_whole: is_whole && player.defect().is_none(),
+        });
+    }
+    if let Some(defect) = player.defect().filter(|_| !is_whole) {
         output::say(&format!("{}: {defect}", path.display()));
     }
-    Ok(recording)
+    Ok(player)
 }
 
 /// Does with the recording what was asked for. `at`: how far into it.
 pub fn replay(path: &Path, at: Option<Duration>, plan: &Plan) -> anyhow::Result<()> {
-    let recording = open(path)?;
-    let was_whole = recording.defect().is_none();
-    let (hello, origin) = (recording.hello().clone(), recording.origin().clone());
-    let mut worker = Worker::recorded(hello, Player::new(recording), plan.work.measuring());
+    let player = open(path)?;
+    let was_whole = player.defect().is_none();
+    let (hello, origin) = (player.hello().clone(), player.origin().clone());
+    let mut worker = Worker::recorded(hello, player, plan.work.measuring());
     let instant = at.map(|at| worker.attached_at + at.into());
     match &plan.work {
         Work::Table(look) => match (look.shape, instant) {

@@ -1,7 +1,7 @@
 //! A recording as a source of observations, with a clock of its own: the one of the machine that recorded. Time passes in
 //! it when it is told to. Knows nothing of what the observations mean.
 
-use crate::model::{Nanos, Observation};
+use crate::model::{Hello, Nanos, Observation, Origin};
 use crate::recording::{Arrived, Recording};
 use std::fs::File;
 use std::io;
@@ -24,6 +24,14 @@ impl Player {
         };
         player.fetch();
         player
+    }
+
+    pub fn origin(&self) -> &Origin {
+        self.recording.origin()
+    }
+
+    pub fn hello(&self) -> &Hello {
+        self.recording.hello()
     }
 
     /// What time it is in the recording.

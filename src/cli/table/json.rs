@@ -4,7 +4,7 @@ use crate::cli::error::CliError;
 use crate::cli::output;
 use crate::cli::signals::Signals;
 use crate::cli::table::plan::Look;
-use crate::cli::worker::Worker;
+use crate::cli::worker::{End, Worker};
 use crate::model::{Nanos, Report};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ pub fn stream(
 ) -> Result<(), CliError> {
     let window = Nanos::from(look.measuring.window);
     let mut end = worker.attached_at + window;
+    let mut has_told = false;
     loop {
         let now = worker.now();
         worker.take_in(STEP.min(Duration::from(end - now).max(Duration::from_millis(1))));
@@ -29,16 +30,19 @@ pub fn stream(
         if signals.raised() {
             return Ok(());
         }
-        if let Some(how) = worker.ending() {
+        if let Some(over) = worker.ending() {
             if !worker.has_figure() {
-                return Err(CliError::EndedEarly { pid: worker.pid, how });
+                return Err(over.early());
             }
             let report = worker.tumbling_report(now);
-            return tell(&report);
+            // That a worker has ended is news by itself, that a recording has is none.
+            let is_news = report.quality.window_s > 0.0 || matches!(over, End::Worker(..)) || !has_told;
+            return if is_news { tell(&report) } else { Ok(()) };
         }
         if now >= end && (worker.has_reached(end) || now >= end + LATE_SAMPLES.into()) {
             let report = worker.tumbling_report(end);
             tell(&report)?;
+            has_told = true;
             // A machine that slept leaves no queue of empty windows behind.
             let passed = (now - end).0 / window.0.max(1);
             end += Nanos(window.0.saturating_mul(passed + 1));

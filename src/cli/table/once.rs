@@ -49,11 +49,11 @@ pub(super) fn watch_for(
         worker.take_in(STEP);
         let now = worker.now();
         output::check_open()?;
-        if let Some(how) = worker.ending() {
+        if let Some(over) = worker.ending() {
             if worker.has_figure() {
                 break;
             }
-            return Err(CliError::EndedEarly { pid: worker.pid, how });
+            return Err(over.early());
         }
         if worker.lacks_asyncio() && now >= after(measuring.window.min(ASYNCIO_PATIENCE)) {
             return Err(CliError::NoAsyncio(worker.pid));
