@@ -392,6 +392,18 @@ fn usage_errors_say_what_would_be_right() {
         ),
         (vec!["record", "--pid", "1"], "--output <FILE>"),
         (
+            vec!["record", "--pid", "1", "--pid", "2", "-o", "x.svg"],
+            "this command is about one --pid",
+        ),
+        (
+            vec!["dump", "--pid", "1", "--pid", "2"],
+            "this command is about one --pid",
+        ),
+        (
+            vec!["blocks", "--pid", "1", "--fail-on", "10ms"],
+            "--fail-on 10ms is below --slow-threshold 50ms",
+        ),
+        (
             vec!["record", "--pid", "1", "-o", "x.otop", "--mode", "cpu"],
             "a .otop recording holds everything",
         ),
@@ -405,6 +417,22 @@ fn usage_errors_say_what_would_be_right() {
         ),
         (vec!["replay", &file, "-o", "x.otop"], "it is a .otop recording already"),
         (vec!["replay", &file, "--mode", "cpu"], "--output <FILE>"),
+        (
+            vec!["replay", &file, "--once", "--mode", "cpu"],
+            "--mode is for what -o writes: add -o FILE",
+        ),
+        (
+            vec!["replay", &file, "dump", "--by", "agent"],
+            "--by is for what -o writes",
+        ),
+        (
+            vec!["replay", &file, "blocks", "--format", "folded"],
+            "--format is for what -o writes",
+        ),
+        (
+            vec!["replay", &file, "--json", "--force"],
+            "--force is for what -o writes",
+        ),
         (vec!["replay", &file, "--rate", "10"], "cannot be used with"),
         (
             vec!["replay", &file, "blocks", "--at", "1s"],
@@ -423,6 +451,14 @@ fn usage_errors_say_what_would_be_right() {
     ] {
         let answer = otop(&arguments);
         assert_eq!(answer.code, Some(2), "{arguments:?}: {}", answer.stderr);
+        let usage = format!("Usage: otop {} ", arguments[0]);
+        assert!(
+            answer.stderr.contains(&usage)
+                || answer.stderr.contains("possible values")
+                || answer.stderr.contains("100ms to"),
+            "{arguments:?}: {}",
+            answer.stderr
+        );
         assert!(answer.stderr.contains(words), "{arguments:?}: {}", answer.stderr);
     }
 }

@@ -84,23 +84,36 @@ impl Arguments {
 
     /// What no value alone can be wrong in.
     pub fn check(&self) -> Result<(), clap::Error> {
-        if self.worker.children && self.worker.process.pid.len() > 1 {
-            return Err(conflict("--children is of one --pid".to_owned()));
-        }
-        match &self.command {
-            Some(Command::Blocks(blocks)) => blocks.process.of_one().and_then(|()| blocks.check()),
-            Some(Command::Record(record)) => record.process.of_one().and_then(|()| record.check()),
-            Some(Command::Dump(dump)) => dump.process.of_one(),
-            Some(Command::Replay(replay)) => replay.check(),
-            Some(Command::Diff(diff)) => diff.check(),
-            Some(Command::Doctor(_) | Command::Demo(_) | Command::Vars(_)) | None => Ok(()),
-        }
+        let (command, checked) = match &self.command {
+            Some(Command::Blocks(blocks)) => ("blocks", blocks.process.of_one().and_then(|()| blocks.check())),
+            Some(Command::Record(record)) => ("record", record.process.of_one().and_then(|()| record.check())),
+            Some(Command::Dump(dump)) => ("dump", dump.process.of_one()),
+            Some(Command::Replay(replay)) => ("replay", replay.check()),
+            Some(Command::Diff(diff)) => ("diff", diff.check()),
+            Some(Command::Doctor(_) | Command::Demo(_) | Command::Vars(_)) => return Ok(()),
+            None if self.worker.children && self.worker.process.pid.len() > 1 => {
+                ("", Err(Conflict("--children is of one --pid".to_owned())))
+            }
+            None => return Ok(()),
+        };
+        checked.map_err(|Conflict(text)| usage_error(command, text))
     }
 }
 
-/// A usage error about several arguments, in clap's own words and with its exit code.
-pub fn conflict(text: String) -> clap::Error {
-    Arguments::command().error(ErrorKind::ArgumentConflict, text)
+/// What is wrong with several arguments together, and what would be right.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Conflict(pub String);
+
+/// In clap's own words, with the usage of the command that was called, and with its exit code.
+fn usage_error(command: &str, text: String) -> clap::Error {
+    let mut whole = Arguments::command();
+    // Without this a command does not know that it is otop's.
+    whole.build();
+    let error = |command: &mut clap::Command| command.error(ErrorKind::ArgumentConflict, &text);
+    match whole.find_subcommand_mut(command) {
+        Some(command) => error(command),
+        None => error(&mut whole),
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,7 +1,7 @@
 //! Which process is read, and what names the sessions in it: the flags that every command about a worker has. Knows
 //! nothing of what is done with them.
 
-use super::{conflict, values};
+use super::{Conflict, values};
 use crate::identity::Spec;
 use clap::Args;
 
@@ -53,10 +53,10 @@ pub struct ProcessArguments {
 
 impl ProcessArguments {
     /// For the commands that are about one worker.
-    pub fn of_one(&self) -> Result<(), clap::Error> {
+    pub fn of_one(&self) -> Result<(), Conflict> {
         match self.pid.len() {
             0 | 1 => Ok(()),
-            _ => Err(conflict(
+            _ => Err(Conflict(
                 "this command is about one --pid; the table takes several".to_owned(),
             )),
         }

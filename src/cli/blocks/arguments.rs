@@ -1,7 +1,7 @@
 //! The command line of `otop blocks` as clap reads it. Knows nothing of what is done with it.
 
 use crate::cli::arguments::values::{self, FAIL_ON, FOR};
-use crate::cli::arguments::{MeasuringArguments, ProcessArguments, conflict};
+use crate::cli::arguments::{Conflict, MeasuringArguments, ProcessArguments};
 use crate::cli::blocks::sight::{is_seen_at, rate_for};
 use clap::Args;
 use std::time::Duration;
@@ -54,7 +54,7 @@ pub struct BlocksArguments {
 }
 
 impl BlocksArguments {
-    pub fn check(&self) -> Result<(), clap::Error> {
+    pub fn check(&self) -> Result<(), Conflict> {
         let Some(limit) = self.fail_on else { return Ok(()) };
         let MeasuringArguments {
             rate, slow_threshold, ..
@@ -62,7 +62,7 @@ impl BlocksArguments {
         let text = values::written(limit);
         if limit < slow_threshold {
             let threshold = values::written(slow_threshold);
-            return Err(conflict(format!(
+            return Err(Conflict(format!(
                 "--fail-on {text} is below --slow-threshold {threshold}, and shorter ones are no blocks: \
                  add --slow-threshold {text}"
             )));
@@ -70,7 +70,7 @@ impl BlocksArguments {
         // A limit that cannot be seen to be met would pass whatever the worker does.
         if !is_seen_at(limit, rate) {
             let needed = rate_for(limit);
-            return Err(conflict(format!(
+            return Err(Conflict(format!(
                 "--fail-on {text} is shorter than three samples at --rate {rate}, and shorter blocks are not seen: \
                  add --rate {needed}"
             )));

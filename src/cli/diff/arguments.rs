@@ -1,6 +1,6 @@
 //! The command line of `otop diff` as clap reads it. Knows nothing of what is done with it.
 
-use crate::cli::arguments::conflict;
+use crate::cli::arguments::Conflict;
 use crate::cli::arguments::values::SLOW_THRESHOLD;
 use crate::cli::record::formats::Format;
 use crate::cli::record::profile::ModeArgument;
@@ -91,10 +91,10 @@ pub struct DiffArguments {
 }
 
 impl DiffArguments {
-    pub fn check(&self) -> Result<(), clap::Error> {
+    pub fn check(&self) -> Result<(), Conflict> {
         match self.output.as_ref().map(|path| (path, Format::of(path))) {
             None | Some((_, Some(Format::Flamegraph | Format::Folded))) => Ok(()),
-            Some((path, _)) => Err(conflict(format!(
+            Some((path, _)) => Err(Conflict(format!(
                 "a difference is written as .svg or .folded, and {} is neither",
                 path.display()
             ))),

@@ -3,7 +3,7 @@
 use super::formats::Format;
 use super::profile::ProfileArguments;
 use crate::cli::arguments::values::FOR;
-use crate::cli::arguments::{MeasuringArguments, ProcessArguments, conflict};
+use crate::cli::arguments::{Conflict, MeasuringArguments, ProcessArguments};
 use clap::Args;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -51,10 +51,10 @@ pub struct RecordArguments {
 }
 
 impl RecordArguments {
-    pub fn check(&self) -> Result<(), clap::Error> {
+    pub fn check(&self) -> Result<(), Conflict> {
         match self.file.format() {
-            None => Err(conflict(Format::unknown(&self.file.output))),
-            Some(Format::Otop) if self.profile.is_given() => Err(conflict(
+            None => Err(Conflict(Format::unknown(&self.file.output))),
+            Some(Format::Otop) if self.profile.is_given() => Err(Conflict(
                 "a .otop recording holds everything: --mode, --by, --session, --agent and --tenant are for \
                  otop replay, which makes the other formats of it"
                     .to_owned(),

@@ -2,6 +2,7 @@
 //! format is made.
 
 use clap::ValueEnum;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -38,10 +39,11 @@ const ENDINGS: [(&str, Format); 11] = [
 impl Format {
     /// What the ending of the name asks for.
     pub fn of(path: &Path) -> Option<Format> {
-        let name = path.file_name()?.to_str()?.to_lowercase();
+        // It need not be UTF-8, and its ending may be known all the same.
+        let name = path.file_name()?.as_bytes().to_ascii_lowercase();
         ENDINGS
             .iter()
-            .find(|(ending, _)| name.ends_with(ending))
+            .find(|(ending, _)| name.ends_with(ending.as_bytes()))
             .map(|(_, format)| *format)
     }
 
@@ -70,5 +72,7 @@ mod tests {
         assert_eq!(of("x.otop"), Some(Format::Otop));
         assert_eq!(of("x.json"), None, "two formats end so");
         assert_eq!(of("-"), None);
+        let name = std::ffi::OsStr::from_bytes(b"bad\xff.folded");
+        assert_eq!(Format::of(Path::new(name)), Some(Format::Folded), "not UTF-8");
     }
 }

@@ -1,6 +1,6 @@
 //! The command line of `otop replay` as clap reads it. Knows nothing of what is done with it.
 
-use crate::cli::arguments::conflict;
+use crate::cli::arguments::Conflict;
 use crate::cli::arguments::values::AT;
 use crate::cli::record::formats::Format;
 use crate::cli::record::profile::{ByArgument, ModeArgument};
@@ -93,23 +93,33 @@ pub enum ReplayWhat {
 }
 
 impl ReplayArguments {
-    pub fn check(&self) -> Result<(), clap::Error> {
+    pub fn check(&self) -> Result<(), Conflict> {
         if self.what == Some(ReplayWhat::Blocks) && self.at.is_some() {
-            return Err(conflict(
+            return Err(Conflict(
                 "the argument '--at <TIME>' cannot be used with 'blocks'".to_owned(),
             ));
         }
         if self.session.is_some() && self.output.is_none() && self.what != Some(ReplayWhat::Dump) {
-            return Err(conflict(
+            return Err(Conflict(
                 "--session is for dump, and for what -o writes: end it in dump, or add -o FILE".to_owned(),
             ));
         }
         let Some(output) = &self.output else {
-            return Ok(());
+            // clap lets them pass beside what has no output.
+            let of_output = [
+                ("--mode", self.mode.is_some()),
+                ("--by", self.by.is_some()),
+                ("--format", self.format.is_some()),
+                ("--force", self.force),
+            ];
+            return match of_output.iter().find(|(_, is_given)| *is_given) {
+                Some((name, _)) => Err(Conflict(format!("{name} is for what -o writes: add -o FILE"))),
+                None => Ok(()),
+            };
         };
         match self.format.or_else(|| Format::of(output)) {
-            None => Err(conflict(Format::unknown(output))),
-            Some(Format::Otop) => Err(conflict("it is a .otop recording already: cp copies it".to_owned())),
+            None => Err(Conflict(Format::unknown(output))),
+            Some(Format::Otop) => Err(Conflict("it is a .otop recording already: cp copies it".to_owned())),
             Some(_) => Ok(()),
         }
     }
