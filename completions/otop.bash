@@ -433,7 +433,7 @@ _otop() {
             return 0
             ;;
         otop__subcmd__replay)
-            opts="-o -h --at --output --format --force --mode --by --session --once --json --refresh-rate --sort --status --agent --tenant --columns --window --slow-window --own --slow-threshold --rate --stack-rate --help blocks dump"
+            opts="-o -h --at --output --format --force --mode --by --session --once --json --refresh-rate --sort --status --agent --tenant --columns --window --own --rate --stack-rate --slow-threshold --slow-window --help blocks dump"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -495,15 +495,7 @@ _otop() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --slow-window)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --own)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --slow-threshold)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -512,6 +504,14 @@ _otop() {
                     return 0
                     ;;
                 --stack-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --slow-threshold)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --slow-window)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -52,11 +52,11 @@ complete -c otop -n "__fish_otop_needs_command" -l agent -d 'Show only sessions 
 complete -c otop -n "__fish_otop_needs_command" -l tenant -d 'Show only sessions of this tenant' -r
 complete -c otop -n "__fish_otop_needs_command" -l columns -d 'Columns to show, in this order, with commas between them: session, agent, tenant, dur, mem, peak, cpu, status, pin, loop, blocked, worst, tasks, where' -r
 complete -c otop -n "__fish_otop_needs_command" -l window -d 'Stretch of time that a percentage is about, 100ms to 10m' -r
-complete -c otop -n "__fish_otop_needs_command" -l slow-window -d 'How long a session stays slow after it has blocked the loop, 100ms to 1h' -r
+complete -c otop -n "__fish_otop_needs_command" -l slow-window -d 'How long a session stays slow after it has blocked the loop, 100ms to 1h [default: 5s]' -r
 complete -c otop -n "__fish_otop_needs_command" -l rate -d 'Samples a second of session and step, 1 to 10000' -r
 complete -c otop -n "__fish_otop_needs_command" -l stack-rate -d 'Full stacks a second, 1 to 10000' -r
 complete -c otop -n "__fish_otop_needs_command" -l own -d 'Files that begin with this are own code, wherever they are installed; may be given more than once' -r
-complete -c otop -n "__fish_otop_needs_command" -l slow-threshold -d 'From which length on a standing loop counts as blocked, 1ms to 1m' -r
+complete -c otop -n "__fish_otop_needs_command" -l slow-threshold -d 'From which length on a standing loop counts as blocked, 1ms to 1m [default: 50ms]' -r
 complete -c otop -n "__fish_otop_needs_command" -l children -d 'The whole pool: every asyncio worker below the process, as they come and go'
 complete -c otop -n "__fish_otop_needs_command" -l once -d 'Watch for one window, print the table, exit'
 complete -c otop -n "__fish_otop_needs_command" -l json -d 'One JSON document per window, a line each; with --once a single one'
@@ -79,7 +79,7 @@ complete -c otop -n "__fish_otop_using_subcommand blocks" -l fail-on -d 'End wit
 complete -c otop -n "__fish_otop_using_subcommand blocks" -l rate -d 'Samples a second of session and step, 1 to 10000' -r
 complete -c otop -n "__fish_otop_using_subcommand blocks" -l stack-rate -d 'Full stacks a second, 1 to 10000' -r
 complete -c otop -n "__fish_otop_using_subcommand blocks" -l own -d 'Files that begin with this are own code, wherever they are installed; may be given more than once' -r
-complete -c otop -n "__fish_otop_using_subcommand blocks" -l slow-threshold -d 'From which length on a standing loop counts as blocked, 1ms to 1m' -r
+complete -c otop -n "__fish_otop_using_subcommand blocks" -l slow-threshold -d 'From which length on a standing loop counts as blocked, 1ms to 1m [default: 50ms]' -r
 complete -c otop -n "__fish_otop_using_subcommand blocks" -l json -d 'One JSON object per event, a line each'
 complete -c otop -n "__fish_otop_using_subcommand blocks" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c otop -n "__fish_otop_using_subcommand dump" -l pid -d 'Process to watch; the table takes several [default: the only asyncio worker here, or a choice]' -r
@@ -122,7 +122,7 @@ complete -c otop -n "__fish_otop_using_subcommand record" -l tenant -d 'Only ses
 complete -c otop -n "__fish_otop_using_subcommand record" -l rate -d 'Samples a second of session and step, 1 to 10000' -r
 complete -c otop -n "__fish_otop_using_subcommand record" -l stack-rate -d 'Full stacks a second, 1 to 10000' -r
 complete -c otop -n "__fish_otop_using_subcommand record" -l own -d 'Files that begin with this are own code, wherever they are installed; may be given more than once' -r
-complete -c otop -n "__fish_otop_using_subcommand record" -l slow-threshold -d 'From which length on a standing loop counts as blocked, 1ms to 1m' -r
+complete -c otop -n "__fish_otop_using_subcommand record" -l slow-threshold -d 'From which length on a standing loop counts as blocked, 1ms to 1m [default: 50ms]' -r
 complete -c otop -n "__fish_otop_using_subcommand record" -l force -d 'Replace FILE if it is there'
 complete -c otop -n "__fish_otop_using_subcommand record" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c otop -n "__fish_otop_using_subcommand replay" -l at -d 'How far into the recording: where the live table begins, the end of the window of --once, or when the dump was taken at the latest' -r
@@ -164,11 +164,11 @@ complete -c otop -n "__fish_otop_using_subcommand replay" -l agent -d 'Show only
 complete -c otop -n "__fish_otop_using_subcommand replay" -l tenant -d 'Show only sessions of this tenant' -r
 complete -c otop -n "__fish_otop_using_subcommand replay" -l columns -d 'Columns to show, in this order, with commas between them: session, agent, tenant, dur, mem, peak, cpu, status, pin, loop, blocked, worst, tasks, where' -r
 complete -c otop -n "__fish_otop_using_subcommand replay" -l window -d 'Stretch of time that a percentage is about, 100ms to 10m' -r
-complete -c otop -n "__fish_otop_using_subcommand replay" -l slow-window -d 'How long a session stays slow after it has blocked the loop, 100ms to 1h' -r
 complete -c otop -n "__fish_otop_using_subcommand replay" -l own -d 'Files that begin with this are own code, wherever they are installed; may be given more than once' -r
-complete -c otop -n "__fish_otop_using_subcommand replay" -l slow-threshold -d 'From which length on a standing loop counts as blocked, 1ms to 1m' -r
 complete -c otop -n "__fish_otop_using_subcommand replay" -l rate -d 'Samples a second of session and step, 1 to 10000' -r
 complete -c otop -n "__fish_otop_using_subcommand replay" -l stack-rate -d 'Full stacks a second, 1 to 10000' -r
+complete -c otop -n "__fish_otop_using_subcommand replay" -l slow-threshold -d 'From which length on a standing loop counts as blocked, 1ms to 1m [default: as it was recorded]' -r
+complete -c otop -n "__fish_otop_using_subcommand replay" -l slow-window -d 'How long a session stays slow after it has blocked the loop, 100ms to 1h [default: as it was recorded]' -r
 complete -c otop -n "__fish_otop_using_subcommand replay" -l force -d 'Replace FILE if it is there'
 complete -c otop -n "__fish_otop_using_subcommand replay" -l once -d 'Watch for one window, print the table, exit'
 complete -c otop -n "__fish_otop_using_subcommand replay" -l json -d 'One JSON document per window, a line each; with --once a single one'
@@ -178,8 +178,8 @@ complete -c otop -n "__fish_otop_using_subcommand diff" -l against -d 'Session o
 complete -c otop -n "__fish_otop_using_subcommand diff" -l mode -d 'What counts' -r -f -a "wall\t'Loop time: a session asleep in a system call on the loop is there, an idle loop is not'
 cpu\t'Time on a CPU'
 blocked\t'Only what kept the loop for longer than --slow-threshold'"
-complete -c otop -n "__fish_otop_using_subcommand diff" -l slow-threshold -d 'From which length on a standing loop counts as blocked, for --mode blocked' -r
-complete -c otop -n "__fish_otop_using_subcommand diff" -l top -d 'Functions to show' -r
+complete -c otop -n "__fish_otop_using_subcommand diff" -l slow-threshold -d 'From which length on a standing loop counts as blocked, for --mode blocked [default: as it was recorded]' -r
+complete -c otop -n "__fish_otop_using_subcommand diff" -l top -d 'Functions to show of the event loop, and as many of other threads' -r
 complete -c otop -n "__fish_otop_using_subcommand diff" -s o -l output -d 'File for the differential flame graph (.svg), or its stacks with both counts (.folded)' -r -F
 complete -c otop -n "__fish_otop_using_subcommand diff" -l against-rest -d 'Compare it with all the others together'
 complete -c otop -n "__fish_otop_using_subcommand diff" -l force -d 'Replace FILE if it is there'
@@ -207,11 +207,11 @@ complete -c otop -n "__fish_otop_using_subcommand demo" -l agent -d 'Show only s
 complete -c otop -n "__fish_otop_using_subcommand demo" -l tenant -d 'Show only sessions of this tenant' -r
 complete -c otop -n "__fish_otop_using_subcommand demo" -l columns -d 'Columns to show, in this order, with commas between them: session, agent, tenant, dur, mem, peak, cpu, status, pin, loop, blocked, worst, tasks, where' -r
 complete -c otop -n "__fish_otop_using_subcommand demo" -l window -d 'Stretch of time that a percentage is about, 100ms to 10m' -r
-complete -c otop -n "__fish_otop_using_subcommand demo" -l slow-window -d 'How long a session stays slow after it has blocked the loop, 100ms to 1h' -r
+complete -c otop -n "__fish_otop_using_subcommand demo" -l slow-window -d 'How long a session stays slow after it has blocked the loop, 100ms to 1h [default: 5s]' -r
 complete -c otop -n "__fish_otop_using_subcommand demo" -l rate -d 'Samples a second of session and step, 1 to 10000' -r
 complete -c otop -n "__fish_otop_using_subcommand demo" -l stack-rate -d 'Full stacks a second, 1 to 10000' -r
 complete -c otop -n "__fish_otop_using_subcommand demo" -l own -d 'Files that begin with this are own code, wherever they are installed; may be given more than once' -r
-complete -c otop -n "__fish_otop_using_subcommand demo" -l slow-threshold -d 'From which length on a standing loop counts as blocked, 1ms to 1m' -r
+complete -c otop -n "__fish_otop_using_subcommand demo" -l slow-threshold -d 'From which length on a standing loop counts as blocked, 1ms to 1m [default: 50ms]' -r
 complete -c otop -n "__fish_otop_using_subcommand demo" -l once -d 'Watch for one window, print the table, exit'
 complete -c otop -n "__fish_otop_using_subcommand demo" -l json -d 'One JSON document per window, a line each; with --once a single one'
 complete -c otop -n "__fish_otop_using_subcommand demo" -s h -l help -d 'Print help'

@@ -27,11 +27,11 @@ _otop() {
 '--tenant=[Show only sessions of this tenant]:NAME:_default' \
 '--columns=[Columns to show, in this order, with commas between them\: session, agent, tenant, dur, mem, peak, cpu, status, pin, loop, blocked, worst, tasks, where]:LIST:_default' \
 '--window=[Stretch of time that a percentage is about, 100ms to 10m]:TIME:_default' \
-'--slow-window=[How long a session stays slow after it has blocked the loop, 100ms to 1h]:TIME:_default' \
+'--slow-window=[How long a session stays slow after it has blocked the loop, 100ms to 1h \[default\: 5s\]]:TIME:_default' \
 '--rate=[Samples a second of session and step, 1 to 10000]:HZ:_default' \
 '--stack-rate=[Full stacks a second, 1 to 10000]:HZ:_default' \
 '*--own=[Files that begin with this are own code, wherever they are installed; may be given more than once]:PREFIX:_default' \
-'--slow-threshold=[From which length on a standing loop counts as blocked, 1ms to 1m]:TIME:_default' \
+'--slow-threshold=[From which length on a standing loop counts as blocked, 1ms to 1m \[default\: 50ms\]]:TIME:_default' \
 '(--socket)--children[The whole pool\: every asyncio worker below the process, as they come and go]' \
 '--once[Watch for one window, print the table, exit]' \
 '--json[One JSON document per window, a line each; with --once a single one]' \
@@ -59,7 +59,7 @@ _arguments "${_arguments_options[@]}" : \
 '--rate=[Samples a second of session and step, 1 to 10000]:HZ:_default' \
 '--stack-rate=[Full stacks a second, 1 to 10000]:HZ:_default' \
 '*--own=[Files that begin with this are own code, wherever they are installed; may be given more than once]:PREFIX:_default' \
-'--slow-threshold=[From which length on a standing loop counts as blocked, 1ms to 1m]:TIME:_default' \
+'--slow-threshold=[From which length on a standing loop counts as blocked, 1ms to 1m \[default\: 50ms\]]:TIME:_default' \
 '--json[One JSON object per event, a line each]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
@@ -115,7 +115,7 @@ blocked\:"Only what kept the loop for longer than --slow-threshold"))' \
 '--rate=[Samples a second of session and step, 1 to 10000]:HZ:_default' \
 '--stack-rate=[Full stacks a second, 1 to 10000]:HZ:_default' \
 '*--own=[Files that begin with this are own code, wherever they are installed; may be given more than once]:PREFIX:_default' \
-'--slow-threshold=[From which length on a standing loop counts as blocked, 1ms to 1m]:TIME:_default' \
+'--slow-threshold=[From which length on a standing loop counts as blocked, 1ms to 1m \[default\: 50ms\]]:TIME:_default' \
 '--force[Replace FILE if it is there]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
@@ -144,11 +144,11 @@ blocked\:"Only what kept the loop for longer than --slow-threshold"))' \
 '--tenant=[Show only sessions of this tenant]:NAME:_default' \
 '--columns=[Columns to show, in this order, with commas between them\: session, agent, tenant, dur, mem, peak, cpu, status, pin, loop, blocked, worst, tasks, where]:LIST:_default' \
 '--window=[Stretch of time that a percentage is about, 100ms to 10m]:TIME:_default' \
-'--slow-window=[How long a session stays slow after it has blocked the loop, 100ms to 1h]:TIME:_default' \
 '*--own=[Files that begin with this are own code, wherever they are installed; may be given more than once]:PREFIX:_default' \
-'--slow-threshold=[From which length on a standing loop counts as blocked, 1ms to 1m]:TIME:_default' \
 '()--rate=[Samples a second of session and step, 1 to 10000]:HZ:_default' \
 '()--stack-rate=[Full stacks a second, 1 to 10000]:HZ:_default' \
+'--slow-threshold=[From which length on a standing loop counts as blocked, 1ms to 1m \[default\: as it was recorded\]]:TIME:_default' \
+'--slow-window=[How long a session stays slow after it has blocked the loop, 100ms to 1h \[default\: as it was recorded\]]:TIME:_default' \
 '--force[Replace FILE if it is there]' \
 '--once[Watch for one window, print the table, exit]' \
 '--json[One JSON document per window, a line each; with --once a single one]' \
@@ -166,8 +166,8 @@ _arguments "${_arguments_options[@]}" : \
 '--mode=[What counts]:MODE:((wall\:"Loop time\: a session asleep in a system call on the loop is there, an idle loop is not"
 cpu\:"Time on a CPU"
 blocked\:"Only what kept the loop for longer than --slow-threshold"))' \
-'--slow-threshold=[From which length on a standing loop counts as blocked, for --mode blocked]:TIME:_default' \
-'--top=[Functions to show]:N:_default' \
+'--slow-threshold=[From which length on a standing loop counts as blocked, for --mode blocked \[default\: as it was recorded\]]:TIME:_default' \
+'--top=[Functions to show of the event loop, and as many of other threads]:N:_default' \
 '-o+[File for the differential flame graph (.svg), or its stacks with both counts (.folded)]:FILE:_files' \
 '--output=[File for the differential flame graph (.svg), or its stacks with both counts (.folded)]:FILE:_files' \
 '--against-rest[Compare it with all the others together]' \
@@ -187,11 +187,11 @@ _arguments "${_arguments_options[@]}" : \
 '--tenant=[Show only sessions of this tenant]:NAME:_default' \
 '--columns=[Columns to show, in this order, with commas between them\: session, agent, tenant, dur, mem, peak, cpu, status, pin, loop, blocked, worst, tasks, where]:LIST:_default' \
 '--window=[Stretch of time that a percentage is about, 100ms to 10m]:TIME:_default' \
-'--slow-window=[How long a session stays slow after it has blocked the loop, 100ms to 1h]:TIME:_default' \
+'--slow-window=[How long a session stays slow after it has blocked the loop, 100ms to 1h \[default\: 5s\]]:TIME:_default' \
 '--rate=[Samples a second of session and step, 1 to 10000]:HZ:_default' \
 '--stack-rate=[Full stacks a second, 1 to 10000]:HZ:_default' \
 '*--own=[Files that begin with this are own code, wherever they are installed; may be given more than once]:PREFIX:_default' \
-'--slow-threshold=[From which length on a standing loop counts as blocked, 1ms to 1m]:TIME:_default' \
+'--slow-threshold=[From which length on a standing loop counts as blocked, 1ms to 1m \[default\: 50ms\]]:TIME:_default' \
 '--once[Watch for one window, print the table, exit]' \
 '--json[One JSON document per window, a line each; with --once a single one]' \
 '-h[Print help]' \

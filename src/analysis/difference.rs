@@ -2,7 +2,8 @@
 //! can be compared at all. Knows nothing of how that is shown.
 
 use super::call_tree::Called;
-use super::profile::Profile;
+use super::profile::{Mode, Profile};
+use crate::model::Nanos;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Two rates are unlike if they are further apart than this.
@@ -48,6 +49,13 @@ pub fn unlike(one: &Profile, other: &Profile) -> Option<String> {
     if one.wanted.mode != other.wanted.mode {
         let modes = [one, other].map(|profile| profile.wanted.mode.name());
         return Some(format!("one is of {} time and the other of {}", modes[0], modes[1]));
+    }
+    let thresholds = [one, other].map(|profile| profile.slow_threshold);
+    if one.wanted.mode == Mode::Blocked && thresholds[0] != thresholds[1] {
+        let [one, other] = thresholds.map(Nanos::as_millis_f64);
+        return Some(format!(
+            "blocks are those of {one} ms and longer in one and of {other} ms in the other; add --slow-threshold"
+        ));
     }
     let rates = |what: &str, rates: [f64; 2]| {
         let [one, other] = rates;

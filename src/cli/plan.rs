@@ -1,6 +1,7 @@
 //! Typed arguments → meant arguments: what to watch, and what to make of it. Here is what all commands share; what one
 //! alone means lies in its own folder. Decides, and does nothing.
 
+use super::arguments::values;
 use super::arguments::{Arguments, Command, MeasuringArguments, ProcessArguments};
 use super::blocks::plan::Following;
 use super::diff::plan::Comparing;
@@ -13,7 +14,7 @@ use super::vars::Listing;
 use super::vars::arguments::VarsArguments;
 use super::{blocks, diff, dump, record, replay, table};
 use crate::identity::Spec;
-use crate::model::Pid;
+use crate::model::{Judging, Nanos, Pid};
 use crate::view::Options;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,6 +23,8 @@ use std::time::Duration;
 /// them.
 pub const WINDOW: Duration = Duration::from_secs(1);
 pub const SLOW_WINDOW: Duration = Duration::from_secs(5);
+/// From which length on a block is one, where nobody asks.
+pub const SLOW_THRESHOLD: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub struct Plan {
@@ -31,7 +34,7 @@ pub struct Plan {
 }
 
 /// What is made of the worker.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Work {
     /// The table, live or once, or its document.
     Table(Look),
@@ -53,8 +56,8 @@ pub enum Target {
     /// Several workers in one table.
     Pool(Whom),
     Socket(PathBuf),
-    /// A recording, and how far into it.
-    Recording(PathBuf, Option<Duration>),
+    /// A recording, how far into it, and how it is to be judged.
+    Recording(PathBuf, Option<Duration>, Judged),
     /// Recordings that are compared.
     Difference,
     Demo,
@@ -92,7 +95,47 @@ pub struct Measuring {
     pub slow_window: Duration,
 }
 
+/// How a recording is to be judged, as far as it was said; else as it was when it was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Judged {
+    pub slow_threshold: Option<Duration>,
+    pub slow_window: Option<Duration>,
+    pub own: Vec<String>,
+}
+
+impl Judged {
+    /// What counts then. The recording is anybody's: it is followed as far as one could have asked for the same.
+    pub fn settle(&self, recorded: Option<&Judging>, measuring: &mut Measuring) {
+        let then = |time: Nanos| Duration::from(time);
+        let threshold = recorded.map(|judging| values::SLOW_THRESHOLD.nearest(then(judging.slow_threshold)));
+        let window = recorded.map(|judging| values::SLOW_WINDOW.nearest(then(judging.slow_window)));
+        let own = recorded.map_or(&[][..], |judging| &judging.own);
+        let own = if self.own.is_empty() { own } else { &self.own };
+        if let Some(threshold) = self.slow_threshold.or(threshold) {
+            measuring.slow_threshold = threshold;
+        }
+        if let Some(window) = self.slow_window.or(window) {
+            measuring.slow_window = window;
+        }
+        measuring.own = own
+            .iter()
+            .filter(|prefix| values::prefix(prefix).is_ok())
+            .cloned()
+            .collect();
+    }
+}
+
 impl Work {
+    pub fn measuring_mut(&mut self) -> &mut Measuring {
+        match self {
+            Work::Table(look) => &mut look.measuring,
+            Work::Blocks(following) => &mut following.measuring,
+            Work::Record(recording) => &mut recording.measuring,
+            Work::Dump(dumping) => &mut dumping.measuring,
+            Work::Compare(comparing) => &mut comparing.measuring,
+        }
+    }
+
     /// A file may be written: one that was named, or that key w will.
     pub fn may_write(&self) -> bool {
         match self {
@@ -162,7 +205,7 @@ pub fn measuring(arguments: MeasuringArguments, window: Duration, slow_window: D
         stack_rate_hz: arguments.stack_rate,
         own: arguments.own,
         window,
-        slow_threshold: arguments.slow_threshold,
+        slow_threshold: arguments.slow_threshold.unwrap_or(SLOW_THRESHOLD),
         slow_window,
     }
 }
@@ -181,7 +224,7 @@ fn no_table(target: Target) -> Plan {
             stack_rate_hz: 100.0,
             own: Vec::new(),
             window: DOCTORS_LOOK,
-            slow_threshold: Duration::from_millis(50),
+            slow_threshold: SLOW_THRESHOLD,
             slow_window: SLOW_WINDOW,
         },
         words: Vec::new(),

@@ -56,7 +56,7 @@ pub fn run(plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
                 diff::diff(comparing)?;
             }
         }
-        Target::Recording(path, at) => replay::replay(path, *at, plan)?,
+        Target::Recording(path, at, judged) => replay::replay(path, *at, judged, &plan.work)?,
         Target::Vars { pid, listing } => {
             let found = match pid {
                 Some(pid) => Some(*pid),

@@ -6,7 +6,7 @@ use super::plan::Measuring;
 use super::replay::player::Player;
 use super::table::minutes;
 use super::wire::{Attached, Emergency, Engine, Profile, Settings, Wanted};
-use crate::model::{Block, Dump, Ending, Hello, Nanos, Observation, Pid, Report, SessionKey};
+use crate::model::{Block, Dump, Ending, Hello, Judging, Nanos, Observation, Origin, Pid, Report, SessionKey};
 use crate::recording::{Part, Recorder, Ring};
 use nix::time::{ClockId, clock_gettime};
 use std::any::Any;
@@ -101,6 +101,8 @@ const LONG_SILENCE: Nanos = Nanos(10_000_000_000);
 pub enum End {
     /// The worker is over for otop, and how.
     Worker(Pid, String),
+    /// It may go on, but may no longer be read, and why.
+    Unreadable(Pid, String),
     /// The recording is, so many seconds in; what became of the worker it does not say.
     Recording(f64),
 }
@@ -110,6 +112,8 @@ impl End {
     pub fn words(&self) -> String {
         match self {
             End::Worker(pid, how) => format!("worker {pid} has ended ({how})"),
+            End::Unreadable(pid, why) if why.is_empty() => format!("worker {pid} can no longer be read"),
+            End::Unreadable(pid, why) => format!("worker {pid} can no longer be read ({why})"),
             End::Recording(seconds) => format!("the recording ends here, {seconds:.1} s in"),
         }
     }
@@ -117,7 +121,7 @@ impl End {
     /// Where there were none.
     pub fn early(self) -> CliError {
         match self {
-            End::Worker(pid, how) => CliError::EndedEarly { pid, how },
+            End::Worker(pid, how) | End::Unreadable(pid, how) => CliError::EndedEarly { pid, how },
             End::Recording(seconds) => CliError::RecordingEndsEarly { seconds },
         }
     }
@@ -188,6 +192,22 @@ impl Worker {
 
     pub fn hello(&self) -> &Hello {
         &self.hello
+    }
+
+    /// What a file of it says of where it comes from.
+    pub fn origin(&self) -> Origin {
+        let Settings {
+            slow_threshold,
+            slow_window,
+            own,
+            ..
+        } = self.settings.clone();
+        let judging = Judging {
+            slow_threshold,
+            slow_window,
+            own,
+        };
+        super::record::origin(self.pid, judging)
     }
 
     pub fn counts(&self) -> Counts {
@@ -412,11 +432,10 @@ impl Worker {
 
     /// Writes the last minutes into a file; returns what is to be said of it.
     pub fn write_minutes(&mut self, name: &str) -> String {
-        let now = self.now();
+        let (now, origin) = (self.now(), self.origin());
         let Keeps::Ring(ring) = &mut self.keeps else {
             return "nothing is kept that could be written".to_owned();
         };
-        let origin = super::record::origin(self.pid);
         let written = minutes::write(ring, name, (&origin, &self.hello, &self.settings), now);
         written.unwrap_or_else(|error| error.in_table())
     }
@@ -468,31 +487,18 @@ impl Worker {
     /// Why nothing more comes; None: more may.
     pub fn ending(&self) -> Option<End> {
         let worker = self.seen.ending.as_ref().map(|ending| match ending {
-            Ending::Exited => "exited".to_owned(),
-            Ending::Execed => "it runs another program now".to_owned(),
-            Ending::Lost(why) => why.clone(),
+            Ending::Exited => End::Worker(self.pid, "exited".to_owned()),
+            Ending::Execed => End::Worker(self.pid, "it runs another program now".to_owned()),
+            Ending::Lost(why) => End::Unreadable(self.pid, why.clone()),
         });
-        let recording = || (self.now() - self.attached_at).as_secs_f64();
-        match worker {
-            Some(how) => Some(End::Worker(self.pid, how)),
-            None => self.seen.recording_ends.then(|| End::Recording(recording())),
-        }
+        let recording = || End::Recording((self.now() - self.attached_at).as_secs_f64());
+        worker.or_else(|| self.seen.recording_ends.then(recording))
     }
 
     /// What happened to it, for whoever watched until then; None: it runs, or is of the past.
     pub fn last_word(&self) -> Option<String> {
-        let (Feed::Live { .. }, Some(ending), Some(how)) = (&self.feed, &self.seen.ending, self.ending()) else {
-            return None;
-        };
-        let what = match ending {
-            Ending::Exited | Ending::Execed => "has ended",
-            Ending::Lost(_) => "can no longer be read",
-        };
-        let pid = self.pid;
-        Some(match how.is_empty() {
-            true => format!("worker {pid} {what}"),
-            false => format!("worker {pid} {what} ({how})"),
-        })
+        let is_live = matches!(self.feed, Feed::Live { .. });
+        self.ending().filter(|_| is_live).map(|end| end.words())
     }
 }
 

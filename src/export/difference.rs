@@ -256,5 +256,16 @@ mod tests {
             unlike(&one, &other).as_deref(),
             Some("one is of wall time and the other of cpu")
         );
+        let of_blocks = |slow_threshold| {
+            let mut one = one.clone();
+            (one.wanted.mode, one.slow_threshold) = (crate::analysis::Mode::Blocked, slow_threshold);
+            one
+        };
+        let [two, fifty] = [2, 50].map(|ms| of_blocks(crate::model::Nanos::from_millis(ms)));
+        assert_eq!(
+            unlike(&two, &fifty).as_deref(),
+            Some("blocks are those of 2 ms and longer in one and of 50 ms in the other; add --slow-threshold")
+        );
+        assert_eq!(unlike(&two, &two), None);
     }
 }

@@ -14,6 +14,11 @@ pub fn origin() -> Origin {
     Origin {
         otop: "0.1.0".to_owned(),
         command: Some("python worker.py --token ***".to_owned()),
+        judging: Some(Judging {
+            slow_threshold: Nanos(50_000_000),
+            slow_window: Nanos(5_000_000_000),
+            own: Vec::new(),
+        }),
     }
 }
 

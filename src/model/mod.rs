@@ -20,7 +20,7 @@ pub use observation::{
     Batch, Census, Ending, Gil, Hello, HostFacts, Labels, LoopFacts, LoopKind, Observation, Owner, PoolFacts, Reading,
     Sample, SessionFacts, State, ThreadFacts, ThreadIndex, Tick,
 };
-pub use origin::Origin;
+pub use origin::{Judging, Origin};
 pub use own_code::OwnCode;
 pub use pool::{LeftOut, Member, PoolReport};
 pub use report::{

@@ -25,7 +25,7 @@
 //! |---|---|
 //! | 1 | batches, stacks, walks, who waits, names, the end of the worker |
 //! | 2 | dumps too |
-//! | 3 | of samples in a context that was entered within a step, whose the step is |
+//! | 3 | of samples in a context that was entered within a step, whose the step is; at the end of kind 1, how the worker was judged: from which length on a block is one, how long a session stays slow, which files are own code |
 
 mod bytes;
 mod dump;

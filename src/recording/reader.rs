@@ -73,7 +73,7 @@ impl<F: Read + Seek> Recording<F> {
         let mut place = begin.len() as u64;
         let about = part_at(&mut file, &mut place, size)?.filter(|(head, _)| head.kind == kind::ABOUT);
         let (_, about) = about.ok_or(RecordingError::NoBegin)?;
-        let (origin, hello) = about_of(&about).map_err(|Damaged| RecordingError::NoBegin)?;
+        let (origin, hello) = about_of(&about, version).map_err(|Damaged| RecordingError::NoBegin)?;
         let mut recording = Recording {
             file,
             until: hello.attached_at,
@@ -244,11 +244,16 @@ fn filled(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
     }
 }
 
-fn about_of(bytes: &[u8]) -> Result<(Origin, Hello), Damaged> {
+fn about_of(bytes: &[u8], version: u16) -> Result<(Origin, Hello), Damaged> {
     let mut input = In::new(bytes);
-    let origin = Origin {
+    let mut origin = Origin {
         otop: input.text()?.to_owned(),
         command: input.maybe(|input| input.text().map(str::to_owned))?,
+        judging: None,
     };
-    Ok((origin, reading::hello(&mut input)?))
+    let hello = reading::hello(&mut input)?;
+    if version >= 3 {
+        origin.judging = input.maybe(reading::judging)?;
+    }
+    Ok((origin, hello))
 }

@@ -4,13 +4,26 @@
 use super::bytes::{Damaged, In};
 use super::dump;
 use super::words::{Shared, Words};
-use super::writing::{Last, WITHIN, kind};
+use super::writing::{Last, MOST_OWN, WITHIN, kind};
 use crate::model::*;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// More than this of anything in one observation is damage: 10 kHz for a second, of a hundred threads.
 const MOST: usize = 1 << 20;
+
+pub(super) fn judging(input: &mut In<'_>) -> Result<Judging, Damaged> {
+    let (slow_threshold, slow_window) = (Nanos(input.word()?), Nanos(input.word()?));
+    let mut own = Vec::new();
+    for _ in 0..input.count(MOST_OWN)? {
+        own.push(input.text()?.to_owned());
+    }
+    Ok(Judging {
+        slow_threshold,
+        slow_window,
+        own,
+    })
+}
 
 /// What was read before, in this part.
 #[derive(Debug, Default)]

@@ -20,6 +20,7 @@ pub fn begin(origin: &Origin, hello: &Hello) -> Vec<u8> {
     about.text(&origin.otop);
     about.maybe(origin.command.as_deref(), Out::text);
     writing::hello(&mut about, hello);
+    about.maybe(origin.judging.as_ref(), writing::judging);
     let mut bytes = MAGIC.to_vec();
     bytes.extend(VERSION.to_le_bytes());
     let at = hello.attached_at;

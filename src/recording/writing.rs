@@ -28,6 +28,19 @@ pub(super) struct Last {
     pub run_delay: u64,
 }
 
+/// No command line has more.
+pub(super) const MOST_OWN: usize = 1_000;
+
+/// From version 3 on.
+pub(super) fn judging(out: &mut Out, judging: &Judging) {
+    out.word(judging.slow_threshold.0);
+    out.word(judging.slow_window.0);
+    out.number(judging.own.len().min(MOST_OWN) as u64);
+    for prefix in judging.own.iter().take(MOST_OWN) {
+        out.text(prefix);
+    }
+}
+
 /// What was written before, in this part.
 #[derive(Debug, Default)]
 pub(super) struct Writing {

@@ -75,7 +75,7 @@ fn blocks_are_whole_in_a_recording_that_was_ended_early_and_in_one_that_was_kill
     let whole = Recording::start(target.pid, &killed, &[]);
     let early = Recording::start(target.pid, &folded, &["--mode", "blocked"]);
     wait_for("the recording grows", || begun(&killed));
-    // The second one is attached when its hidden file is there; its first samples come with the next of the first's.
+    // Nothing is seen of the second one before it is done; its first samples come with the next of the first's.
     let before = recorded_s(&killed);
     wait_for("a second has been recorded", || recorded_s(&killed) > before + 1.0);
     let blocks: Vec<f64> = (0..3)
@@ -155,6 +155,33 @@ fn under_sudo_a_recording_belongs_to_the_caller() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let file = std::fs::metadata(&path).expect("there");
     assert_eq!((file.uid(), file.gid(), file.mode() & 0o777), (CALLER, CALLER, 0o600));
+    target.quit();
+}
+
+#[test]
+fn a_replay_takes_for_a_block_what_the_recording_did() {
+    let Some(python) = any_python() else { return };
+    let folder = folder("record-threshold");
+    let mut target = Target::sessions(&python, "asyncio", &["--sessions", "2"]);
+    let path = folder.join("x.otop");
+    let recording = Recording::start(target.pid, &path, &["--slow-threshold", "10s"]);
+    wait_for("the recording grows", || begun(&path));
+    let before = recorded_s(&path);
+    wait_for("a second has been recorded", || recorded_s(&path) > before + 1.0);
+    target.block("call-0001", 300, "sleep", "child");
+    let before = recorded_s(&path);
+    wait_for("what was last is in the file", || recorded_s(&path) > before + 1.5);
+    recording.signal(Signal::SIGINT);
+    let (code, said) = recording.ended();
+    assert_eq!(code, Some(0), "{said}");
+    let of_session = |more: &[&str]| {
+        let replayed = run(&[&["replay", path.to_str().expect("UTF-8"), "blocks"], more].concat());
+        let lines = replayed.stdout.lines();
+        lines
+            .filter(|line| line.contains("session_id=call-0001 blocked event loop"))
+            .count()
+    };
+    assert_eq!((of_session(&[]), of_session(&["--slow-threshold", "50ms"])), (0, 1));
     target.quit();
 }
 

@@ -21,8 +21,8 @@ pub struct MeasuringArguments {
     #[arg(long, value_name = "PREFIX", help_heading = "Measuring", value_parser = values::prefix)]
     pub own: Vec<String>,
 
-    /// From which length on a standing loop counts as blocked, 1ms to 1m
-    #[arg(long, value_name = "TIME", default_value = "50ms", help_heading = "Measuring")]
+    /// From which length on a standing loop counts as blocked, 1ms to 1m [default: 50ms]
+    #[arg(long, value_name = "TIME", help_heading = "Measuring")]
     #[arg(value_parser = |text: &str| SLOW_THRESHOLD.parse(text))]
-    pub slow_threshold: Duration,
+    pub slow_threshold: Option<Duration>,
 }

@@ -69,6 +69,11 @@ impl Rates {
 }
 
 impl Times {
+    /// The nearest that could have been asked for.
+    pub fn nearest(&self, time: Duration) -> Duration {
+        time.clamp(self.least, self.most)
+    }
+
     pub fn parse(&self, text: &str) -> Result<Duration, String> {
         let (least, most) = (written(self.least), written(self.most));
         match duration(text)? {

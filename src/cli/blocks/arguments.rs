@@ -3,6 +3,7 @@
 use crate::cli::arguments::values::{self, FAIL_ON, FOR};
 use crate::cli::arguments::{Conflict, MeasuringArguments, ProcessArguments};
 use crate::cli::blocks::sight::{is_seen_at, rate_for};
+use crate::cli::plan::SLOW_THRESHOLD;
 use clap::Args;
 use std::time::Duration;
 
@@ -59,6 +60,7 @@ impl BlocksArguments {
         let MeasuringArguments {
             rate, slow_threshold, ..
         } = self.measuring;
+        let slow_threshold = slow_threshold.unwrap_or(SLOW_THRESHOLD);
         let text = values::written(limit);
         if limit < slow_threshold {
             let threshold = values::written(slow_threshold);

@@ -72,10 +72,10 @@ pub struct DiffArguments {
     )]
     pub mode: ModeArgument,
 
-    /// From which length on a standing loop counts as blocked, for --mode blocked
-    #[arg(long, value_name = "TIME", default_value = "50ms", help_heading = "Profile")]
+    /// From which length on a standing loop counts as blocked, for --mode blocked [default: as it was recorded]
+    #[arg(long, value_name = "TIME", help_heading = "Profile")]
     #[arg(value_parser = |text: &str| SLOW_THRESHOLD.parse(text))]
-    pub slow_threshold: Duration,
+    pub slow_threshold: Option<Duration>,
 
     /// Functions to show of the event loop, and as many of other threads
     #[arg(long, value_name = "N", default_value = "30", help_heading = "Output")]

@@ -7,7 +7,6 @@ pub mod plan;
 use super::error::CliError;
 use super::files::{FileError, OutputFile};
 use super::output;
-use super::plan::Measuring;
 use super::record::formats::Format;
 use super::replay;
 use super::wire::{Profile, Wanted};
@@ -24,8 +23,8 @@ pub fn diff(wanted: &Comparing) -> Result<(), CliError> {
         None => None,
     };
     let [(before_path, before), (after_path, after)] = &wanted.sides;
-    let (one, origin) = profile(before_path, before, &wanted.measuring)?;
-    let (other, other_origin) = profile(after_path, after, &wanted.measuring)?;
+    let (one, origin) = profile(before_path, before, wanted)?;
+    let (other, other_origin) = profile(after_path, after, wanted)?;
     if let Some(why) = unlike(&one, &other) {
         return Err(CliError::Unlike(why));
     }
@@ -64,11 +63,13 @@ pub fn diff(wanted: &Comparing) -> Result<(), CliError> {
 }
 
 /// A profile of the whole recording.
-fn profile(path: &Path, wanted: &Wanted, measuring: &Measuring) -> Result<(Profile, Origin), CliError> {
+fn profile(path: &Path, side: &Wanted, wanted: &Comparing) -> Result<(Profile, Origin), CliError> {
     let player = replay::open(path)?;
     let origin = player.origin().clone();
     let hello = player.hello().clone();
-    let mut worker = Worker::recorded(hello, player, measuring);
+    let mut measuring = wanted.measuring.clone();
+    wanted.judged.settle(origin.judging.as_ref(), &mut measuring);
+    let mut worker = Worker::recorded(hello, player, &measuring);
     replay::take_all(&mut worker);
-    Ok((worker.profile(wanted), origin))
+    Ok((worker.profile(side), origin))
 }

@@ -1,7 +1,7 @@
 //! What the arguments of `otop diff` mean. Decides, and does nothing.
 
 use super::arguments::DiffArguments;
-use crate::cli::plan::{Measuring, Naming, Plan, SLOW_WINDOW, Target, WINDOW, Work};
+use crate::cli::plan::{Judged, Measuring, Naming, Plan, SLOW_THRESHOLD, SLOW_WINDOW, Target, WINDOW, Work};
 use crate::cli::record::formats::Format;
 use crate::cli::wire::{By, Narrow, Wanted};
 use std::path::PathBuf;
@@ -16,6 +16,7 @@ pub struct Comparing {
     /// Functions to show.
     pub top: usize,
     pub measuring: Measuring,
+    pub judged: Judged,
 }
 
 pub fn plan(arguments: DiffArguments) -> Plan {
@@ -49,8 +50,12 @@ pub fn plan(arguments: DiffArguments) -> Plan {
             stack_rate_hz: 0.0,
             own: Vec::new(),
             window: WINDOW,
-            slow_threshold: arguments.slow_threshold,
+            slow_threshold: SLOW_THRESHOLD,
             slow_window: SLOW_WINDOW,
+        },
+        judged: Judged {
+            slow_threshold: arguments.slow_threshold,
+            ..Judged::default()
         },
         sides: [(arguments.before, before), (after_path, after)],
     };

@@ -15,7 +15,7 @@ use super::output;
 use super::signals::Signals;
 use super::wire::{self, Profile};
 use super::worker::{Counts, End, MOST_SESSIONS, Worker};
-use crate::model::{Nanos, Origin, Pid};
+use crate::model::{Judging, Nanos, Origin, Pid};
 use crate::process;
 use crate::recording;
 use crate::tui::QuitKey;
@@ -38,15 +38,16 @@ pub fn into_file(file: OutputFile, worker: &mut Worker, wanted: &Recording) -> a
     // In a pipeline the keys may be another program's.
     let key = output::has_terminal().then(QuitKey::listen).flatten();
     let mut wants_to_quit = || key.as_ref().is_some_and(QuitKey::was_pressed);
-    let origin = origin(worker.pid);
+    let origin = worker.origin();
     Ok(record(worker, wanted, &origin, file, &signals, &mut wants_to_quit)?)
 }
 
-/// What a file says of where it comes from.
-pub fn origin(pid: Pid) -> Origin {
+/// What a file says of where it comes from, and how it is judged.
+pub fn origin(pid: Pid, judging: Judging) -> Origin {
     Origin {
         otop: env!("CARGO_PKG_VERSION").to_owned(),
         command: process::command_line(pid).ok().map(|line| process::masked(&line)),
+        judging: Some(judging),
     }
 }
 

@@ -4,7 +4,9 @@ use super::formats::Format;
 use super::plan::Recording;
 use super::progress::line;
 use super::*;
+use crate::cli::plan::Judged;
 use crate::cli::scripted::{self, batch, census, look};
+use crate::cli::table::plan::Look;
 use crate::cli::wire::Wanted;
 use crate::model::{Labels, Observation, SessionKey};
 use std::path::{Path, PathBuf};
@@ -76,7 +78,11 @@ fn wanted(path: &Path, format: Format) -> Recording {
 
 /// Records what the script says, and does this as soon as there is something.
 fn recorded(wanted: &Recording, meanwhile: impl Fn()) -> (Worker, Result<(), CliError>) {
-    let mut worker = scripted::worker(&look(Duration::from_secs(1)), |send| {
+    let look = Look {
+        measuring: wanted.measuring.clone(),
+        ..look(Duration::from_secs(1))
+    };
+    let mut worker = scripted::worker(&look, |send| {
         some(send);
         scripted::tick_on(send, None, Duration::from_millis(400));
     });
@@ -89,10 +95,7 @@ fn recorded(wanted: &Recording, meanwhile: impl Fn()) -> (Worker, Result<(), Cli
         }
         false
     };
-    let origin = Origin {
-        otop: "0.0.0".to_owned(),
-        command: None,
-    };
+    let origin = worker.origin();
     let done = record(
         &mut worker,
         wanted,
@@ -129,6 +132,56 @@ fn sessions_are_those_that_the_file_has_and_not_those_that_live_at_its_end() {
         ..Counts::default()
     };
     assert_eq!(sessions(&many_more), "100000 sessions and more");
+}
+
+#[test]
+fn how_it_was_judged_is_in_the_recording_and_a_replay_does_the_same() {
+    let folder = Folder::new("judged");
+    let mut wanted = wanted(&folder.0.join("x.otop"), Format::Otop);
+    let own = vec!["/srv/app/".to_owned()];
+    (wanted.measuring.slow_threshold, wanted.measuring.own) = (Duration::from_millis(2), own.clone());
+    recorded(&wanted, || ()).1.expect("written");
+    let player = crate::cli::replay::open(&wanted.path).expect("a recording");
+    let judging = player.origin().judging.clone();
+    let mut measuring = scripted::measuring(Duration::from_secs(1));
+    Judged::default().settle(judging.as_ref(), &mut measuring);
+    assert_eq!(
+        (measuring.slow_threshold, &measuring.own),
+        (Duration::from_millis(2), &own)
+    );
+    // What is said now goes before.
+    let said = Judged {
+        slow_threshold: Some(Duration::from_millis(80)),
+        slow_window: None,
+        own: vec!["/opt/".to_owned()],
+    };
+    said.settle(judging.as_ref(), &mut measuring);
+    assert_eq!(
+        (measuring.slow_threshold, measuring.own),
+        (Duration::from_millis(80), said.own)
+    );
+}
+
+#[test]
+fn a_recording_is_judged_within_what_could_have_been_asked_for() {
+    let judged = |slow_threshold, slow_window| {
+        let judging = Judging {
+            slow_threshold: Nanos(slow_threshold),
+            slow_window: Nanos(slow_window),
+            own: vec![String::new()],
+        };
+        let mut measuring = scripted::measuring(Duration::from_secs(1));
+        Judged::default().settle(Some(&judging), &mut measuring);
+        assert!(measuring.own.is_empty(), "all names begin with nothing");
+        (measuring.slow_threshold, measuring.slow_window)
+    };
+    assert_eq!(judged(0, 0), (Duration::from_millis(1), Duration::from_millis(100)));
+    let longest = (Duration::from_secs(60), Duration::from_secs(3_600));
+    assert_eq!(judged(u64::MAX, u64::MAX), longest);
+    let mut measuring = scripted::measuring(Duration::from_secs(1));
+    let before = measuring.clone();
+    Judged::default().settle(None, &mut measuring);
+    assert_eq!(measuring, before, "an older one says nothing");
 }
 
 #[test]

@@ -30,10 +30,18 @@ Examples:
 
 Exit status: as of otop.";
 
+/// Of what a recording was judged by.
+const AS_RECORDED: [&str; 2] = [
+    "From which length on a standing loop counts as blocked, 1ms to 1m [default: as it was recorded]",
+    "How long a session stays slow after it has blocked the loop, 100ms to 1h [default: as it was recorded]",
+];
+
 /// `otop replay`.
 #[derive(Debug, Args)]
 #[command(mut_arg("rate", |arg| arg.hide(true).conflicts_with("file")))]
 #[command(mut_arg("stack_rate", |arg| arg.hide(true).conflicts_with("file")))]
+#[command(mut_arg("slow_threshold", |arg| arg.help(AS_RECORDED[0])))]
+#[command(mut_arg("slow_window", |arg| arg.help(AS_RECORDED[1])))]
 pub struct ReplayArguments {
     /// Recording that otop record has written
     #[arg(value_name = "FILE")]

@@ -10,7 +10,7 @@ mod tests;
 use super::dump::plan::Dumping;
 use super::error::{CliError, NoFile};
 use super::files::OutputFile;
-use super::plan::{Plan, Work};
+use super::plan::{Judged, Work};
 use super::record::write_profile;
 use super::signals::Signals;
 use super::table::live::{self, Figures};
@@ -72,13 +72,15 @@ pub fn open(path: &Path) -> Result<Player, CliError> {
 }
 
 /// Does with the recording what was asked for. `at`: how far into it.
-pub fn replay(path: &Path, at: Option<Duration>, plan: &Plan) -> anyhow::Result<()> {
+pub fn replay(path: &Path, at: Option<Duration>, judged: &Judged, work: &Work) -> anyhow::Result<()> {
     let player = open(path)?;
     let was_whole = player.defect().is_none();
     let (hello, origin) = (player.hello().clone(), player.origin().clone());
-    let mut worker = Worker::recorded(hello, player, plan.work.measuring());
+    let mut work = work.clone();
+    judged.settle(origin.judging.as_ref(), work.measuring_mut());
+    let mut worker = Worker::recorded(hello, player, work.measuring());
     let instant = at.map(|at| worker.attached_at + at.into());
-    match &plan.work {
+    match &work {
         Work::Table(look) => match (look.shape, instant) {
             (Shape::Live, _) => {
                 worker.pass(instant.unwrap_or(worker.attached_at));

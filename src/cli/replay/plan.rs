@@ -3,7 +3,7 @@
 use super::arguments::{ReplayArguments, ReplayWhat};
 use crate::cli::blocks::plan::Following;
 use crate::cli::dump::plan::Dumping;
-use crate::cli::plan::{Naming, Plan, Target, Work};
+use crate::cli::plan::{Judged, Naming, Plan, Target, Work};
 use crate::cli::record::formats::Format;
 use crate::cli::record::plan::Recording;
 use crate::cli::record::profile::{ProfileArguments, wanted};
@@ -25,6 +25,11 @@ pub fn plan(arguments: ReplayArguments, has_terminal: bool) -> Plan {
         session,
         look: show,
     } = arguments;
+    let judged = Judged {
+        slow_threshold: show.measuring.slow_threshold,
+        slow_window: show.slow_window,
+        own: show.measuring.own.clone(),
+    };
     let (agent, tenant, json) = (show.agent.clone(), show.tenant.clone(), show.json);
     let look = table::plan::meant(show, has_terminal, COLUMNS);
     let work = match (output, what) {
@@ -58,7 +63,7 @@ pub fn plan(arguments: ReplayArguments, has_terminal: bool) -> Plan {
         (None, None) => Work::Table(look),
     };
     Plan {
-        target: Target::Recording(file, at),
+        target: Target::Recording(file, at, judged),
         naming: Naming::default(),
         work,
     }

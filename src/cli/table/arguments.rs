@@ -75,10 +75,10 @@ pub struct LookArguments {
     #[arg(value_parser = |text: &str| WINDOW.parse(text))]
     pub window: Duration,
 
-    /// How long a session stays slow after it has blocked the loop, 100ms to 1h
-    #[arg(long, value_name = "TIME", default_value = "5s", help_heading = "Measuring")]
+    /// How long a session stays slow after it has blocked the loop, 100ms to 1h [default: 5s]
+    #[arg(long, value_name = "TIME", help_heading = "Measuring")]
     #[arg(value_parser = |text: &str| SLOW_WINDOW.parse(text))]
-    pub slow_window: Duration,
+    pub slow_window: Option<Duration>,
 
     #[command(flatten)]
     pub measuring: MeasuringArguments,

@@ -3,7 +3,7 @@
 use super::arguments::{LookArguments, WorkerArguments};
 use crate::cli::arguments::values::refresh_word;
 use crate::cli::fleet::Whom;
-use crate::cli::plan::{Measuring, Naming, Plan, Target, Work, measuring, process};
+use crate::cli::plan::{Measuring, Naming, Plan, SLOW_WINDOW, Target, Work, measuring, process};
 use crate::view::{COLUMNS, Column, Filter, Options, Sort, WORKER, parse_status};
 use std::time::Duration;
 
@@ -96,7 +96,11 @@ pub fn meant(arguments: LookArguments, has_terminal: bool, columns: &'static [Co
             columns: arguments.columns.unwrap_or_else(|| columns.iter().collect()),
         },
         refresh: Duration::from_secs_f64(1.0 / hz),
-        measuring: measuring(arguments.measuring, arguments.window, arguments.slow_window),
+        measuring: measuring(
+            arguments.measuring,
+            arguments.window,
+            arguments.slow_window.unwrap_or(SLOW_WINDOW),
+        ),
         words,
     }
 }

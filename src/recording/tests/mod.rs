@@ -31,6 +31,11 @@ fn origin() -> Origin {
     Origin {
         otop: "0.1.0".to_owned(),
         command: Some("python worker.py".to_owned()),
+        judging: Some(Judging {
+            slow_threshold: Nanos(2_000_000),
+            slow_window: Nanos(7_000_000_000),
+            own: vec!["/srv/app/".to_owned(), "/opt/ä/".to_owned()],
+        }),
     }
 }
 
