@@ -14,7 +14,7 @@ fn each_cause_has_its_text_its_code_and_its_command() {
         pid: PID,
         option: "--session-from",
         name: name("reqid"),
-        meant: likely.first().cloned(),
+        meant: likely.first().map(|name| name.as_str().into()),
         likely,
     };
     let cases: Vec<(CliError, Exit, &str, &str)> = vec![

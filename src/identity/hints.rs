@@ -107,7 +107,7 @@ pub(super) fn children(heap: &Heap, object: Addr) -> Vec<Candidate<Step>> {
             is_typed(&name).then_some(Candidate { name, what, value })
         })
         .collect();
-    children.sort_by(|a, b| nearness("", &a.name).cmp(&nearness("", &b.name)));
+    children.sort_by_key(|child| nearness("", &child.name));
     children
 }
 

@@ -209,7 +209,7 @@ fn no_such_variable(
         option,
         name,
         likely: offered,
-        meant: meant.as_ref().map(typed),
+        meant: meant.as_ref().map(|meant| typed(meant).into()),
     }
 }
 
@@ -253,13 +253,13 @@ fn typed(spec: &Spec) -> String {
 fn refused(pid: Pid, option: &'static str, spec: &Spec, trial: Trial) -> AttachError {
     let spec = spec.to_string();
     let few = |near: Vec<String>| near.into_iter().take(OFFERED).collect();
-    let typed = |meant: Option<Spec>| meant.as_ref().map(typed);
+    let typed = |meant: Option<Spec>| meant.as_ref().map(|meant| typed(meant).into());
     match trial {
         Trial::NoText { class, near, meant } => AttachError::NoText {
             pid,
             option,
-            spec,
-            class,
+            spec: spec.into(),
+            class: class.into(),
             near: few(near),
             meant: typed(meant),
         },
@@ -271,9 +271,9 @@ fn refused(pid: Pid, option: &'static str, spec: &Spec, trial: Trial) -> AttachE
         } => AttachError::NoSuchStep {
             pid,
             option,
-            spec,
-            step,
-            class,
+            spec: spec.into(),
+            step: step.into(),
+            class: class.into(),
             near: few(near),
             meant: typed(meant),
         },
@@ -285,9 +285,9 @@ fn refused(pid: Pid, option: &'static str, spec: &Spec, trial: Trial) -> AttachE
         } => AttachError::NoSuchLocal {
             pid,
             option,
-            spec,
-            coroutine,
-            local,
+            spec: spec.into(),
+            coroutine: coroutine.into(),
+            local: local.into(),
             near: few(near),
             meant: typed(meant),
         },

@@ -49,7 +49,7 @@ pub enum AttachError {
         name: String,
         likely: Vec<String>,
         /// A spec that gives an id.
-        meant: Option<String>,
+        meant: Option<Box<str>>,
     },
     /// It was to be stopped for the look.
     #[error("process {pid} cannot be stopped for --pause: {why}")]
@@ -59,32 +59,32 @@ pub enum AttachError {
     NoSuchStep {
         pid: Pid,
         option: &'static str,
-        spec: String,
-        step: String,
-        class: String,
+        spec: Box<str>,
+        step: Box<str>,
+        class: Box<str>,
         near: Vec<String>,
-        meant: Option<String>,
+        meant: Option<Box<str>>,
     },
     /// The coroutine is there, and has no such local variable.
     #[error("{option} {spec} leads nowhere in process {pid}: the coroutine {coroutine:?} has no local {local:?}{}", has(.near))]
     NoSuchLocal {
         pid: Pid,
         option: &'static str,
-        spec: String,
-        coroutine: String,
-        local: String,
+        spec: Box<str>,
+        coroutine: Box<str>,
+        local: Box<str>,
         near: Vec<String>,
-        meant: Option<String>,
+        meant: Option<Box<str>>,
     },
     /// A path ends in what names nobody.
     #[error("{option} {spec} gives a {class:?} in process {pid}, which is no id: text, an int or a UUID is{}", has(.near))]
     NoText {
         pid: Pid,
         option: &'static str,
-        spec: String,
-        class: String,
+        spec: Box<str>,
+        class: Box<str>,
         near: Vec<String>,
-        meant: Option<String>,
+        meant: Option<Box<str>>,
     },
     /// It was there, and ended while otop looked at it.
     #[error("process {0} ended while otop attached")]
