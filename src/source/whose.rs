@@ -20,6 +20,9 @@ const MOST_SETS: usize = 200_000;
 /// second time there are few of them, so that it is quick.
 const MOST_LOOKS: usize = 4;
 
+/// So many look-ups at once are worth reading whole pages for.
+const WORTH_PAGES: usize = 16;
+
 /// Something that has a context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Carrier {
@@ -135,12 +138,19 @@ impl Whose {
             let first = |key: &Addr| carriers.get(*groups.get(key)?.carriers.first()?);
             self.fresh = open.iter().filter_map(first).map(|carrier| carrier.context).collect();
         }
+        // What was made together mostly lies together.
+        open.sort_unstable();
         let mut unreadable = AddrSet::default();
         for _ in 0..MOST_LOOKS {
             if open.is_empty() {
                 break;
             }
-            let fresh = self.look_up(heap, resolver, &groups, &open)?;
+            // A page that many of them share is read once; what comes of it is proved by fresh reads below. Not so of tasks,
+            // whose frames come and go meanwhile.
+            heap.keep_pages(open.len() >= WORTH_PAGES && !by_task);
+            let fresh = self.look_up(heap, resolver, &groups, &open);
+            heap.keep_pages(false);
+            let fresh = fresh?;
             let holding = check(heap, fresh.iter().map(|(key, (resolved, _))| (*key, resolved)))?;
             // What cannot be read may only have moved just then.
             let read: AddrSet = fresh.iter().map(|(key, _)| *key).collect();
