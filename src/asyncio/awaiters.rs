@@ -116,6 +116,11 @@ fn waiter(heap: &Heap, callback: Addr, links: &mut Links) -> Result<Waiter, Faul
 
 /// The futures in the cells of a function's closure.
 fn closure(heap: &Heap, function: Addr, links: &mut Links) -> Result<Vec<Addr>, Fault> {
+    futures_of(heap, cells(heap, function, links)?.into_iter())
+}
+
+/// What is in the cells of a function's closure.
+pub(super) fn cells(heap: &Heap, function: Addr, links: &mut Links) -> Result<Vec<Addr>, Fault> {
     // `func_closure`, Include/cpython/funcobject.h; before 3.10 Include/funcobject.h.
     let at = if heap.version.at_least(3, 10) { 72 } else { 48 };
     let cells = heap.pointer_by(function, at, links)?;
@@ -128,7 +133,7 @@ fn closure(heap: &Heap, function: Addr, links: &mut Links) -> Result<Vec<Addr>, 
             contents.push(heap.pointer_by(cell, 16, links)?);
         }
     }
-    futures_of(heap, contents.into_iter())
+    Ok(contents)
 }
 
 fn futures_of(heap: &Heap, objects: impl Iterator<Item = Addr>) -> Result<Vec<Addr>, Fault> {

@@ -5,10 +5,11 @@
 //! their places (`sleep(delay, …)`, `wait_for(fut, …)`, `_wait(fs, …)`, `to_thread(func, …)`, `sock_…(self, sock, …)`).
 
 use super::await_chain::{Chain, End, Link};
+use super::awaiters::cells;
 use super::handles::HandleSlots;
 use super::names::task_name;
 use super::tasks::Task;
-use crate::cpython::{ABSENT, Heap, unqualified};
+use crate::cpython::{ABSENT, Heap, Links, unqualified};
 use crate::memory::Fault;
 use crate::model::{Addr, Frame, WaitKind, WaitsFor};
 use std::sync::Arc;
@@ -249,23 +250,36 @@ impl WaitReader<'_> {
             let pending: Vec<Addr> = pending.take(MOST_NAMED + 1).collect();
             return Ok(self.tasks(WaitKind::Gather, &pending));
         }
-        let mut waits_for = WaitsFor::of(WaitKind::Future);
-        if self.is_native_future(future)? && self.is_chained(future)? {
-            waits_for.kind = WaitKind::Thread;
+        if !self.is_native_future(future)? {
+            return Ok(WaitsFor::of(WaitKind::Future));
         }
-        Ok(waits_for)
-    }
-
-    /// The future stands for one of `concurrent.futures` (Lib/asyncio/futures.py: `_chain_future`): it asks that one to be
-    /// cancelled with it.
-    fn is_chained(&self, future: Addr) -> Result<bool, Fault> {
         // `fut_callback0` follows `fut_loop` in all versions (Modules/_asynciomodule.c: `FutureObj_HEAD`).
         let callback = self.heap.pointer(future, self.heap.offsets.task_loop + 8)?;
-        if callback.is_null() {
-            return Ok(false);
+        let asked_by = match callback {
+            Addr::NULL => None,
+            callback => self.function_name(callback),
+        };
+        Ok(match asked_by.as_deref().map(unqualified) {
+            // The future stands for one of `concurrent.futures`, and asks that one to be cancelled with it
+            // (Lib/asyncio/futures.py: `_chain_future`).
+            Some("_call_check_cancel") => WaitsFor::of(WaitKind::Thread),
+            // Or for what `asyncio.shield` keeps from being cancelled with it (Lib/asyncio/tasks.py).
+            Some("_outer_done_callback") => self.shielded(callback)?,
+            _ => WaitsFor::of(WaitKind::Future),
+        })
+    }
+
+    /// The task in the closure of a function of `asyncio.shield`.
+    fn shielded(&self, function: Addr) -> Result<WaitsFor, Fault> {
+        for object in cells(self.heap, function, &mut Links::new())? {
+            if !object.is_null() && self.is_task(object)? {
+                return Ok(WaitsFor {
+                    what: Some("shield".to_owned()),
+                    ..self.tasks(WaitKind::Task, &[object])
+                });
+            }
         }
-        let name = self.function_name(callback);
-        Ok(name.is_some_and(|name| unqualified(&name) == "_call_check_cancel"))
+        Ok(WaitsFor::of(WaitKind::Future))
     }
 
     /// An awaitable that is no coroutine of Python: of Cython it has the name, and from that what it does.

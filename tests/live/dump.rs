@@ -116,6 +116,7 @@ fn chains_and_waits(python: &Python, event_loop: &str, more: &[&str]) {
     );
     assert_eq!(tasks("task/main"), serde_json::json!(["task/only"]), "{what}");
     assert_eq!(tasks("wait/main"), serde_json::json!(["wait/waited"]), "{what}");
+    assert_eq!(tasks("shield/main"), serde_json::json!(["shield/shielded"]), "{what}");
     if event_loop == "asyncio" {
         let sleep = &told["sleep/main"].1;
         let [waited, left] = [&sleep["waited_s"], &sleep["waits_for"]["left_s"]].map(|s| s.as_f64().expect("seconds"));

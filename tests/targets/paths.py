@@ -105,11 +105,11 @@ def compute(seconds, depth=12):
 class Worker(object):
     async def turns(self, turn_id, works):
         start, used = time.monotonic(), 0.0
+        yield turn_id               # once only: while the caller's loop has its turn, the task is not in here
         while True:
             if works:
                 used += compute(0.004)
             await asyncio.sleep(max(0.0, used / 0.5 - (time.monotonic() - start)) if works else 3600)
-            yield turn_id
 
     async def run_job(self, job_id, works):
         seen = []

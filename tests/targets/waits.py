@@ -344,7 +344,7 @@ KINDS = [
     ("notified", for_notified, "lock"), ("semaphore", for_semaphore, "semaphore"),
     ("queue_get", for_queue_get, "queue"), ("queue_put", for_queue_put, "queue"), ("future", for_future, "future"),
     ("gather", for_gather, "gather"), ("task", for_task, "task"), ("wait", for_wait, "tasks"),
-    ("wait_for", for_wait_for, None), ("shield", for_shield, "future"),
+    ("wait_for", for_wait_for, None), ("shield", for_shield, "task"),
     ("async_generator", for_async_generator, "event"), ("asend", for_asend, "event"),
     ("custom", for_custom, "sleep"), ("old_style", for_old_style, "event"), ("deep", for_deep, "sleep"),
     ("thread", for_thread, "thread"), ("socket", for_socket, "socket"), ("accept", for_accept, "socket"),
