@@ -242,7 +242,7 @@ fn a_busy_worker_is_never_refused() {
                 "frames.py",
                 if event_loop == "uvloop" { &["--uvloop"] } else { &[] },
             );
-            for _ in 0..40 {
+            for _ in 0..20 {
                 if let Err(e) = attach(Pid(target.pid)) {
                     refused.push(format!("{}: {e}", target.what));
                 }
