@@ -69,14 +69,15 @@ def in_root(python, words):
     root = python["root"]
     if not root:
         return python["command"] + words
-    inside = 'mount --bind /proc "$0/proc" && mount --bind /tmp "$0/tmp" && exec chroot "$0" "$@"'
+    inside = 'mount --bind /proc "$0/proc" && mount --bind /tmp "$0/tmp" && LC_ALL=C exec chroot "$0" "$@"'
     return ["unshare", "--mount", "sh", "-c", inside, root] + python["command"][2:] + words
 
 
 def folded(path):
     """Stacks, outermost first, as lists of function names, with their counts; of any of the tools."""
     with open(path, "rb") as file:
-        if file.read(3) == b"MOJ":          # austin's own format
+        each = file.read(3) == b"MOJ"
+        if each:                            # austin's own format: a line for each sample, with its microseconds
             subprocess.run([program("mojo2austin"), path, path + ".txt"], stdout=subprocess.DEVNULL, check=True)
             path += ".txt"
     with open(path, errors="replace") as file:
@@ -84,7 +85,7 @@ def folded(path):
             stack, _, count = line.rstrip("\n").rpartition(" ")
             if not count.isdigit() or not stack:
                 continue
-            yield [frame_name(frame) for frame in stack.split(";")], int(count)
+            yield [frame_name(frame) for frame in stack.split(";")], 1 if each else int(count)
 
 
 def frame_name(frame):
