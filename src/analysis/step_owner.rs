@@ -131,6 +131,12 @@ mod tests {
             of(&[(A, Some(Owner::Unreadable), 50), (B, Some(Owner::Unreadable), 50)]),
             None
         );
+        // A context that was left before it could be seen whether it was the step's own is not taken for that.
+        assert_eq!(of(&[(nobody, None, 150), (A, Some(Owner::Unreadable), 2)]), None);
+        assert_eq!(
+            of(&[(A, None, 150), (A, Some(Owner::Unreadable), 1)]),
+            Some(SessionKey(1))
+        );
         // It went into a copy of its own context.
         assert_eq!(of(&[(A, None, 10), (A, Some(A), 90)]), Some(SessionKey(1)));
     }

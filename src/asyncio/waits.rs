@@ -63,7 +63,7 @@ impl WaitReader<'_> {
         };
         let mut waits_for = match future {
             Addr::NULL => WaitsFor::of(WaitKind::Other),
-            future => self.by_future(future)?,
+            future => self.by_future(future, task.address)?,
         };
         if let End::Object(object) = chain.end
             && object != future
@@ -235,7 +235,7 @@ impl WaitReader<'_> {
     }
 
     /// By what kind of future it is, and who asked to be told when it is done.
-    fn by_future(&self, future: Addr) -> Result<WaitsFor, Fault> {
+    fn by_future(&self, future: Addr, waits: Addr) -> Result<WaitsFor, Fault> {
         if self.is_task(future)? {
             return Ok(self.tasks(WaitKind::Task, &[future]));
         }
@@ -264,15 +264,15 @@ impl WaitReader<'_> {
             // (Lib/asyncio/futures.py: `_chain_future`).
             Some("_call_check_cancel") => WaitsFor::of(WaitKind::Thread),
             // Or for what `asyncio.shield` keeps from being cancelled with it (Lib/asyncio/tasks.py).
-            Some("_outer_done_callback") => self.shielded(callback)?,
+            Some("_outer_done_callback") => self.shielded(callback, waits)?,
             _ => WaitsFor::of(WaitKind::Future),
         })
     }
 
-    /// The task in the closure of a function of `asyncio.shield`.
-    fn shielded(&self, function: Addr) -> Result<WaitsFor, Fault> {
+    /// The task in the closure of a function of `asyncio.shield`, beside the one that waits (3.14 on).
+    fn shielded(&self, function: Addr, waits: Addr) -> Result<WaitsFor, Fault> {
         for object in cells(self.heap, function, &mut Links::new())? {
-            if !object.is_null() && self.is_task(object)? {
+            if !object.is_null() && object != waits && self.is_task(object)? {
                 return Ok(WaitsFor {
                     what: Some("shield".to_owned()),
                     ..self.tasks(WaitKind::Task, &[object])

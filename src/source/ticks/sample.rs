@@ -61,9 +61,15 @@ impl TickReader {
                         let entered = self.entered(slot, context, now.previous, stayed);
                         (outermost, is_outermost) = (entered.outermost, entered.outermost == context);
                         owner = self.owner(slot, (context, version), now.vars, check)?;
-                        if entered.of_step != context && self.threads.all[slot].event_loop.is_some() {
-                            within = Some(self.step_owner(slot, (context, version), entered.of_step)?);
-                        }
+                        let is_loop = self.threads.all[slot].event_loop.is_some();
+                        within = match is_loop {
+                            // Left before it could be seen where it was entered from.
+                            true if !stayed => Some(Owner::Unreadable),
+                            true if entered.of_step != context => {
+                                Some(self.step_owner(slot, (context, version), entered.of_step)?)
+                            }
+                            _ => None,
+                        };
                     }
                 }
                 _ if stayed => owner = Owner::Unreadable,
