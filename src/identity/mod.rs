@@ -15,6 +15,7 @@ mod presets;
 mod proof;
 mod resolver;
 mod rules;
+mod search;
 mod spec;
 mod spec_parser;
 mod trial;
