@@ -64,6 +64,8 @@ pub(super) struct Asked<'a> {
     /// The number of the slice that what is told now will lie in.
     pub slice: u64,
     pub threshold: Nanos,
+    /// What the hypervisor had taken when it was last asked.
+    pub steal: Option<Nanos>,
     pub hello: &'a Hello,
     pub sessions: &'a Sessions,
     pub threads: &'a Threads,
@@ -180,7 +182,7 @@ fn entry(thread: ThreadIndex, stretch: &Stretch, ongoing: bool, asked: &Asked<'_
         return None;
     }
     let when = (stretch.began, stretch.until);
-    let parts = stretch.went.parts(ongoing);
+    let parts = stretch.went.parts(ongoing, asked.steal);
     let collection = asked.stacks.collection(thread, when);
     let verdict = judge(&parts, stretch.owner(), collection, asked.threshold);
     let mut entry = Entry {

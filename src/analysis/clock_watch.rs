@@ -63,6 +63,11 @@ impl ClockWatch {
         }
     }
 
+    /// Both clocks were read.
+    pub fn are_known(&self) -> bool {
+        self.cpu.is_some() && self.run_delay.is_some()
+    }
+
     /// On a CPU, nanoseconds.
     pub fn ran(&self) -> f64 {
         length(self.cpu)

@@ -147,6 +147,7 @@ mod tests {
             holder: Some(ThreadIndex(7)),
             session: Some(HOLDER),
             waited: kept * MS,
+            riddle: 0.0,
         });
         Parts {
             cpu: cpu * MS,
@@ -155,8 +156,7 @@ mod tests {
                 keeper,
                 kept: kept * MS,
                 yielded: yielded * MS,
-                unscheduled: 0.0,
-                collected: 0.0,
+                ..GilSums::default()
             },
             longest_syscall: Some(45),
             ..Parts::default()

@@ -1,8 +1,9 @@
 //! For whom a loop waited when it waited for the GIL, and whether that one yielded. Knows nothing of the rest of a
 //! block, or of names.
 
+use super::accounting::CLOCK_STANDS_STILL;
 use super::clock_watch::ClockWatch;
-use super::moment::{Moment, session_of};
+use super::moment::{Moment, looks_on_cpu, session_of};
 use crate::model::{Gil, SessionKey, ThreadIndex};
 
 /// CPython asks a holder to yield after 5 ms; one that keeps the GIL for three times that does not heed it.
@@ -39,6 +40,10 @@ struct Hold {
     waited: f64,
     /// The part of it in which the holder collected garbage.
     collected: f64,
+    /// The part of it in which the holder looked as if it ran.
+    running: f64,
+    /// It does now.
+    runs: bool,
     /// The loop has asked it to yield. Before, a holder that would yield goes on, as long as the loop gets no CPU to ask.
     asked: bool,
     clocks: Option<ClockWatch>,
@@ -51,6 +56,8 @@ pub(super) struct Kept {
     pub session: Option<SessionKey>,
     /// Nanoseconds.
     pub waited: f64,
+    /// The part of it in which the holder looked as if it ran, and its clocks say that it neither ran nor wanted a CPU.
+    pub riddle: f64,
 }
 
 /// The sums, nanoseconds.
@@ -64,6 +71,10 @@ pub(super) struct GilSums {
     pub unscheduled: f64,
     /// For those that collected garbage meanwhile.
     pub collected: f64,
+    /// For those whose CPU the hypervisor took.
+    pub stolen: f64,
+    /// Of `kept`, what would have been the hypervisor's if it had taken so much.
+    pub riddle: f64,
 }
 
 impl GilSums {
@@ -84,6 +95,7 @@ impl GilWaits {
             Some(hold) if hold.holder == holder && hold.switches == gil.switches => {
                 if let Some(sample) = sample {
                     hold.session = session_of(sample.owner).or(hold.session);
+                    hold.runs = looks_on_cpu(sample.state);
                     match &mut hold.clocks {
                         Some(clocks) => clocks.see(moment.at, sample),
                         none => *none = Some(ClockWatch::new(moment.at, None, sample)),
@@ -112,6 +124,8 @@ impl GilWaits {
                     session: sample.and_then(|sample| session_of(sample.owner)),
                     waited: 0.0,
                     collected: 0.0,
+                    running: 0.0,
+                    runs: sample.is_some_and(|sample| looks_on_cpu(sample.state)),
                     asked: false,
                     clocks: sample.map(|sample| ClockWatch::new(moment.at, None, sample)),
                 });
@@ -125,6 +139,7 @@ impl GilWaits {
             hold.waited += nanos;
             hold.asked |= hold.waited >= HAS_ASKED;
             hold.collected += if collecting { nanos } else { 0.0 };
+            hold.running += if hold.runs { nanos } else { 0.0 };
         }
     }
 
@@ -168,19 +183,27 @@ impl GilWaits {
                 holder: hold.holder,
                 session: hold.session,
                 waited,
+                riddle: hold.riddle(ongoing).min(waited),
             });
         } else {
             self.yielded += waited;
         }
     }
 
-    /// The sums so far, the wait that is going on included.
-    pub fn sums(&self) -> GilSums {
+    /// The sums so far, the wait that is going on included. `taken`: what the hypervisor took; what is found to have been
+    /// that is subtracted.
+    pub fn sums(&self, taken: &mut f64) -> GilSums {
         let mut all = self.clone();
         for (hold, ongoing) in [(all.paused.take(), false), (all.now.take(), true)] {
             if let Some(hold) = hold {
                 all.close(hold, ongoing);
             }
+        }
+        let mut stolen = 0.0;
+        for kept in &mut all.kept {
+            let part = kept.riddle.min(*taken);
+            (kept.waited, kept.riddle) = (kept.waited - part, kept.riddle - part);
+            (stolen, *taken) = (stolen + part, *taken - part);
         }
         GilSums {
             keeper: all
@@ -192,6 +215,8 @@ impl GilWaits {
             yielded: all.yielded,
             collected: all.collected,
             unscheduled: all.unscheduled,
+            stolen,
+            riddle: all.kept.iter().map(|kept| kept.riddle).sum(),
         }
     }
 
@@ -207,7 +232,10 @@ impl GilWaits {
             .iter()
             .position(|known| known.holder == kept.holder && known.session == kept.session);
         match known {
-            Some(known) => self.kept[known].waited += kept.waited,
+            Some(known) => {
+                self.kept[known].waited += kept.waited;
+                self.kept[known].riddle += kept.riddle;
+            }
             None if self.kept.len() < MOST_HOLDERS => self.kept.push(kept),
             None => self.yielded += kept.waited,
         }
@@ -220,5 +248,15 @@ impl Hold {
         let Some(clocks) = self.clocks else { return 0.0 };
         let now = if ongoing { clocks.waits_now() } else { 0.0 };
         (clocks.waited() + now).min(self.waited)
+    }
+
+    /// The part in which it looked as if it ran, and did not, nor wanted a CPU.
+    fn riddle(&self, ongoing: bool) -> f64 {
+        let Some(clocks) = self.clocks.filter(ClockWatch::are_known) else {
+            return 0.0;
+        };
+        let left = self.running - clocks.ran() - self.unscheduled(ongoing);
+        // The clock of a running thread is a scheduler tick old: so much is none.
+        if left > CLOCK_STANDS_STILL.0 as f64 { left } else { 0.0 }
     }
 }

@@ -86,6 +86,8 @@ const MACHINE_PATIENCE: Nanos = Nanos(40_000_000);
 
 /// An ended block waits for its stacks no longer than this.
 const PATIENCE: Nanos = Nanos(250_000_000);
+/// What the hypervisor took is known no later than a scheduler tick (10 ms at HZ 100) after it gave it back.
+const STEAL_IS_LATE: Nanos = Nanos(10_000_000);
 
 impl Default for Settings {
     fn default() -> Settings {
@@ -119,6 +121,8 @@ pub struct Engine {
     last_tick: Option<Nanos>,
     /// How long the machine has been suspended since the attach.
     suspended: Nanos,
+    /// When the hypervisor's takings were last asked, and what they were.
+    steal: Option<(Nanos, Nanos)>,
     /// At the last tick that said so, all threads were stopped, or not.
     stopped: Option<(Nanos, bool)>,
     /// What was booked and lies in no slice yet.
@@ -152,6 +156,7 @@ impl Engine {
             ending: None,
             last_tick: None,
             suspended: Nanos::ZERO,
+            steal: None,
             stopped: None,
             booked: Tally::default(),
             to_divide: Vec::new(),
@@ -273,6 +278,9 @@ impl Engine {
         for (index, thread) in self.threads.iter_mut() {
             ended.extend(thread.blocks.lost_sight(now).map(|stretch| (index, stretch)));
         }
+        if let Some(steal) = batch.steal {
+            self.steal = Some((now, steal));
+        }
         self.blocks_ended(ended);
         for index in &batch.ended {
             self.thread_ended(*index);
@@ -317,6 +325,7 @@ impl Engine {
                 previous_tick,
                 period: self.resolution.period(),
                 suspended: self.suspended,
+                steal: self.steal.map(|(_, steal)| steal),
             };
             let clock_moved = thread.meter.observe(&moment, &mut thread.tally);
             if thread.is_loop() {
@@ -415,12 +424,17 @@ impl Engine {
         self.unsettled.extend(blocks);
     }
 
-    /// Judges the blocks that ended and whose stacks are there (`all`: whether they are or not), and those that go on.
+    /// Judges the blocks that ended and of which everything is known that will be (`all`: whether it is or not), and those
+    /// that go on.
     fn judge_blocks(&mut self, all: bool) {
         let now = self.last_tick.unwrap_or_default();
         let (stacks_until, stacks_come) = (self.stacks.until(), self.hello.stack_rate_hz.is_some());
-        let is_settled =
-            |stretch: &Stretch| all || !stacks_come || stacks_until >= stretch.until || now - stretch.until > PATIENCE;
+        let (asked_at, steal) = self.steal.unzip();
+        let is_settled = |stretch: &Stretch| {
+            let stacks = !stacks_come || stacks_until >= stretch.until;
+            let steal = asked_at.is_none_or(|at| at >= stretch.until + STEAL_IS_LATE) || !stretch.went.awaits_steal();
+            all || (stacks && steal) || now - stretch.until > PATIENCE
+        };
         let (settled, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.unsettled)
             .into_iter()
             .partition(|(_, stretch)| is_settled(stretch));
@@ -428,6 +442,7 @@ impl Engine {
         let asked = Asked {
             slice: self.windows.next_slice(),
             threshold: self.threshold(),
+            steal,
             hello: &self.hello,
             sessions: &self.sessions,
             threads: &self.threads,

@@ -42,6 +42,8 @@ pub(super) struct Moment<'a> {
     pub period: Nanos,
     /// How long the machine has been suspended since the attach, all told.
     pub suspended: Nanos,
+    /// What the hypervisor had taken by then, since the machine booted, as it was last asked before.
+    pub steal: Option<Nanos>,
 }
 
 impl Moment<'_> {

@@ -8,6 +8,8 @@ use super::gil::{GilSums, GilWaits};
 use super::moment::{Before, Moment};
 use crate::model::{Gil, Nanos, Sample, SessionKey, State, ThreadIndex};
 
+/// The kernel tells what the hypervisor took in hundredths of a second, rounded down.
+const STEAL_UNIT: Nanos = Nanos(10_000_000);
 /// At most so many system calls are told apart in one stretch.
 const MOST_SYSCALLS: usize = 64;
 
@@ -25,6 +27,8 @@ pub(super) struct WhereTimeWent {
     collecting_said: bool,
     gil: GilWaits,
     clocks: ClockWatch,
+    /// What the hypervisor had taken before.
+    steal_before: Option<Nanos>,
 }
 
 /// The parts, nanoseconds; they sum to the stretch.
@@ -50,6 +54,7 @@ impl WhereTimeWent {
         let before = moment.before.as_ref().map(|before| &before.sample);
         let mut went = WhereTimeWent {
             clocks: ClockWatch::new(moment.at, before, moment.sample),
+            steal_before: moment.steal,
             ..WhereTimeWent::default()
         };
         if moment.sample.state == State::GilWait {
@@ -129,10 +134,22 @@ impl WhereTimeWent {
         }
     }
 
+    /// Some of it is a riddle, unless it was the hypervisor's.
+    pub fn awaits_steal(&self) -> bool {
+        let parts = self.parts(false, None);
+        parts.gil.riddle > 0.0 || (self.clocks.are_known() && parts.unknown > 0.0)
+    }
+
     /// The parts as they are known now. While the stretch is `ongoing`, a clock that stands still says that the thread
-    /// waits for a CPU; once it is over the clocks have said all they will.
-    pub fn parts(&self, ongoing: bool) -> Parts {
-        let gil = self.gil.sums();
+    /// waits for a CPU; once it is over the clocks have said all they will. `steal`: what the hypervisor had taken when it
+    /// was last asked.
+    pub fn parts(&self, ongoing: bool, steal: Option<Nanos>) -> Parts {
+        let taken = match (self.steal_before, steal) {
+            (Some(before), Some(now)) if now > before => (now - before + STEAL_UNIT).0 as f64,
+            _ => 0.0,
+        };
+        let mut taken = (taken - self.stolen).max(0.0);
+        let gil = self.gil.sums(&mut taken);
         let collected_by_holder = gil.collected;
         let mut parts = Parts {
             syscall: self.syscalls.iter().map(|(_, nanos)| nanos).sum(),
@@ -142,13 +159,13 @@ impl WhereTimeWent {
                 .max_by(|one, other| one.1.total_cmp(&other.1))
                 .map(|(nr, _)| *nr),
             unscheduled: gil.unscheduled,
-            stolen: self.stolen,
+            stolen: self.stolen + gil.stolen,
             stopped: self.stopped,
             suspended: self.suspended,
             gil,
             ..Parts::default()
         };
-        self.divide_runnable(ongoing, &mut parts);
+        self.divide_runnable(ongoing, &mut taken, &mut parts);
         // Garbage is collected on the CPU: of the time that looked so, what the clocks say was.
         let collected = self.collected.min(parts.cpu);
         parts.cpu -= collected;
@@ -156,7 +173,8 @@ impl WhereTimeWent {
         parts
     }
 
-    fn divide_runnable(&self, ongoing: bool, parts: &mut Parts) {
+    /// `taken`: what the hypervisor took of no thread that was told yet.
+    fn divide_runnable(&self, ongoing: bool, taken: &mut f64, parts: &mut Parts) {
         let mut left = self.runnable;
         let mut waited = self.clocks.waited();
         let mut ran = self.clocks.ran();
@@ -175,6 +193,15 @@ impl WhereTimeWent {
         // The clock of a running thread is a scheduler tick old: so much is no riddle.
         if left <= CLOCK_STANDS_STILL.0 as f64 {
             parts.cpu += left;
+        } else if self.clocks.are_known() {
+            // The clocks of a thread whose CPU the hypervisor took stand still, both of them (kernel/sched/core.c,
+            // `update_rq_clock_task`), while the sampler goes on beside it.
+            parts.stolen += take(&mut left, taken);
+            match ongoing {
+                // What the hypervisor took is said a little later.
+                true => parts.unscheduled += left,
+                false => parts.unknown += left,
+            }
         } else {
             parts.unknown += left;
         }

@@ -21,6 +21,7 @@ mod read;
 mod secrets;
 pub mod sight;
 mod socket_owner;
+mod steal;
 mod thread_clock;
 
 pub use error::ProcessError;
@@ -37,4 +38,5 @@ pub use peer::peer;
 pub use permission::whole_process;
 pub use secrets::masked;
 pub use socket_owner::socket_owner;
+pub use steal::StealClock;
 pub use thread_clock::{Doing, ThreadClock};

@@ -34,6 +34,7 @@ pub(super) struct Reading {
     context_version: u64,
     process_cpu: u64,
     otop_cpu: u64,
+    steal: u64,
     last: HashMap<ThreadIndex, Last>,
 }
 
@@ -41,6 +42,13 @@ impl Reading {
     pub fn observation(&mut self, input: &mut In<'_>, shared: &mut Shared) -> Result<Observation, Damaged> {
         Ok(match input.byte()? {
             kind::BATCH => Observation::Batch(self.batch(input)?),
+            kind::STEAL_AND_BATCH => {
+                self.steal = input.step(self.steal)?;
+                Observation::Batch(Batch {
+                    steal: Some(Nanos(self.steal)),
+                    ..self.batch(input)?
+                })
+            }
             kind::STACKS => Observation::Stacks(self.stacks(input, shared)?),
             kind::CENSUS => Observation::Census(Box::new(self.census(input)?)),
             kind::WAITING => Observation::Waiting(self.waiting(input)?),

@@ -17,6 +17,8 @@ pub(super) mod kind {
     pub const ENDED: u8 = 6;
     /// From version 2 on.
     pub const DUMP: u8 = 7;
+    /// A batch behind what the hypervisor took; from version 4 on.
+    pub const STEAL_AND_BATCH: u8 = 8;
 }
 
 /// What the last sample of a thread said.
@@ -50,6 +52,7 @@ pub(super) struct Writing {
     context_version: u64,
     process_cpu: u64,
     otop_cpu: u64,
+    steal: u64,
     last: HashMap<ThreadIndex, Last>,
 }
 
@@ -62,7 +65,14 @@ impl Writing {
     pub fn observation(&mut self, out: &mut Out, observation: &Observation) {
         match observation {
             Observation::Batch(batch) => {
-                out.byte(kind::BATCH);
+                match batch.steal {
+                    Some(steal) => {
+                        out.byte(kind::STEAL_AND_BATCH);
+                        out.step(self.steal, steal.0);
+                        self.steal = steal.0;
+                    }
+                    None => out.byte(kind::BATCH),
+                }
                 self.batch(out, batch);
             }
             Observation::Stacks(batch) => {

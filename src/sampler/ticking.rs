@@ -8,7 +8,7 @@ use super::schedule::{Schedule, sleep_until};
 use super::{clock, ended, monotonic, scheduling};
 use crate::memory::Fault;
 use crate::model::{Batch, Gil, Nanos, Observation, Pid, Tick, Tid};
-use crate::process::{self, ThreadClock, privilege};
+use crate::process::{self, StealClock, ThreadClock, privilege};
 use crate::source::{Plan, TickReader};
 use nix::time::ClockId;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,6 +39,14 @@ pub fn run(mut reader: TickReader, plan: &Plan, rate_hz: f64, to: &SyncSender<Ob
     let mut dropped = 0;
     let mut unsaid = Unsaid::default();
     let mut told = Told::default();
+    let mut steal = StealClock::open();
+    // From here on it is counted.
+    let taken = Batch {
+        steal: steal.read(),
+        otop_cpu: process::otop_cpu(),
+        ..Batch::default()
+    };
+    let _ = to.try_send(Observation::Batch(taken));
     let mut now = monotonic();
     while !stop.load(Ordering::Relaxed) {
         let since = now - surveyed;
@@ -99,6 +107,7 @@ pub fn run(mut reader: TickReader, plan: &Plan, rate_hz: f64, to: &SyncSender<Ob
             full.process_cpu = process::process_cpu(plan.pid);
             full.otop_cpu = process::otop_cpu();
             full.dropped_batches = dropped;
+            full.steal = steal.read();
             let then_told = told.with(&full);
             match to.try_send(Observation::Batch(full)) {
                 Ok(()) => told = then_told,

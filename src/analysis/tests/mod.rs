@@ -3,6 +3,7 @@
 mod block_checks;
 mod block_gil;
 mod block_machine;
+mod block_steal;
 mod block_told;
 mod blocks;
 mod cpu;

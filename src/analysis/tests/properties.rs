@@ -266,11 +266,11 @@ fn hostile() -> impl Strategy<Value = Observation> {
         threads,
         proptest::collection::vec((0..6_u32).prop_map(ThreadIndex), 0..3),
         some(numbers()),
-        numbers(),
+        (numbers(), some(numbers())),
         any::<u64>(),
     )
         .prop_map(
-            |(ticks, samples, threads, ended, process_cpu, otop_cpu, dropped_batches)| {
+            |(ticks, samples, threads, ended, process_cpu, (otop_cpu, steal), dropped_batches)| {
                 Observation::Batch(Batch {
                     ticks,
                     samples,
@@ -280,6 +280,7 @@ fn hostile() -> impl Strategy<Value = Observation> {
                     process_cpu,
                     otop_cpu: Nanos(otop_cpu),
                     dropped_batches,
+                    steal,
                 })
             },
         );

@@ -11,6 +11,8 @@ pub const LOOP: u32 = 0;
 pub const EPOLL_WAIT: i32 = 232;
 /// The kernel brings the clock of a running thread up to date this often.
 const SCHEDULER_TICK: u64 = 4_000_000;
+/// What the hypervisor took is told in units of this, rounded down, and noticed at the next tick of the slowest scheduler.
+const STEAL_UNIT: u64 = 10_000_000;
 pub const ATTACHED_AT: u64 = 1_000_000_000_000;
 /// `CLOCK_REALTIME` minus `CLOCK_MONOTONIC`, nanoseconds.
 pub const REALTIME_OFFSET: i128 = 1_700_000_000_000_000_000;
@@ -20,6 +22,8 @@ pub const REALTIME_OFFSET: i128 = 1_700_000_000_000_000_000;
 pub enum Doing {
     Run,
     WaitForCpu,
+    /// On a CPU that the hypervisor took.
+    Stolen,
     WaitForGil,
     Call(i32),
     Stopped,
@@ -65,6 +69,8 @@ pub struct Stage {
     ticks_per_batch: usize,
     late: (u64, u64),
     suspended: u64,
+    /// What the hypervisor took, and what of it the machine has noticed, nanoseconds; None: nobody asks.
+    pub steal: Option<(u64, u64)>,
     /// What the script really did, nanoseconds.
     pub truth: BTreeMap<Option<SessionKey>, u64>,
     pub rss: Option<u64>,
@@ -137,12 +143,18 @@ impl Stage {
             ticks_per_batch: 50,
             late: (0, 0),
             suspended: 0,
+            steal: Some((0, 0)),
             truth: BTreeMap::new(),
             rss: Some(100 << 20),
             draining: None,
             unreadable: 0,
         };
         stage.thread(LOOP, "MainThread", true);
+        // As the sampler begins.
+        stage.engine.observe(Observation::Batch(Batch {
+            steal: Some(Nanos::ZERO),
+            ..Batch::default()
+        }));
         stage
     }
 
@@ -298,8 +310,20 @@ impl Stage {
                     }
                 }
                 Doing::WaitForCpu => actor.delay += passed,
+                Doing::Stolen => {
+                    if let Some((taken, _)) = &mut self.steal {
+                        *taken += passed;
+                    }
+                }
                 _ => {}
             }
+        }
+        let is_back = self.actors.values().all(|actor| actor.doing != Doing::Stolen);
+        if let Some((taken, noticed)) = &mut self.steal
+            && is_back
+            && self.now / STEAL_UNIT != until / STEAL_UNIT
+        {
+            *noticed = *taken;
         }
         self.now = until;
     }
@@ -309,7 +333,7 @@ impl Stage {
         for (index, actor) in self.actors.iter().filter(|(_, actor)| actor.asked) {
             let state = match actor.doing {
                 _ if !actor.states => State::Unknown,
-                Doing::Run | Doing::WaitForCpu => State::Runnable,
+                Doing::Run | Doing::WaitForCpu | Doing::Stolen => State::Runnable,
                 Doing::WaitForGil => State::GilWait,
                 Doing::Call(number) => State::Syscall(number),
                 Doing::Stopped => State::Stopped,
@@ -346,6 +370,7 @@ impl Stage {
         let mut batch = std::mem::take(&mut self.batch);
         let shown: u64 = self.actors.values().map(|actor| actor.shown_cpu).sum();
         batch.process_cpu = Some(Nanos(shown + self.other_cpu));
+        batch.steal = self.steal.map(|(_, noticed)| Nanos(noticed / STEAL_UNIT * STEAL_UNIT));
         batch.otop_cpu = Nanos((self.now - ATTACHED_AT) / 50);
         self.engine.observe(Observation::Batch(batch));
     }

@@ -126,6 +126,7 @@ impl Dice {
             process_cpu: self.maybe(Dice::number).map(Nanos),
             otop_cpu: Nanos(self.number()),
             dropped_batches: self.number(),
+            steal: self.maybe(Dice::number).map(Nanos),
         }
     }
 
