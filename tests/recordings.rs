@@ -270,7 +270,7 @@ fn what_is_not_whole_is_read_up_to_there_and_what_is_foreign_is_refused() {
         (&whole[..20], "cut off before anything was recorded"),
         (
             b"\x89otop\r\n\x1a\x07\x00",
-            "a newer otop recorded it (format 7; this one reads up to 3)",
+            "a newer otop recorded it (format 7; this one reads up to 4)",
         ),
     ] {
         let path = folder.join("foreign.otop");
