@@ -17,7 +17,7 @@ fn recording() -> String {
 
 /// The same as this version of the format has it, with a dump of the 445th millisecond.
 fn newest() -> String {
-    recording().replace("v1.otop", "v3.otop")
+    recording().replace("v1.otop", "v4.otop")
 }
 
 /// A folder of this test, empty.
@@ -140,7 +140,7 @@ fn where_there_is_no_dump_that_is_said() {
             "900ms",
             "v1.otop has no dumps: otop record takes them, older ones did not",
         ),
-        (newest(), "300ms", "v3.otop has no dump of that instant or before"),
+        (newest(), "300ms", "v4.otop has no dump of that instant or before"),
     ] {
         let answer = otop(&["replay", &file, "dump", "--at", at]);
         assert_eq!(answer.code, Some(1), "{}", answer.stdout);

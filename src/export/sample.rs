@@ -230,6 +230,7 @@ pub fn observations() -> Vec<(Nanos, Observation)> {
         if ms % 50 == 49 {
             batch.process_cpu = Some(Nanos(cpu.iter().sum()));
             batch.otop_cpu = Nanos(ms * 20_000);
+            batch.steal = Some(Nanos(10_000_000));
             stacks.until = at(ms);
             all.push((at(ms) + Nanos(200_000), Observation::Batch(std::mem::take(&mut batch))));
             all.push((
