@@ -30,6 +30,9 @@ pub enum Exit {
 pub enum CliError {
     #[error(transparent)]
     Attach(#[from] AttachError),
+    /// The same of one of those below a process, and so of all of them.
+    #[error("{error}")]
+    Below { root: Pid, error: AttachError },
     #[error("process {0} is Python without asyncio: it has not been imported")]
     NoAsyncio(Pid),
     #[error("worker {pid} ended before there was a figure ({how})")]
@@ -154,7 +157,7 @@ impl CliError {
     pub fn exit(&self) -> Exit {
         match self {
             CliError::Diagnosed(exit) => *exit,
-            CliError::Attach(error) => attach_exit(error),
+            CliError::Attach(error) | CliError::Below { error, .. } => attach_exit(error),
             CliError::NoAsyncio(_) => Exit::NotReadable,
             CliError::EndedEarly { .. } => Exit::EndedEarly,
             CliError::FailOnMet { .. } => Exit::FailOnMet,
@@ -189,7 +192,11 @@ impl CliError {
     /// All that mends it, the one to try first in front.
     pub fn remedies(&self) -> Vec<String> {
         match self {
-            CliError::Attach(AttachError::NotPermitted { refusal, .. }) => refusal.remedies(),
+            CliError::Attach(AttachError::NotPermitted { refusal, .. })
+            | CliError::Below {
+                error: AttachError::NotPermitted { refusal, .. },
+                ..
+            } => refusal.remedies(),
             other => other.remedy().into_iter().collect(),
         }
     }
@@ -212,7 +219,8 @@ impl CliError {
     /// The one command that mends it; None where there is none.
     pub fn remedy(&self) -> Option<String> {
         Some(match self {
-            CliError::Attach(error) => return attach_remedy(error),
+            CliError::Attach(error) => return attach_remedy(error, None),
+            CliError::Below { root, error } => return attach_remedy(error, Some(*root)),
             CliError::NoAsyncio(pid) => format!("otop --pid {pid} (in a terminal it waits for asyncio)"),
             CliError::EndedEarly { .. } => "otop (lists the workers that run now)".to_owned(),
             // The same once more would end the same.
@@ -298,7 +306,9 @@ fn attach_exit(error: &AttachError) -> Exit {
     }
 }
 
-fn attach_remedy(error: &AttachError) -> Option<String> {
+/// `root`: it is one of those below this process.
+fn attach_remedy(error: &AttachError, root: Option<Pid>) -> Option<String> {
+    let whom = |pid: &Pid| root.map_or(format!("--pid {pid}"), |root| format!("--pid {root} --children"));
     Some(match error {
         AttachError::NoSuchProcess(_) | AttachError::Zombie(_) | AttachError::Gone(_) => {
             "otop (lists the workers that run now)".to_owned()
@@ -323,9 +333,9 @@ fn attach_remedy(error: &AttachError) -> Option<String> {
         | AttachError::NoSuchStep { pid, option, meant, .. }
         | AttachError::NoSuchLocal { pid, option, meant, .. }
         | AttachError::NoText { pid, option, meant, .. } => match meant {
-            Some(spec) => format!("otop --pid {pid} {option} {}", shell_word(spec)),
+            Some(spec) => format!("otop {} {option} {}", whom(pid), shell_word(spec)),
             None if matches!(error, AttachError::NoSuchVariable { likely, .. } if likely.is_empty()) => {
-                format!("otop --pid {pid} (without {option})")
+                format!("otop {} (without {option})", whom(pid))
             }
             None => format!("otop vars --pid {pid}"),
         },

@@ -17,6 +17,8 @@ pub struct LeftOut {
     pub too_many: usize,
     /// Python processes that may not be read.
     pub unreadable: usize,
+    /// Workers in which nothing is named as was asked for, and Pythons that otop does not know.
+    pub refused: usize,
 }
 
 /// One worker of a pool.

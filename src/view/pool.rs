@@ -16,7 +16,11 @@ pub fn alarms(pool: &PoolReport, room: Option<usize>) -> Vec<Line> {
             None => "no worker is left".to_owned(),
         });
     }
-    let LeftOut { too_many, unreadable } = pool.left_out;
+    let LeftOut {
+        too_many,
+        unreadable,
+        refused,
+    } = pool.left_out;
     if too_many > 0 {
         texts.push(format!(
             "{too_many} MORE WORKERS ARE NOT WATCHED: {} is the most at once",
@@ -27,6 +31,12 @@ pub fn alarms(pool: &PoolReport, room: Option<usize>) -> Vec<Line> {
         texts.push(format!(
             "{unreadable} PYTHON PROCESS{} MAY NOT BE READ: otop doctor --pid PID tells why",
             if unreadable == 1 { "" } else { "ES" }
+        ));
+    }
+    if refused > 0 {
+        texts.push(format!(
+            "{refused} PYTHON PROCESS{} CANNOT BE WATCHED AS ASKED: otop doctor --pid PID tells why",
+            if refused == 1 { "" } else { "ES" }
         ));
     }
     let line = |text| Line::from(Piece::new(text, Tone::Alarm)).cut(room.unwrap_or(usize::MAX));
@@ -149,7 +159,11 @@ mod tests {
         let pool = |members, too_many, unreadable| PoolReport {
             root: Some(5),
             members,
-            left_out: LeftOut { too_many, unreadable },
+            left_out: LeftOut {
+                too_many,
+                unreadable,
+                refused: too_many / 3,
+            },
         };
         let texts = |pool: &PoolReport| alarms(pool, None).iter().map(Line::text).collect::<Vec<_>>();
         assert_eq!(
@@ -158,7 +172,10 @@ mod tests {
         );
         assert_eq!(
             texts(&pool(vec![member(1, 0.0)], 3, 0)),
-            ["3 MORE WORKERS ARE NOT WATCHED: 1 is the most at once"]
+            [
+                "3 MORE WORKERS ARE NOT WATCHED: 1 is the most at once",
+                "1 PYTHON PROCESS CANNOT BE WATCHED AS ASKED: otop doctor --pid PID tells why"
+            ]
         );
         assert_eq!(
             texts(&pool(vec![member(1, 0.0)], 0, 2)),

@@ -277,6 +277,51 @@ fn gunicorns_workers() {
     real_server("gunicorn");
 }
 
+/// gunicorn's parent runs a loop for its control socket: a row of that alone would hide where the work is. And a name that
+/// no worker has is said, with the command for all of them.
+#[test]
+fn gunicorns_parent_names_its_workers_and_a_wrong_name_is_said_of_all() {
+    let Some(python) = presets("presets") else { return };
+    let target = Target::launch(&python, "asgi_pool.py", &["gunicorn"]);
+    let server = target.said.last().expect("ready")["server"].to_string();
+    for arguments in [
+        &["--once", "--window", "200ms", "--pid", &server][..],
+        &["doctor", "--pid", &server],
+    ] {
+        let ran = run(arguments);
+        let said = format!("{}{}", ran.stdout, ran.stderr);
+        let words = [
+            "nothing names sessions in this process; process ",
+            " and 2 more below it are Python",
+        ];
+        assert!(
+            ran.code == Some(0) && words.iter().all(|word| said.contains(word)),
+            "{ran:?}"
+        );
+        assert!(said.contains(&format!("otop --pid {server} --children")), "{ran:?}");
+    }
+    let ran = run(&[
+        "--once",
+        "--window",
+        "200ms",
+        "--pid",
+        &server,
+        "--children",
+        "--session-from",
+        "corelation_id",
+    ]);
+    let words = [
+        "has a variable named \"corelation_id\"; the likely ones are \"correlation_id\"; try: ",
+        &format!("otop --pid {server} --children --session-from correlation_id"),
+        &format!(" (2 more Python processes are not watched for the like, below process {server})"),
+    ];
+    assert!(words.iter().all(|word| ran.stderr.contains(word)), "{ran:?}");
+    assert!(
+        ran.stdout.contains("3 PYTHON PROCESSES CANNOT BE WATCHED AS ASKED"),
+        "{ran:?}"
+    );
+}
+
 /// The master of a pool has imported asyncio and runs no loop: an empty table alone would hide where the work is.
 #[test]
 fn a_master_without_a_loop_names_its_workers() {

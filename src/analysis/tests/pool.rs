@@ -56,6 +56,7 @@ fn the_same_id_in_two_workers_is_two_sessions() {
     let left_out = LeftOut {
         too_many: 3,
         unreadable: 1,
+        refused: 2,
     };
     let report = merge(Some(5), both, left_out);
     let workers: Vec<_> = report

@@ -151,6 +151,11 @@ fn sessions(pid: Pid, report: &Report) -> Finding {
         Some(rule) => format!("by {rule}"),
         None => "and nothing that names any was met".to_owned(),
     };
+    if !worker.loops.is_empty()
+        && let Some((fact, way)) = master::hint(pid, report)
+    {
+        return Finding::limited("sessions", fact, vec![way]);
+    }
     match worker.active_sessions {
         Some(0) | None => Finding::limited(
             "sessions",

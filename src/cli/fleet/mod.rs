@@ -93,6 +93,34 @@ enum Unwatched {
     Refused(AttachError),
 }
 
+/// Refusals below a root of which one is told for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Alike {
+    /// It may not be read.
+    Forbidden,
+    /// Nothing there is named as was asked for.
+    Unnamed,
+    /// A Python that otop does not know.
+    Unknown,
+}
+
+impl Alike {
+    /// None: it is no worker, or none any more.
+    fn of(error: &AttachError) -> Option<Alike> {
+        match error {
+            AttachError::NotPermitted { .. } => Some(Alike::Forbidden),
+            AttachError::NoSuchVariable { .. }
+            | AttachError::NoSuchStep { .. }
+            | AttachError::NoSuchLocal { .. }
+            | AttachError::NoText { .. } => Some(Alike::Unnamed),
+            AttachError::Unknown { .. } | AttachError::LayoutRefused { .. } | AttachError::FreeThreaded { .. } => {
+                Some(Alike::Unknown)
+            }
+            _ => None,
+        }
+    }
+}
+
 impl Passed {
     /// Whether it is to have its turn now. `is_full`: there is no place for another worker.
     fn is_due(&self, now: Nanos, is_full: bool) -> bool {
@@ -128,7 +156,10 @@ impl<'r> Fleet<'r> {
         for word in fleet.words(Some(first)) {
             output::say(&word);
         }
-        Err(error.into())
+        Err(match fleet.whom {
+            Whom::Named(_) => error.into(),
+            Whom::Below(root) => CliError::Below { root, error },
+        })
     }
 
     /// The same before the first look.
@@ -174,7 +205,11 @@ impl<'r> Fleet<'r> {
         for passed in self.passed.values() {
             match passed.is {
                 Unwatched::TooMany => left_out.too_many += 1,
-                Unwatched::Refused(AttachError::NotPermitted { .. }) => left_out.unreadable += 1,
+                Unwatched::Refused(ref error) => match Alike::of(error) {
+                    Some(Alike::Forbidden) => left_out.unreadable += 1,
+                    Some(Alike::Unnamed | Alike::Unknown) => left_out.refused += 1,
+                    None => {}
+                },
                 _ => {}
             }
         }
@@ -182,22 +217,35 @@ impl<'r> Fleet<'r> {
     }
 
     /// Why those who were named are not watched, a line each, as if each had been asked for alone. Below a root nobody was:
-    /// there it is told of one who may not be read how many are like it. `but`: is said elsewhere.
+    /// there it is told of one how many are like it. `but`: is said elsewhere.
     pub fn words(&self, but: Option<Pid>) -> Vec<String> {
         let others = self.passed.iter().filter(|(pid, _)| Some(**pid) != but);
         match &self.whom {
             Whom::Named(_) => others.filter_map(|(pid, passed)| word(*pid, &passed.is)).collect(),
             Whom::Below(root) => {
-                let mut refused = others.filter_map(|(_, passed)| match &passed.is {
-                    Unwatched::Refused(error @ AttachError::NotPermitted { .. }) => Some(error),
-                    _ => None,
-                });
-                let first = refused.next().map(refusal);
-                let like_it = match refused.count() {
-                    0 => String::new(),
-                    count => format!(" ({count} more Python processes below process {root} may not be read either)"),
+                let mut refused: BTreeMap<Alike, (&AttachError, usize)> = BTreeMap::new();
+                for (_, passed) in others {
+                    if let Unwatched::Refused(error) = &passed.is
+                        && let Some(alike) = Alike::of(error)
+                    {
+                        refused.entry(alike).or_insert((error, 0)).1 += 1;
+                    }
+                }
+                let word = |(alike, (error, count)): (Alike, (&AttachError, usize))| {
+                    let first = refusal(&CliError::Below {
+                        root: *root,
+                        error: error.clone(),
+                    });
+                    let others = match (count - 1, alike) {
+                        (0, _) => return first,
+                        (1, Alike::Forbidden) => "process may not be read either",
+                        (_, Alike::Forbidden) => "processes may not be read either",
+                        (1, _) => "process is not watched for the like",
+                        _ => "processes are not watched for the like",
+                    };
+                    format!("{first} ({} more Python {others}, below process {root})", count - 1)
                 };
-                first.map(|first| first + &like_it).into_iter().collect()
+                refused.into_iter().map(word).collect()
             }
         }
     }
@@ -436,7 +484,7 @@ fn is_there(one: &Fingerprint) -> bool {
 /// Why a process that was named is not watched; None: for nothing that is its own fault.
 fn word(pid: Pid, is: &Unwatched) -> Option<String> {
     match is {
-        Unwatched::Refused(error) => Some(refusal(error)),
+        Unwatched::Refused(error) => Some(refusal(&error.clone().into())),
         Unwatched::Idle => Some(format!(
             "process {pid} is Python that runs no event loop, so it is not watched; try: otop doctor --pid {pid}"
         )),
@@ -445,9 +493,8 @@ fn word(pid: Pid, is: &Unwatched) -> Option<String> {
 }
 
 /// As it would be told if it were the end.
-fn refusal(error: &AttachError) -> String {
-    let remedy = CliError::from(error.clone()).remedy();
-    match remedy {
+fn refusal(error: &CliError) -> String {
+    match error.remedy() {
         Some(remedy) => format!("{error}; try: {remedy}"),
         None => error.to_string(),
     }

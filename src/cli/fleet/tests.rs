@@ -121,7 +121,7 @@ fn all_for_whom_there_is_no_place_are_counted_and_asked_once() {
     fleet.look(LONG);
     let too_many = |too_many| LeftOut {
         too_many,
-        unreadable: 0,
+        ..LeftOut::default()
     };
     assert_eq!((fleet.members.len(), fleet.left_out()), (MOST, too_many(3)));
     // A look with time for one does not forget the others.
