@@ -1,7 +1,7 @@
 //! Several workers in one table: who belongs to it, who comes and goes, what each of them is told to be, and that nothing
 //! is left behind of those that went.
 
-use crate::support::{Followed, Python, Target, any_python, presets, pythons, run, sessions};
+use crate::support::{Followed, Python, Target, Terminal, any_python, presets, pythons, run, sessions};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Lines, Write};
@@ -300,6 +300,10 @@ fn gunicorns_parent_names_its_workers_and_a_wrong_name_is_said_of_all() {
         );
         assert!(said.contains(&format!("otop --pid {server} --children")), "{ran:?}");
     }
+    let mut terminal = Terminal::start(150, 30, &["--pid", &server], &[]);
+    terminal.until_text(&["ControlSocketServer", "more below it are Python; try: otop --pid"]);
+    terminal.press("q");
+    assert_eq!(terminal.end(), Some(0));
     let ran = run(&[
         "--once",
         "--window",

@@ -2,6 +2,7 @@
 //! where the figures come from.
 
 use crate::cli::error::CliError;
+use crate::cli::master;
 use crate::cli::signals::Signals;
 use crate::cli::table::plan::Look;
 use crate::cli::worker::{Worker, now};
@@ -24,6 +25,10 @@ pub trait Figures {
     /// Whether a session came or went since this was last asked.
     fn others_live(&mut self) -> bool {
         false
+    }
+    /// What is to be said once, by the first report of a whole walk.
+    fn hint(&self, _: &Report) -> Option<String> {
+        None
     }
     /// The user wants news now.
     fn hurry(&mut self) {}
@@ -51,6 +56,11 @@ impl Figures for Worker {
         Worker::others_live(self)
     }
 
+    fn hint(&self, report: &Report) -> Option<String> {
+        let (fact, way) = master::hint(self.pid, report)?;
+        Some(format!("{fact}; try: {way}"))
+    }
+
     fn write(&mut self, name: &str) -> String {
         self.write_minutes(name)
     }
@@ -71,6 +81,7 @@ pub fn watch(figures: &mut dyn Figures, look: &Look, signals: &Signals) -> Resul
     let mut report = figures.report();
     let mut next = now();
     let mut drawn = next;
+    let mut is_hinted = false;
     loop {
         if signals.raised() {
             return Ok(());
@@ -95,6 +106,12 @@ pub fn watch(figures: &mut dyn Figures, look: &Look, signals: &Signals) -> Resul
             // Not from the last plan on: after a pause there is nothing to catch up with.
             next = at + refresh;
             is_stale = true;
+            if !is_hinted && report.worker.tasks.is_some() {
+                is_hinted = true;
+                if let Some(word) = figures.hint(&report) {
+                    view.say(word);
+                }
+            }
         }
         if is_stale {
             view.set_replay(figures.place());
