@@ -49,9 +49,12 @@ pub fn attach(pid: Pid) -> Result<Attachment, AttachError> {
     for _ in 1..EXECS {
         let fingerprint = Fingerprint::of(pid)?;
         let attached = attach_to(pid, fingerprint.clone());
-        // What was found, or missed, was of a program that it no longer runs.
-        if fingerprint.still_same() != Sameness::Execed {
-            return attached;
+        match fingerprint.still_same() {
+            // What was found, or missed, was of a program that it no longer runs.
+            Sameness::Execed => {}
+            // Whatever failed, failed for that.
+            Sameness::Exited if attached.is_err() => return Err(AttachError::Gone(pid)),
+            _ => return attached,
         }
     }
     attach_to(pid, Fingerprint::of(pid)?)

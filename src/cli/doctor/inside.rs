@@ -78,7 +78,6 @@ fn check_of(error: &CliError) -> Option<&'static str> {
         ) => "version",
         CliError::Attach(AttachError::LayoutRefused { .. }) => "layout",
         CliError::NoAsyncio(_) => "asyncio",
-        CliError::Attach(AttachError::NoSuchVariable { .. }) => "sessions",
         CliError::EndedEarly { .. } | CliError::NoFigure { .. } => "rate",
         _ => "interpreter",
     })
