@@ -261,6 +261,9 @@ impl Engine {
     }
 
     fn batch(&mut self, batch: &Batch) {
+        if let Some(steal) = batch.steal {
+            self.steal = Some((self.last_tick.unwrap_or(self.hello.attached_at), steal));
+        }
         let mut ended = Vec::new();
         for facts in &batch.threads {
             let thread = self.threads.announce(facts);
@@ -277,9 +280,6 @@ impl Engine {
         let now = self.last_tick.unwrap_or(self.hello.attached_at);
         for (index, thread) in self.threads.iter_mut() {
             ended.extend(thread.blocks.lost_sight(now).map(|stretch| (index, stretch)));
-        }
-        if let Some(steal) = batch.steal {
-            self.steal = Some((now, steal));
         }
         self.blocks_ended(ended);
         for index in &batch.ended {

@@ -168,8 +168,8 @@ pub struct Batch {
     pub otop_cpu: Nanos,
     /// Batches that were thrown away because nobody took them.
     pub dropped_batches: u64,
-    /// How long the hypervisor has kept CPUs from this machine, all together, since it booted; asked behind the last tick,
-    /// and known of no more than 10 ms before. None: it was not asked.
+    /// How long the hypervisor has kept CPUs from this machine, all together, since it booted; asked before the first tick,
+    /// when what was taken in the last 10 ms may be missing. None: it was not asked.
     pub steal: Option<Nanos>,
 }
 

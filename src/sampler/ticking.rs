@@ -30,7 +30,11 @@ pub fn run(mut reader: TickReader, plan: &Plan, rate_hz: f64, to: &SyncSender<Ob
     privilege::only_read();
     let mut schedule = Schedule::new(rate_hz, monotonic());
     let mut pace = Pace::new(rate_hz, monotonic());
-    let mut batch = Batch::default();
+    let mut steal = StealClock::open();
+    let mut batch = Batch {
+        steal: steal.read(),
+        ..Batch::default()
+    };
     let mut began = monotonic();
     let (mut surveyed, mut forgot) = (Nanos::ZERO, began);
     let mut asleep = sleep_offset();
@@ -39,14 +43,6 @@ pub fn run(mut reader: TickReader, plan: &Plan, rate_hz: f64, to: &SyncSender<Ob
     let mut dropped = 0;
     let mut unsaid = Unsaid::default();
     let mut told = Told::default();
-    let mut steal = StealClock::open();
-    // From here on it is counted.
-    let taken = Batch {
-        steal: steal.read(),
-        otop_cpu: process::otop_cpu(),
-        ..Batch::default()
-    };
-    let _ = to.try_send(Observation::Batch(taken));
     let mut now = monotonic();
     while !stop.load(Ordering::Relaxed) {
         let since = now - surveyed;
@@ -101,13 +97,13 @@ pub fn run(mut reader: TickReader, plan: &Plan, rate_hz: f64, to: &SyncSender<Ob
             let room = Batch {
                 ticks: Vec::with_capacity(batch.ticks.len() + 8),
                 samples: Vec::with_capacity(batch.samples.len() + 8),
+                steal: steal.read(),
                 ..Batch::default()
             };
             let mut full = std::mem::replace(&mut batch, room);
             full.process_cpu = process::process_cpu(plan.pid);
             full.otop_cpu = process::otop_cpu();
             full.dropped_batches = dropped;
-            full.steal = steal.read();
             let then_told = told.with(&full);
             match to.try_send(Observation::Batch(full)) {
                 Ok(()) => told = then_told,

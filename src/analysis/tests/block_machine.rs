@@ -180,8 +180,8 @@ fn what_no_clock_explains_is_unknown_and_the_steps() {
     stage.doing(LOOP, Doing::Run);
     stage.run(10.0);
     stage.end(LOOP, Doing::Select);
-    // What the hypervisor took would be known by then.
-    stage.run(20.0);
+    // What the hypervisor took would be known by then: it is asked before a batch.
+    stage.run(70.0);
     let block = only(&mut stage);
     assert_eq!((block.cause, block.session_id.as_deref()), (Cause::Unknown, Some("a")));
     assert_ms(block.causes_ms.unknown, 100.0);

@@ -139,7 +139,10 @@ impl Stage {
             gil: Gil::default(),
             collecting: None,
             other_cpu: 0,
-            batch: Batch::default(),
+            batch: Batch {
+                steal: Some(Nanos::ZERO),
+                ..Batch::default()
+            },
             ticks_per_batch: 50,
             late: (0, 0),
             suspended: 0,
@@ -150,11 +153,6 @@ impl Stage {
             unreadable: 0,
         };
         stage.thread(LOOP, "MainThread", true);
-        // As the sampler begins.
-        stage.engine.observe(Observation::Batch(Batch {
-            steal: Some(Nanos::ZERO),
-            ..Batch::default()
-        }));
         stage
     }
 
@@ -367,10 +365,13 @@ impl Stage {
     }
 
     pub fn flush(&mut self) {
-        let mut batch = std::mem::take(&mut self.batch);
+        let next = Batch {
+            steal: self.steal.map(|(_, noticed)| Nanos(noticed / STEAL_UNIT * STEAL_UNIT)),
+            ..Batch::default()
+        };
+        let mut batch = std::mem::replace(&mut self.batch, next);
         let shown: u64 = self.actors.values().map(|actor| actor.shown_cpu).sum();
         batch.process_cpu = Some(Nanos(shown + self.other_cpu));
-        batch.steal = self.steal.map(|(_, noticed)| Nanos(noticed / STEAL_UNIT * STEAL_UNIT));
         batch.otop_cpu = Nanos((self.now - ATTACHED_AT) / 50);
         self.engine.observe(Observation::Batch(batch));
     }
