@@ -7,6 +7,8 @@ mod block_steal;
 mod block_told;
 mod blocks;
 mod cpu;
+mod cpu_gaps;
+mod cpu_windows;
 mod history;
 mod profile;
 mod properties;
