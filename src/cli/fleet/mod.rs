@@ -4,6 +4,7 @@
 pub mod once;
 #[cfg(test)]
 mod tests;
+mod unwatched;
 
 use super::error::CliError;
 use super::output;
@@ -16,6 +17,7 @@ use crate::process::{self, Fingerprint, Sameness, candidates, family};
 use crate::source::error::AttachError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use unwatched::{Passed, Unwatched, word, words_below};
 
 /// Workers that are watched at once: each has three threads here.
 pub const MOST: usize = 64;
@@ -71,66 +73,6 @@ pub struct Member {
     pub window_end: Nanos,
     /// When it was asked, and what the answer was.
     pss: (Nanos, Option<u64>),
-}
-
-/// A process that is not watched, or not yet.
-struct Passed {
-    fingerprint: Fingerprint,
-    is: Unwatched,
-    ask_again: Nanos,
-}
-
-/// What is known of it.
-enum Unwatched {
-    /// Nothing that it maps is named Python.
-    Foreign,
-    /// Python that waits for its first turn.
-    Unasked,
-    /// Python that runs no loop.
-    Idle,
-    /// A worker, and there is no place for it.
-    TooMany,
-    Refused(AttachError),
-}
-
-/// Refusals below a root of which one is told for all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Alike {
-    /// It may not be read.
-    Forbidden,
-    /// Nothing there is named as was asked for.
-    Unnamed,
-    /// A Python that otop does not know.
-    Unknown,
-}
-
-impl Alike {
-    /// None: it is no worker, or none any more.
-    fn of(error: &AttachError) -> Option<Alike> {
-        match error {
-            AttachError::NotPermitted { .. } => Some(Alike::Forbidden),
-            AttachError::NoSuchVariable { .. }
-            | AttachError::NoSuchStep { .. }
-            | AttachError::NoSuchLocal { .. }
-            | AttachError::NoText { .. } => Some(Alike::Unnamed),
-            AttachError::Unknown { .. } | AttachError::LayoutRefused { .. } | AttachError::FreeThreaded { .. } => {
-                Some(Alike::Unknown)
-            }
-            _ => None,
-        }
-    }
-}
-
-impl Passed {
-    /// Whether it is to have its turn now. `is_full`: there is no place for another worker.
-    fn is_due(&self, now: Nanos, is_full: bool) -> bool {
-        match self.is {
-            Unwatched::Foreign => false,
-            Unwatched::Unasked => true,
-            Unwatched::TooMany => !is_full || self.ask_again <= now,
-            Unwatched::Idle | Unwatched::Refused(_) => self.ask_again <= now,
-        }
-    }
 }
 
 impl<'r> Fleet<'r> {
@@ -201,52 +143,16 @@ impl<'r> Fleet<'r> {
 
     /// Who is there and not watched, of all that have been asked so far.
     pub fn left_out(&self) -> LeftOut {
-        let mut left_out = LeftOut::default();
-        for passed in self.passed.values() {
-            match passed.is {
-                Unwatched::TooMany => left_out.too_many += 1,
-                Unwatched::Refused(ref error) => match Alike::of(error) {
-                    Some(Alike::Forbidden) => left_out.unreadable += 1,
-                    Some(Alike::Unnamed | Alike::Unknown) => left_out.refused += 1,
-                    None => {}
-                },
-                _ => {}
-            }
-        }
-        left_out
+        unwatched::count(self.passed.values())
     }
 
-    /// Why those who were named are not watched, a line each, as if each had been asked for alone. Below a root nobody was:
-    /// there it is told of one how many are like it. `but`: is said elsewhere.
+    /// Why those who were named are not watched, a line each; nobody below a root was, and those that are alike have one.
+    /// `but`: is said elsewhere.
     pub fn words(&self, but: Option<Pid>) -> Vec<String> {
         let others = self.passed.iter().filter(|(pid, _)| Some(**pid) != but);
         match &self.whom {
             Whom::Named(_) => others.filter_map(|(pid, passed)| word(*pid, &passed.is)).collect(),
-            Whom::Below(root) => {
-                let mut refused: BTreeMap<Alike, (&AttachError, usize)> = BTreeMap::new();
-                for (_, passed) in others {
-                    if let Unwatched::Refused(error) = &passed.is
-                        && let Some(alike) = Alike::of(error)
-                    {
-                        refused.entry(alike).or_insert((error, 0)).1 += 1;
-                    }
-                }
-                let word = |(alike, (error, count)): (Alike, (&AttachError, usize))| {
-                    let first = refusal(&CliError::Below {
-                        root: *root,
-                        error: error.clone(),
-                    });
-                    let others = match (count - 1, alike) {
-                        (0, _) => return first,
-                        (1, Alike::Forbidden) => "process may not be read either",
-                        (_, Alike::Forbidden) => "processes may not be read either",
-                        (1, _) => "process is not watched for the like",
-                        _ => "processes are not watched for the like",
-                    };
-                    format!("{first} ({} more Python {others}, below process {root})", count - 1)
-                };
-                refused.into_iter().map(word).collect()
-            }
+            Whom::Below(root) => words_below(*root, others.map(|(_, passed)| passed)),
         }
     }
 
@@ -479,25 +385,6 @@ impl<'r> Fleet<'r> {
 /// It lives, under whatever program.
 fn is_there(one: &Fingerprint) -> bool {
     one.still_same() != Sameness::Exited
-}
-
-/// Why a process that was named is not watched; None: for nothing that is its own fault.
-fn word(pid: Pid, is: &Unwatched) -> Option<String> {
-    match is {
-        Unwatched::Refused(error) => Some(refusal(&error.clone().into())),
-        Unwatched::Idle => Some(format!(
-            "process {pid} is Python that runs no event loop, so it is not watched; try: otop doctor --pid {pid}"
-        )),
-        Unwatched::Foreign | Unwatched::Unasked | Unwatched::TooMany => None,
-    }
-}
-
-/// As it would be told if it were the end.
-fn refusal(error: &CliError) -> String {
-    match error.remedy() {
-        Some(remedy) => format!("{error}; try: {remedy}"),
-        None => error.to_string(),
-    }
 }
 
 impl Member {

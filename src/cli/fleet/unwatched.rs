@@ -1,0 +1,128 @@
+//! Who is there and not watched, how many they are, and why. Knows nothing of those who are watched.
+
+use crate::cli::error::CliError;
+use crate::model::{LeftOut, Nanos, Pid};
+use crate::process::Fingerprint;
+use crate::source::error::AttachError;
+use std::collections::BTreeMap;
+
+/// A process that is not watched, or not yet.
+pub(super) struct Passed {
+    pub fingerprint: Fingerprint,
+    pub is: Unwatched,
+    pub ask_again: Nanos,
+}
+
+/// What is known of it.
+pub(super) enum Unwatched {
+    /// Nothing that it maps is named Python.
+    Foreign,
+    /// Python that waits for its first turn.
+    Unasked,
+    /// Python that runs no loop.
+    Idle,
+    /// A worker, and there is no place for it.
+    TooMany,
+    Refused(AttachError),
+}
+
+/// Refusals below a root of which one is told for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Alike {
+    /// It may not be read.
+    Forbidden,
+    /// Nothing there is named as was asked for.
+    Unnamed,
+    /// A Python that otop does not know.
+    Unknown,
+}
+
+impl Alike {
+    /// None: it is no worker, or none any more.
+    fn of(error: &AttachError) -> Option<Alike> {
+        match error {
+            AttachError::NotPermitted { .. } => Some(Alike::Forbidden),
+            AttachError::NoSuchVariable { .. }
+            | AttachError::NoSuchStep { .. }
+            | AttachError::NoSuchLocal { .. }
+            | AttachError::NoText { .. } => Some(Alike::Unnamed),
+            AttachError::Unknown { .. } | AttachError::LayoutRefused { .. } | AttachError::FreeThreaded { .. } => {
+                Some(Alike::Unknown)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Passed {
+    /// Whether it is to have its turn now. `is_full`: there is no place for another worker.
+    pub fn is_due(&self, now: Nanos, is_full: bool) -> bool {
+        match self.is {
+            Unwatched::Foreign => false,
+            Unwatched::Unasked => true,
+            Unwatched::TooMany => !is_full || self.ask_again <= now,
+            Unwatched::Idle | Unwatched::Refused(_) => self.ask_again <= now,
+        }
+    }
+}
+
+/// How many they are.
+pub(super) fn count<'p>(all: impl Iterator<Item = &'p Passed>) -> LeftOut {
+    let mut left_out = LeftOut::default();
+    for passed in all {
+        match &passed.is {
+            Unwatched::TooMany => left_out.too_many += 1,
+            Unwatched::Refused(error) => match Alike::of(error) {
+                Some(Alike::Forbidden) => left_out.unreadable += 1,
+                Some(Alike::Unnamed | Alike::Unknown) => left_out.refused += 1,
+                None => {}
+            },
+            _ => {}
+        }
+    }
+    left_out
+}
+
+/// Of those below a root one is told, as if it alone had been asked for, and how many are like it.
+pub(super) fn words_below<'p>(root: Pid, all: impl Iterator<Item = &'p Passed>) -> Vec<String> {
+    let mut refused: BTreeMap<Alike, (&AttachError, usize)> = BTreeMap::new();
+    for passed in all {
+        if let Unwatched::Refused(error) = &passed.is
+            && let Some(alike) = Alike::of(error)
+        {
+            refused.entry(alike).or_insert((error, 0)).1 += 1;
+        }
+    }
+    let word = |(alike, (error, count)): (Alike, (&AttachError, usize))| {
+        let error = error.clone();
+        let first = refusal(&CliError::Below { root, error });
+        let others = match (count - 1, alike) {
+            (0, _) => return first,
+            (1, Alike::Forbidden) => "process may not be read either",
+            (_, Alike::Forbidden) => "processes may not be read either",
+            (1, _) => "process is not watched for the like",
+            _ => "processes are not watched for the like",
+        };
+        format!("{first} ({} more Python {others}, below process {root})", count - 1)
+    };
+    refused.into_iter().map(word).collect()
+}
+
+/// Why a process that was named is not watched; None: for nothing that is its own fault.
+pub(super) fn word(pid: Pid, is: &Unwatched) -> Option<String> {
+    match is {
+        Unwatched::Refused(error) => Some(refusal(&error.clone().into())),
+        Unwatched::Idle => Some(format!(
+            "process {pid} is Python that runs no event loop, so it is not watched; try: otop doctor --pid {pid}"
+        )),
+        Unwatched::Foreign | Unwatched::Unasked | Unwatched::TooMany => None,
+    }
+}
+
+/// As it would be told if it were the end.
+fn refusal(error: &CliError) -> String {
+    match error.remedy() {
+        Some(remedy) => format!("{error}; try: {remedy}"),
+        None => error.to_string(),
+    }
+}
