@@ -18,7 +18,7 @@ type Frames = Vec<(String, String, i64)>;
 type Place = (String, String, u32, i64);
 
 /// Stops of one Python and one loop.
-const STOPS: usize = 220;
+const STOPS: usize = 160;
 
 /// Stops the target and waits until every thread of it stands.
 fn stop(target: &Target) {
