@@ -63,6 +63,7 @@ pub fn merge(root: Option<i32>, watched: Vec<Watched>, left_out: LeftOut) -> Rep
             root,
             members,
             left_out,
+            is_over: false,
         }),
     }
 }

@@ -42,11 +42,12 @@ pub fn given_name(heap: &Heap, task: &Task, links: &mut Links) -> Result<Option<
     Ok((!numbered).then_some(name))
 }
 
-/// What to call a task that nobody waits for: the name that the program gave it, or asyncio's number and the coroutine
-/// that it runs, `Task-17 Server.serve`.
+/// What to call a task that nobody waits for: asyncio's number and the coroutine that it runs, `Task-17 Server.serve`; or
+/// the name that the program gave it and, since many may have the same, where it is, `consumer at 0x7f12a4b3c2d0`.
 pub fn root_name(heap: &Heap, task: &Task, links: &mut Links) -> Result<Option<String>, Fault> {
     if let Some(name) = given_name(heap, task, links)? {
-        return heap.str_by(name, links).map(Some);
+        let name = heap.str_by(name, links)?;
+        return Ok(Some(format!("{name} at {}", task.address)));
     }
     let (name, coroutine) = match task.is_native {
         true => (

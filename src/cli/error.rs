@@ -30,9 +30,13 @@ pub enum Exit {
 pub enum CliError {
     #[error(transparent)]
     Attach(#[from] AttachError),
-    /// The same of one of those below a process, and so of all of them.
-    #[error("{error}")]
-    Below { root: Pid, error: AttachError },
+    /// The same of one of those below a process; `also`: how many more are like it.
+    #[error("{error}{also}")]
+    Below {
+        root: Pid,
+        error: AttachError,
+        also: String,
+    },
     #[error("process {0} is Python without asyncio: it has not been imported")]
     NoAsyncio(Pid),
     #[error("worker {pid} ended before there was a figure ({how})")]
@@ -55,6 +59,9 @@ pub enum CliError {
     },
     #[error("no asyncio worker was found on this machine{}", without_access(*.unreadable, *.sight))]
     NoWorker { unreadable: usize, sight: Sight },
+    /// Of each the reason has been said.
+    #[error("none of the processes that were named runs an event loop")]
+    NoLoops { lack_asyncio: bool },
     #[error("no asyncio worker runs below process {pid}")]
     NoWorkerBelow { pid: Pid },
     #[error("{count} asyncio workers are on this machine, and there is no terminal to choose one")]
@@ -158,10 +165,13 @@ impl CliError {
         match self {
             CliError::Diagnosed(exit) => *exit,
             CliError::Attach(error) | CliError::Below { error, .. } => attach_exit(error),
-            CliError::NoAsyncio(_) => Exit::NotReadable,
+            CliError::NoAsyncio(_) | CliError::NoLoops { lack_asyncio: true } => Exit::NotReadable,
             CliError::EndedEarly { .. } => Exit::EndedEarly,
             CliError::FailOnMet { .. } => Exit::FailOnMet,
-            CliError::NoWorker { .. } | CliError::NoWorkerBelow { .. } | CliError::NoSocket { .. } => Exit::NoWorker,
+            CliError::NoWorker { .. }
+            | CliError::NoWorkerBelow { .. }
+            | CliError::NoLoops { .. }
+            | CliError::NoSocket { .. } => Exit::NoWorker,
             CliError::SeveralWorkers { .. } => Exit::Usage,
             CliError::SocketDenied { .. } => Exit::NotPermitted,
             CliError::NoFigure { .. }
@@ -220,7 +230,7 @@ impl CliError {
     pub fn remedy(&self) -> Option<String> {
         Some(match self {
             CliError::Attach(error) => return attach_remedy(error, None),
-            CliError::Below { root, error } => return attach_remedy(error, Some(*root)),
+            CliError::Below { root, error, .. } => return attach_remedy(error, Some(*root)),
             CliError::NoAsyncio(pid) => format!("otop --pid {pid} (in a terminal it waits for asyncio)"),
             CliError::EndedEarly { .. } => "otop (lists the workers that run now)".to_owned(),
             // The same once more would end the same.
@@ -240,7 +250,9 @@ impl CliError {
                 sight: Sight::Whole,
             } => "otop demo (starts a sample worker)".to_owned(),
             CliError::NoWorker { .. } => "sudo otop".to_owned(),
-            CliError::NoWorkerBelow { .. } => "otop (lists the workers that run now)".to_owned(),
+            CliError::NoWorkerBelow { .. } | CliError::NoLoops { .. } => {
+                "otop (lists the workers that run now)".to_owned()
+            }
             CliError::SeveralWorkers { busiest, .. } => format!("otop --pid {busiest}"),
             CliError::NoSocket { .. } => "sudo otop (needs no socket)".to_owned(),
             CliError::SocketDenied { path } => format!("sudo otop --socket {}", path.display()),
@@ -314,7 +326,10 @@ fn attach_remedy(error: &AttachError, root: Option<Pid>) -> Option<String> {
             "otop (lists the workers that run now)".to_owned()
         }
         AttachError::Thread { process, .. } => format!("otop --pid {process}"),
-        AttachError::NotPermitted { refusal, .. } => return refusal.remedy(),
+        AttachError::NotPermitted { pid, refusal } => {
+            let way = refusal.remedy()?;
+            way.replace(&format!("--pid {pid}"), &whom(pid))
+        }
         AttachError::NotPython { pid, pythons, .. } => match pythons.as_slice() {
             [] => "otop (lists the asyncio workers)".to_owned(),
             [one] => format!("otop --pid {one}"),

@@ -216,6 +216,7 @@ mod tests {
             probe: Probe {
                 python: python.to_owned(),
                 loop_kind: Some(kind.to_owned()),
+                has_asyncio: true,
                 sessions,
             },
             command: command.to_owned(),

@@ -87,6 +87,8 @@ pub struct Scripted {
 pub enum Other {
     /// Python that runs no loop.
     Idle,
+    /// Python that has not imported asyncio.
+    WithoutAsyncio,
     Refused(AttachError),
 }
 
@@ -114,12 +116,13 @@ impl Reading for Scripted {
         std::thread::sleep(self.takes);
         let loop_kind = match self.others.get(&pid).cloned() {
             Some(Other::Refused(error)) => return Err(error),
-            Some(Other::Idle) => None,
+            Some(Other::Idle | Other::WithoutAsyncio) => None,
             None => Some("asyncio".to_owned()),
         };
         Ok(Probe {
             python: "3.12.1".to_owned(),
             loop_kind,
+            has_asyncio: !matches!(self.others.get(&pid), Some(Other::WithoutAsyncio)),
             sessions: 1,
         })
     }

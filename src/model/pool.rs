@@ -8,6 +8,8 @@ pub struct PoolReport {
     /// Ascending by PID.
     pub members: Vec<Member>,
     pub left_out: LeftOut,
+    /// All have ended, and nobody can come any more.
+    pub is_over: bool,
 }
 
 /// Who is there and not watched.

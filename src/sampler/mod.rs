@@ -89,6 +89,8 @@ pub struct Probe {
     pub python: String,
     /// `asyncio`, `uvloop`, both, or another; None: it runs no loop, or has not imported asyncio.
     pub loop_kind: Option<String>,
+    /// It has imported asyncio.
+    pub has_asyncio: bool,
     pub sessions: usize,
 }
 
@@ -136,6 +138,7 @@ pub fn probe(pid: Pid) -> Result<Probe, AttachError> {
     Ok(Probe {
         python,
         loop_kind: (!kinds.is_empty()).then(|| kinds.join("+")),
+        has_asyncio: census.asyncio_imported,
         sessions,
     })
 }

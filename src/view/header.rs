@@ -149,7 +149,8 @@ fn worker_line(worker: &WorkerReport, memory: &str, with_chart: bool, room: Opti
     );
     parts.add(2, fact(memory, rss));
     parts.add(4, fact("TASKS", format::count(worker.tasks)));
-    if let (Some(rss), Some(live @ 1..)) = (worker.rss_mb, worker.active_sessions) {
+    // Of a pool each worker has its own, in its line.
+    if let ("RSS", Some(rss), Some(live @ 1..)) = (memory, worker.rss_mb, worker.active_sessions) {
         parts.add(
             5,
             fact(

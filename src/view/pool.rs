@@ -10,11 +10,14 @@ const MOST_LINES: usize = 8;
 /// What has to be said whatever leaves: that there is nobody, or that not everybody is watched.
 pub fn alarms(pool: &PoolReport, room: Option<usize>) -> Vec<Line> {
     let mut texts = Vec::new();
-    if pool.members.is_empty() {
-        texts.push(match pool.root {
-            Some(root) => format!("no asyncio worker runs below process {root}; waiting for one"),
-            None => "no worker is left".to_owned(),
-        });
+    match (pool.members.is_empty(), pool.root, pool.is_over) {
+        (true, Some(root), true) => texts.push(format!("process {root} has ended, and no worker is left below it")),
+        (true, Some(root), false) => {
+            texts.push(format!("no asyncio worker runs below process {root}; waiting for one"));
+        }
+        (true, None, _) => texts.push("no worker is left".to_owned()),
+        (false, _, true) => texts.push("ALL WORKERS HAVE ENDED: these are their last figures".to_owned()),
+        (false, _, false) => {}
     }
     let LeftOut {
         too_many,
@@ -81,6 +84,10 @@ fn line(member: &Member, room: Option<usize>) -> Line {
         format!("{:>6} MB", format::megabytes(member.pss_mb))
     });
     parts.add(3, fact("PSS", pss));
+    if let (Some(pss), Some(live @ 1..)) = (member.pss_mb, member.sessions) {
+        let share = format::megabytes(Some(pss / live as f64));
+        parts.add(6, fact("SHARE", format!("÷ {live} = {share} MB")));
+    }
     parts.add(4, fact("TASKS", format::count(member.tasks)));
     if let Some(blocked) = member.blocked_ms {
         parts.add(
@@ -164,11 +171,24 @@ mod tests {
                 unreadable,
                 refused: too_many / 3,
             },
+            is_over: false,
         };
         let texts = |pool: &PoolReport| alarms(pool, None).iter().map(Line::text).collect::<Vec<_>>();
         assert_eq!(
             texts(&pool(Vec::new(), 0, 0)),
             ["no asyncio worker runs below process 5; waiting for one"]
+        );
+        let over = |members| PoolReport {
+            is_over: true,
+            ..pool(members, 0, 0)
+        };
+        assert_eq!(
+            texts(&over(Vec::new())),
+            ["process 5 has ended, and no worker is left below it"]
+        );
+        assert_eq!(
+            texts(&over(vec![member(1, 0.0)])),
+            ["ALL WORKERS HAVE ENDED: these are their last figures"]
         );
         assert_eq!(
             texts(&pool(vec![member(1, 0.0)], 3, 0)),

@@ -315,7 +315,7 @@ fn gunicorns_parent_names_its_workers_and_a_wrong_name_is_said_of_all() {
         "corelation_id",
     ]);
     let words = [
-        "has a variable named \"corelation_id\"; the likely ones are \"correlation_id\"; try: ",
+        "has a variable named \"corelation_id\"; the likely ones are \"correlation_id\"",
         &format!("otop --pid {server} --children --session-from correlation_id"),
         &format!(" (2 more Python processes are not watched for the like, below process {server})"),
     ];

@@ -188,6 +188,8 @@ async def serve(args):
         tasks.append(name_of(asyncio.ensure_future(way()), way.__name__))
         await asyncio.sleep(0.05)
         roots[way.__name__] = len(asyncio.all_tasks()) - before
+    if args.roots:           # another one of the same name
+        tasks.append(name_of(asyncio.ensure_future(wait_direct()), wait_direct.__name__))
     await asyncio.sleep(0.05)
     print(json.dumps({"ev": "ready", "roots": roots, "pid": os.getpid(), "sids": sids, "python": sys.version.split()[0],
                       "numbers": [number_of(i) for i in range(len(sids))]}), flush=True)

@@ -17,7 +17,7 @@ use crate::process::{self, Fingerprint, Sameness, candidates, family};
 use crate::source::error::AttachError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use unwatched::{Passed, Unwatched, word, words_below};
+use unwatched::{Passed, Unwatched, refusal, refused_below, word};
 
 /// Workers that are watched at once: each has three threads here.
 pub const MOST: usize = 64;
@@ -41,6 +41,8 @@ const LOOK_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from
 const COUNT_AGAIN: Duration = Duration::from_secs(10);
 /// How old a proportional set size may become.
 const PSS_AGE: Duration = Duration::from_secs(5);
+/// One that ended is shown for so long with what happened; it is to be gone within two seconds.
+const SHOWN_ENDED: Nanos = Nanos(1_200_000_000);
 /// Turns of a wait for news.
 const TURN: Duration = Duration::from_millis(10);
 
@@ -73,6 +75,8 @@ pub struct Member {
     pub window_end: Nanos,
     /// When it was asked, and what the answer was.
     pss: (Nanos, Option<u64>),
+    /// When it was seen to have ended.
+    ended_at: Option<Nanos>,
 }
 
 impl<'r> Fleet<'r> {
@@ -88,20 +92,30 @@ impl<'r> Fleet<'r> {
         if !fleet.members.is_empty() {
             return Ok(fleet);
         }
-        let refused = fleet.passed.iter().find_map(|(pid, passed)| match &passed.is {
-            Unwatched::Refused(error) => Some((*pid, error.clone())),
-            _ => None,
-        });
-        let Some((first, error)) = refused else {
-            return Ok(fleet);
+        let mut refused: Vec<CliError> = match &fleet.whom {
+            Whom::Below(root) => refused_below(*root, fleet.passed.values()),
+            Whom::Named(_) => {
+                let refused = fleet.passed.iter().find_map(|(pid, passed)| match &passed.is {
+                    Unwatched::Refused(error) => Some((*pid, error.clone())),
+                    _ => None,
+                });
+                let Some((first, error)) = refused else {
+                    return Ok(fleet);
+                };
+                for word in fleet.words(Some(first)) {
+                    output::say(&word);
+                }
+                return Err(error.into());
+            }
         };
-        for word in fleet.words(Some(first)) {
-            output::say(&word);
+        if refused.is_empty() {
+            return Ok(fleet);
         }
-        Err(match fleet.whom {
-            Whom::Named(_) => error.into(),
-            Whom::Below(root) => CliError::Below { root, error },
-        })
+        let first = refused.remove(0);
+        for error in &refused {
+            output::say(&refusal(error));
+        }
+        Err(first)
     }
 
     /// The same before the first look.
@@ -152,13 +166,34 @@ impl<'r> Fleet<'r> {
         let others = self.passed.iter().filter(|(pid, _)| Some(**pid) != but);
         match &self.whom {
             Whom::Named(_) => others.filter_map(|(pid, passed)| word(*pid, &passed.is)).collect(),
-            Whom::Below(root) => words_below(*root, others.map(|(_, passed)| passed)),
+            Whom::Below(root) => {
+                let refused = refused_below(*root, others.map(|(_, passed)| passed));
+                refused.iter().map(refusal).collect()
+            }
         }
     }
 
     /// Nobody is left, and nobody can come any more.
     pub fn is_over(&self) -> bool {
-        self.members.is_empty() && !self.named.iter().any(is_there)
+        self.members.is_empty() && !self.can_grow()
+    }
+
+    fn can_grow(&self) -> bool {
+        self.named.iter().any(is_there)
+    }
+
+    /// Why there is nobody: those who were named are Python without a loop, or without asyncio, as is said of each; below a
+    /// process no worker runs.
+    pub fn nobody(&self) -> CliError {
+        match &self.whom {
+            Whom::Named(_) => CliError::NoLoops {
+                lack_asyncio: self
+                    .passed
+                    .values()
+                    .any(|one| matches!(one.is, Unwatched::WithoutAsyncio)),
+            },
+            Whom::Below(root) => CliError::NoWorkerBelow { pid: *root },
+        }
     }
 
     /// The first that was named, for errors.
@@ -177,6 +212,27 @@ impl<'r> Fleet<'r> {
             .filter(|(_, member)| member.worker.ending().is_some());
         let pids: Vec<Pid> = ended.map(|(pid, _)| *pid).collect();
         pids.iter().filter_map(|pid| self.members.remove(pid)).collect()
+    }
+
+    /// Lets go of those that ended a while ago. The last ones stay, where nobody can come any more: these are the last
+    /// figures.
+    fn let_go(&mut self) {
+        let at = now();
+        for member in self.members.values_mut() {
+            if member.worker.ending().is_some() {
+                member.ended_at.get_or_insert(at);
+            }
+        }
+        if !self.is_alive() {
+            return;
+        }
+        let is_shown = |ended_at: Option<Nanos>| ended_at.is_none_or(|ended_at| at - ended_at < SHOWN_ENDED);
+        self.members.retain(|_, member| is_shown(member.ended_at));
+    }
+
+    /// A worker lives, or may come.
+    fn is_alive(&self) -> bool {
+        self.members.values().any(|member| member.ended_at.is_none()) || self.can_grow()
     }
 
     /// Takes in what has come from all of them; waits for the first of it, but not longer than this. Whoever has come is
@@ -218,6 +274,9 @@ impl<'r> Fleet<'r> {
         });
         let mut report = merge(root, watched.collect(), left_out);
         self.peaks.fill_in(&mut report.sessions);
+        if let Some(pool) = &mut report.pool {
+            pool.is_over = !self.is_alive();
+        }
         report
     }
 
@@ -319,6 +378,7 @@ impl<'r> Fleet<'r> {
             return;
         }
         let is = match self.reading.probe(pid) {
+            Ok(probe) if !probe.has_asyncio => Unwatched::WithoutAsyncio,
             Ok(probe) if probe.loop_kind.is_none() => Unwatched::Idle,
             Ok(_) if self.is_full() => Unwatched::TooMany,
             Ok(_) => match self.reading.attach(pid, &self.shared(sharers)) {
@@ -330,6 +390,7 @@ impl<'r> Fleet<'r> {
                         worker,
                         window_end,
                         pss: (now(), family::pss_bytes(pid).ok()),
+                        ended_at: None,
                     };
                     self.members.insert(pid, member);
                     return;
@@ -397,7 +458,7 @@ impl Member {
 impl Figures for Fleet<'_> {
     fn take_in(&mut self, patience: Duration) {
         self.wait(patience);
-        drop(self.take_ended());
+        self.let_go();
     }
 
     fn report(&mut self) -> Report {

@@ -35,7 +35,7 @@ pub(super) fn once_for(
     let begin = now();
     let after = |patience: Duration| begin + Nanos::from(patience);
     if fleet.is_empty() {
-        return Err(CliError::NoWorkerBelow { pid: fleet.root() });
+        return Err(fleet.nobody());
     }
     let end = after(measuring.window + LATE_SAMPLES);
     let mut told: BTreeSet<Pid> = BTreeSet::new();

@@ -1,12 +1,15 @@
 //! Who is taken up, in which order, and what is said of the others; with scripted workers under the numbers of processes
 //! that only sleep.
 
-use super::{Fleet, MOST, Unwatched, Whom, once};
+use super::unwatched::Passed;
+use super::{Fleet, MOST, SHOWN_ENDED, Unwatched, Whom, once};
 use crate::cli::error::CliError;
 use crate::cli::scripted::{LONG, Other, Scripted, census, measuring, tick_on};
+use crate::cli::table::live::Figures;
 use crate::cli::wire::AttachOptions;
 use crate::cli::worker::now;
-use crate::model::{LeftOut, Nanos, Observation, Pid};
+use crate::model::{Ending, LeftOut, Nanos, Observation, Pid};
+use crate::process::Fingerprint;
 use crate::process::permission::Refusal;
 use crate::source::error::AttachError;
 use std::process::{Child, Command};
@@ -139,16 +142,7 @@ fn all_for_whom_there_is_no_place_are_counted_and_asked_once() {
 fn of_those_who_were_named_it_is_said_why_they_are_not_watched() {
     let sleepers = Sleepers::of(4);
     let pids = sleepers.pids();
-    let refused = Other::Refused(AttachError::NotPermitted {
-        pid: pids[1],
-        refusal: Refusal::OtherUser {
-            pid: pids[1],
-            owner: [0; 3],
-            groups: [0; 3],
-            user: 1000,
-            group: 1000,
-        },
-    });
+    let refused = not_permitted(pids[1]);
     let foreign = Other::Refused(AttachError::NotPython {
         pid: pids[3],
         program: "/bin/sleep".to_owned(),
@@ -175,6 +169,121 @@ fn of_those_who_were_named_it_is_said_why_they_are_not_watched() {
     assert!(foreign.contains("is not Python: it runs /bin/sleep"), "{foreign}");
     assert_eq!(fleet.left_out().unreadable, 1);
     assert_eq!(fleet.words(Some(pids[2])).len(), 2, "what is said elsewhere");
+}
+
+fn not_permitted(pid: Pid) -> Other {
+    Other::Refused(AttachError::NotPermitted {
+        pid,
+        refusal: Refusal::OtherUser {
+            pid,
+            owner: [0; 3],
+            groups: [0; 3],
+            user: 1000,
+            group: 1000,
+        },
+    })
+}
+
+#[test]
+fn below_a_process_all_that_are_alike_are_one_refusal_with_the_command_for_all() {
+    let own = Pid(i32::try_from(std::process::id()).expect("a pid fits"));
+    let pids = [Pid(41), Pid(42), Pid(43)];
+    let scripted = Scripted::default();
+    let mut fleet = before_the_first_look(Whom::Below(own), &scripted);
+    let fingerprint = Fingerprint::of(own).expect("it lives");
+    for pid in pids {
+        let Other::Refused(error) = not_permitted(pid) else {
+            unreachable!()
+        };
+        let passed = Passed {
+            fingerprint: fingerprint.clone(),
+            is: Unwatched::Refused(error),
+            ask_again: now() + Nanos::from(LONG),
+        };
+        fleet.passed.insert(pid, passed);
+    }
+    let words = fleet.words(None);
+    let [word] = words.as_slice() else {
+        panic!("one line: {words:?}")
+    };
+    assert!(word.starts_with("the memory of process 41 may not be read: "), "{word}");
+    let rest = format!(" (2 more Python processes may not be read either, below process {own}); try: sudo ");
+    assert!(word.contains(&rest), "{word}");
+    assert!(word.ends_with(&format!("otop --pid {own} --children")), "{word}");
+}
+
+#[test]
+fn where_nobody_who_was_named_runs_a_loop_it_is_said_of_each_and_asyncio_is_told_from_a_loop() {
+    for (first, lacks, code) in [
+        (
+            Other::WithoutAsyncio,
+            "is Python without asyncio: it has not been imported",
+            5,
+        ),
+        (Other::Idle, "is Python that runs no event loop", 3),
+    ] {
+        let sleepers = Sleepers::of(2);
+        let pids = sleepers.pids();
+        let others = [(pids[0], first), (pids[1], Other::Idle)];
+        let scripted = Scripted {
+            others: others.into_iter().collect(),
+            ..Scripted::default()
+        };
+        let mut fleet = before_the_first_look(Whom::Named(pids.clone()), &scripted);
+        fleet.look(LONG);
+        let words = fleet.words(None);
+        assert!(words.len() == 2 && words[0].contains(lacks), "{words:?}");
+        let error = once::once(&mut fleet, &measuring(Duration::from_secs(1))).expect_err("nobody");
+        assert_eq!(error.exit() as i32, code, "{error}");
+        assert_eq!(
+            error.to_string(),
+            "none of the processes that were named runs an event loop"
+        );
+    }
+}
+
+/// A pool whose master ends with its workers: the last figures are what whoever is called wants to see.
+#[test]
+fn who_ended_is_shown_for_a_moment_and_the_last_ones_stay() {
+    let scripted = Scripted {
+        script: |send| {
+            let _ = send.send(census(true));
+            tick_on(send, Some(1), Duration::from_millis(100));
+            let _ = send.send(Observation::Ended(Ending::Exited));
+        },
+        ..Scripted::default()
+    };
+    let sleepers = Sleepers::of(2);
+    let mut fleet = before_the_first_look(Whom::Named(sleepers.pids()), &scripted);
+    fleet.look(LONG);
+    let ended = |fleet: &Fleet<'_>| fleet.members.values().filter(|one| one.ended_at.is_some()).count();
+    let until = |fleet: &mut Fleet<'_>, fits: &dyn Fn(&Fleet<'_>) -> bool| {
+        let begin = now();
+        while !fits(fleet) {
+            assert!(now() - begin < Nanos::from(LONG), "it never came");
+            fleet.take_in(Duration::from_millis(10));
+        }
+        now() - begin
+    };
+    // Their numbers are still in use, so that others may come under them.
+    until(&mut fleet, &|fleet| ended(fleet) == 2);
+    assert!(!fleet.whole().pool.expect("a pool").is_over);
+    let shown = until(&mut fleet, &|fleet| fleet.members.is_empty());
+    assert!(
+        shown < Nanos::from_millis(2_000),
+        "gone ones are let go within two seconds: {shown:?}"
+    );
+
+    let mut fleet = before_the_first_look(Whom::Named(sleepers.pids()), &scripted);
+    fleet.look(LONG);
+    drop(sleepers);
+    until(&mut fleet, &|fleet| ended(fleet) == 2);
+    let later = now() + SHOWN_ENDED + Nanos::from_millis(200);
+    while now() < later {
+        fleet.take_in(Duration::from_millis(10));
+    }
+    let pool = fleet.whole().pool.expect("a pool");
+    assert_eq!((pool.members.len(), pool.is_over), (2, true));
 }
 
 #[test]

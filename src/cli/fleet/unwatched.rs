@@ -21,6 +21,8 @@ pub(super) enum Unwatched {
     Unasked,
     /// Python that runs no loop.
     Idle,
+    /// Python that has not imported asyncio.
+    WithoutAsyncio,
     /// A worker, and there is no place for it.
     TooMany,
     Refused(AttachError),
@@ -61,7 +63,7 @@ impl Passed {
             Unwatched::Foreign => false,
             Unwatched::Unasked => true,
             Unwatched::TooMany => !is_full || self.ask_again <= now,
-            Unwatched::Idle | Unwatched::Refused(_) => self.ask_again <= now,
+            Unwatched::Idle | Unwatched::WithoutAsyncio | Unwatched::Refused(_) => self.ask_again <= now,
         }
     }
 }
@@ -83,8 +85,8 @@ pub(super) fn count<'p>(all: impl Iterator<Item = &'p Passed>) -> LeftOut {
     left_out
 }
 
-/// Of those below a root one is told, as if it alone had been asked for, and how many are like it.
-pub(super) fn words_below<'p>(root: Pid, all: impl Iterator<Item = &'p Passed>) -> Vec<String> {
+/// Of those below a root one is told for all that are alike, and how many they are.
+pub(super) fn refused_below<'p>(root: Pid, all: impl Iterator<Item = &'p Passed>) -> Vec<CliError> {
     let mut refused: BTreeMap<Alike, (&AttachError, usize)> = BTreeMap::new();
     for passed in all {
         if let Unwatched::Refused(error) = &passed.is
@@ -94,16 +96,19 @@ pub(super) fn words_below<'p>(root: Pid, all: impl Iterator<Item = &'p Passed>) 
         }
     }
     let word = |(alike, (error, count)): (Alike, (&AttachError, usize))| {
-        let error = error.clone();
-        let first = refusal(&CliError::Below { root, error });
         let others = match (count - 1, alike) {
-            (0, _) => return first,
-            (1, Alike::Forbidden) => "process may not be read either",
-            (_, Alike::Forbidden) => "processes may not be read either",
-            (1, _) => "process is not watched for the like",
-            _ => "processes are not watched for the like",
+            (0, _) => None,
+            (1, Alike::Forbidden) => Some("process may not be read either"),
+            (_, Alike::Forbidden) => Some("processes may not be read either"),
+            (1, _) => Some("process is not watched for the like"),
+            _ => Some("processes are not watched for the like"),
         };
-        format!("{first} ({} more Python {others}, below process {root})", count - 1)
+        let also = others.map(|others| format!(" ({} more Python {others}, below process {root})", count - 1));
+        CliError::Below {
+            root,
+            error: error.clone(),
+            also: also.unwrap_or_default(),
+        }
     };
     refused.into_iter().map(word).collect()
 }
@@ -115,12 +120,13 @@ pub(super) fn word(pid: Pid, is: &Unwatched) -> Option<String> {
         Unwatched::Idle => Some(format!(
             "process {pid} is Python that runs no event loop, so it is not watched; try: otop doctor --pid {pid}"
         )),
+        Unwatched::WithoutAsyncio => Some(refusal(&CliError::NoAsyncio(pid))),
         Unwatched::Foreign | Unwatched::Unasked | Unwatched::TooMany => None,
     }
 }
 
 /// As it would be told if it were the end.
-fn refusal(error: &CliError) -> String {
+pub(super) fn refusal(error: &CliError) -> String {
     match error.remedy() {
         Some(remedy) => format!("{error}; try: {remedy}"),
         None => error.to_string(),
