@@ -110,8 +110,18 @@ impl FirstRead {
         self.again.clear();
         let slot = self.fixed.push(&mut self.again);
         self.again.read_each(memory)?;
-        let now = self.fixed.gil(&self.again, slot);
-        Ok(now.is_some() && now.map(|gil| (gil.last_holder, gil.switch_number)) == self.gil)
+        Ok(self.gil_was_unmoved(&self.again, slot))
+    }
+
+    /// Asks for the GIL once more; the number is what `gil_was_unmoved` wants.
+    pub fn push_gil(&self, scatter: &mut Scatter) -> usize {
+        self.fixed.push(scatter)
+    }
+
+    /// Nobody else had taken the GIL by then.
+    pub fn gil_was_unmoved(&self, scatter: &Scatter, slot: usize) -> bool {
+        let now = self.fixed.gil(scatter, slot);
+        now.is_some() && now.map(|gil| (gil.last_holder, gil.switch_number)) == self.gil
     }
 
     /// A thread's words.

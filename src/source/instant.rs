@@ -11,10 +11,10 @@
 //! first, with the thread's words before, in the middle and after. It counts if `context_ver` never moved and both copies
 //! hold the same frames. What is missing in the copies makes it unresolved.
 
+use super::owners::Proofs;
 use super::still::{Followed, Seat, WhichCpu, Words, WordsAt, look};
 use super::threads::Thread;
 use crate::cpython::{CONTEXT_HEAD, FrameWalk, Heap, RawStack, Runtime, Stacks};
-use crate::identity::ProofSlots;
 use crate::memory::{Fault, Memory, Predictions, Scatter, Serve, Snapshot};
 use crate::model::{Addr, Stack, StackMode};
 use std::sync::Arc;
@@ -48,14 +48,14 @@ pub(super) struct Instant {
     pub context: Option<ContextHead>,
     /// `ctx_vars` of that context.
     pub vars: Addr,
-    pub proof: Option<ProofSlots>,
+    pub proofs: Proofs,
     pub stack: Option<Arc<Stack>>,
 }
 
 /// Slots of the scatter read.
 struct Slots {
     context: Option<usize>,
-    proof: Option<ProofSlots>,
+    proofs: Proofs,
     current_frame: Option<usize>,
     middle: Option<usize>,
     end: usize,
@@ -98,7 +98,7 @@ impl Reader {
         followed: &mut Followed,
         mut start: Start,
         seat: &mut dyn Seat,
-        push_proof: impl Fn(Addr, &mut Scatter) -> Option<ProofSlots>,
+        push_proof: impl Fn(Addr, &mut Scatter) -> Proofs,
     ) -> Result<Instant, Fault> {
         let mode = self.follow(heap, runtime, thread, followed, &mut start, seat)?;
         let began = start.still_since.unwrap_or_else(|| seat.switches());
@@ -142,7 +142,7 @@ impl Reader {
                 .as_ref()
                 .map_or(Addr::NULL, |head| heap.context_words(head).vars),
             context,
-            proof: slots.proof,
+            proofs: slots.proofs,
             stack: None,
         };
         // One that may sleep is judged by its sleep too, later.
@@ -244,15 +244,15 @@ impl Reader {
         words: Words,
         key: (u64, Addr),
         twice: bool,
-        push_proof: impl Fn(Addr, &mut Scatter) -> Option<ProofSlots>,
+        push_proof: impl Fn(Addr, &mut Scatter) -> Proofs,
     ) -> Slots {
         let snapshot = &mut self.snapshot;
         snapshot.clear();
         let scatter = snapshot.scatter_mut();
-        let (mut context, mut proof) = (None, None);
+        let (mut context, mut proofs) = (None, Proofs::default());
         if !words.context.is_null() {
             context = Some(scatter.push(words.context, CONTEXT_HEAD));
-            proof = push_proof(words.context, scatter);
+            proofs = push_proof(words.context, scatter);
         }
         let current_frame = self.walk.current_frame_at(words.top).filter(|_| words.top != 0);
         let mut current = None;
@@ -271,7 +271,7 @@ impl Reader {
         let scatter = snapshot.scatter_mut();
         Slots {
             context,
-            proof,
+            proofs,
             current_frame: current,
             middle,
             end: self.at.push(thread.state.address, scatter),

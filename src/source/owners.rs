@@ -8,8 +8,23 @@ use crate::memory::{AddrMap, Fault, Scatter};
 use crate::model::{Addr, Labels, Owner, SessionKey};
 use std::sync::Arc;
 
-/// Contexts that are remembered; beyond this the memory starts over.
+/// Contexts that are remembered, and sets of variables; beyond this the memory starts over.
 const MOST_CONTEXTS: usize = 20_000;
+
+/// Where a context was not met before, so many sets of variables are asked for along with it: those that were seen last.
+const RECENT: usize = 3;
+
+/// Where a read will have the bytes that prove what is known of a context; where it was not met, of the sets that were seen
+/// last.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Proofs([Option<(Addr, ProofSlots)>; RECENT]);
+
+impl Proofs {
+    fn of(&self, key: Addr) -> Option<ProofSlots> {
+        let found = self.0.iter().flatten().find(|(known, _)| *known == key);
+        found.map(|(_, slots)| *slots)
+    }
+}
 
 /// What is known of contexts.
 pub(super) struct Owners {
@@ -17,7 +32,13 @@ pub(super) struct Owners {
     /// The presets by which the resolver goes.
     fits: Fits,
     resolver: Resolver,
-    contexts: AddrMap<Resolved>,
+    /// What was found out, by the set of variables that told it; by the context, where the rules need a task.
+    known: AddrMap<Resolved>,
+    /// Under what each context was known last. A step in a context of its own, as `call_soon` and `create_task` make them,
+    /// mostly has the set of another: then there is nothing to look up, for which it would be too short.
+    contexts: AddrMap<Addr>,
+    /// The keys of `known` that were met last, the newest first.
+    recent: [Option<Addr>; RECENT],
     context_type: Option<Addr>,
     /// The `__dict__` of `asyncio.tasks`, where the rules need a task.
     asyncio_tasks: Option<Addr>,
@@ -36,6 +57,12 @@ impl ContextWords {
     pub fn still(&self, bytes: &[u8]) -> bool {
         (Addr(word_at(bytes, 0)), word_at(bytes, 8)) == (self.context, self.version)
     }
+
+    /// Whether the thread has at most left this context since, or entered one within it, once: each moves the version by one
+    /// (`_PyContext_Enter`, `_PyContext_Exit` in Python/context.c, 3.8 to 3.15). No other step has begun.
+    fn just_left(&self, bytes: &[u8]) -> bool {
+        self.still(bytes) || word_at(bytes, 8) == self.version.wrapping_add(1)
+    }
 }
 
 impl Owners {
@@ -45,7 +72,9 @@ impl Owners {
             resolver: naming.resolver(fits),
             naming,
             fits,
+            known: AddrMap::default(),
             contexts: AddrMap::default(),
+            recent: [None; RECENT],
             context_type: None,
             asyncio_tasks: None,
         }
@@ -79,32 +108,74 @@ impl Owners {
         self.resolver.forget_addresses();
         // A session that comes back after whoever listens has forgotten its name is named again.
         self.resolver.keep_labels(|_| false);
+        self.known.clear();
         self.contexts.clear();
+        self.recent = [None; RECENT];
     }
 
-    /// Asks for the bytes that prove what is known of the context; None: nothing is.
-    pub fn push_proof(&self, context: Addr, scatter: &mut Scatter) -> Option<ProofSlots> {
-        self.contexts.get(&context).map(|known| known.proof.push(scatter))
+    /// Asks for the bytes that prove what is known of the context.
+    pub fn push_proofs(&self, context: Addr, scatter: &mut Scatter) -> Proofs {
+        let keys = match self.contexts.get(&context) {
+            Some(key) => [Some(*key), None, None],
+            None => self.recent,
+        };
+        Proofs(keys.map(|key| {
+            let known = self.known.get(&key?)?;
+            Some((key?, known.proof.push(scatter)))
+        }))
+    }
+
+    /// Nothing is known of the context itself.
+    pub fn is_new(&self, context: Addr) -> bool {
+        !self.contexts.contains_key(&context)
+    }
+
+    /// Under what a context with these variables is known.
+    fn key(&self, context: Addr, vars: Addr) -> Addr {
+        if self.resolver.needs_task() { context } else { vars }
+    }
+
+    fn remember(&mut self, context: Addr, key: Addr) {
+        if self.contexts.len() >= MOST_CONTEXTS {
+            self.contexts.clear();
+        }
+        self.contexts.insert(context, key);
+        self.meet(key);
+    }
+
+    fn meet(&mut self, key: Addr) {
+        if self.resolver.needs_task() || self.recent[0] == Some(key) {
+            return;
+        }
+        let before = self.recent.iter().position(|known| *known == Some(key));
+        self.recent[..=before.unwrap_or(RECENT - 1)].rotate_right(1);
+        self.recent[0] = Some(key);
     }
 
     /// Whose the context is, by what the second read shows, or by looking it up now. The thread is in it, or came through
-    /// it, for as long as its words stay. `vars` is what the second read shows of the context, `proof` where it has the
-    /// bytes that were asked for.
-    pub fn owner(
-        &mut self,
-        heap: &Heap,
-        words: ContextWords,
-        context: Addr,
-        vars: Addr,
-        second: &Scatter,
-        proof: Option<ProofSlots>,
-    ) -> Result<Owner, Fault> {
-        let of = |session: Option<SessionKey>| session.map_or(Owner::Nobody, Owner::Session);
-        if let (Some(known), Some(slots)) = (self.contexts.get(&context), proof)
-            && known.proof.holds(vars, second, slots)
+    /// it, for as long as its words stay. `seen` is what the second read shows.
+    pub fn owner(&mut self, heap: &Heap, words: ContextWords, context: Addr, seen: Seen<'_>) -> Result<Owner, Fault> {
+        let vars = seen.vars;
+        let key = self.key(context, vars);
+        let is_new = self.contexts.get(&context) != Some(&key);
+        // Known from before this tick, and unchanged after it: so it was at the tick, whatever ran since. That a new context has
+        // these variables is known of this read alone.
+        if (!is_new || seen.lasts)
+            && let (Some(known), Some(slots)) = (self.known.get(&key), seen.proofs.of(key))
+            && known.proof.holds(vars, seen.read, slots)
         {
-            // Known from before this tick, and unchanged after it: so it was at the tick, whatever ran since.
-            return Ok(of(self.resolver.session_of(known)));
+            let owner = of(self.resolver.session_of(known));
+            match is_new {
+                true => self.remember(context, key),
+                false => self.meet(key),
+            }
+            return Ok(owner);
+        }
+        if seen.lasts
+            && !self.resolver.needs_task()
+            && let Some(owner) = self.by_its_set(heap, words, context, vars)?
+        {
+            return Ok(owner);
         }
         let tasks = match (self.resolver.needs_task(), self.resolver.needs_task_for_names()) {
             (true, _) => self.running(heap, words),
@@ -138,12 +209,39 @@ impl Owners {
         if !proved {
             return Ok(Owner::Torn);
         }
-        if self.contexts.len() >= MOST_CONTEXTS {
-            self.contexts.clear();
+        if self.known.len() >= MOST_CONTEXTS {
+            self.known.clear();
         }
         let session = resolved.session;
-        self.contexts.insert(context, resolved);
+        self.known.insert(key, resolved);
+        self.remember(context, key);
         Ok(if same_step { of(session) } else { Owner::Torn })
+    }
+
+    /// Whose a context is that was not met before, and whose set of variables was: the second read has shown it there while
+    /// the thread was in the step. What the set says was known before this tick, and is the same after it, while no other
+    /// step has begun that could have given its memory to another. None: it does not hold, or is not known.
+    fn by_its_set(
+        &mut self,
+        heap: &Heap,
+        words: ContextWords,
+        context: Addr,
+        vars: Addr,
+    ) -> Result<Option<Owner>, Fault> {
+        let Some(known) = self.known.get(&vars) else {
+            return Ok(None);
+        };
+        let mut last = Scatter::new();
+        let slots = known.proof.push(&mut last);
+        let again = last.push(words.at, CONTEXT_WORDS);
+        last.read_each(heap.memory())?;
+        let is_same = last.bytes(again).is_some_and(|bytes| words.just_left(bytes));
+        if !is_same || !known.proof.holds(vars, &last, slots) {
+            return Ok(None);
+        }
+        let owner = of(self.resolver.session_of(known));
+        self.remember(context, vars);
+        Ok(Some(owner))
     }
 
     /// The tasks that run now, as far as they can be told: the thread's own is among them.
@@ -168,6 +266,22 @@ impl Owners {
         }
         fits
     }
+}
+
+/// What the second read shows of a context.
+#[derive(Clone, Copy)]
+pub(super) struct Seen<'s> {
+    /// Its set of variables (`ctx_vars`).
+    pub vars: Addr,
+    pub read: &'s Scatter,
+    /// Where the bytes are that were asked for.
+    pub proofs: Proofs,
+    /// No other step has begun since the thread was seen in this one.
+    pub lasts: bool,
+}
+
+fn of(session: Option<SessionKey>) -> Owner {
+    session.map_or(Owner::Nobody, Owner::Session)
 }
 
 /// The state of the thread whose words these are.

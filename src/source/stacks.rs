@@ -8,7 +8,7 @@ use super::attach::Plan;
 use super::first::FirstRead;
 use super::fixed::FixedWords;
 use super::instant::{Reader, Start};
-use super::owners::{ContextWords, Owners};
+use super::owners::{ContextWords, Owners, Seen};
 use super::place::{Place, place};
 use super::said::{Asker, LATELY, Said};
 use super::still::{Followed, Rest, Seat};
@@ -231,7 +231,7 @@ impl StackReader {
             runs,
             generation: around.generation,
         };
-        let known = |context: Addr, scatter: &mut Scatter| self.owners.push_proof(context, scatter);
+        let known = |context: Addr, scatter: &mut Scatter| self.owners.push_proofs(context, scatter);
         let mut instant = self
             .reader
             .read(&self.heap, &self.plan.runtime, thread, followed, start, seat, known)?;
@@ -274,15 +274,13 @@ impl StackReader {
                     version: instant.words.version,
                 };
                 let left = self.heap.left();
-                let scatter = self.reader.snapshot.scatter();
-                let owner = self.owners.owner(
-                    &self.heap,
-                    context,
-                    context.context,
-                    instant.vars,
-                    scatter,
-                    instant.proof,
-                )?;
+                let seen = Seen {
+                    vars: instant.vars,
+                    read: self.reader.snapshot.scatter(),
+                    proofs: instant.proofs,
+                    lasts: instant.held,
+                };
+                let owner = self.owners.owner(&self.heap, context, context.context, seen)?;
                 // It was looked up just now: that is of the same instant only if that still lasts.
                 let looked_up = self.heap.left() != left;
                 if looked_up && instant.mode == StackMode::OwnCpu && instant.held && seat.switches() != instant.switches

@@ -36,6 +36,8 @@ pub(super) struct Thread {
     pub went_on_at: Nanos,
     /// What it was found asleep in, and how often it had been given a CPU by then.
     pub slept: Option<(u64, Said)>,
+    /// What its account was just before this tick's first read, where it was asked for then.
+    pub account: Option<(Nanos, Nanos, u64)>,
     /// It was asleep already before its words were read last, and had not run by the end of that tick.
     pub rests: bool,
     /// The context that the thread has when it is in none that was entered.
@@ -122,6 +124,7 @@ impl Thread {
             stands: false,
             went_on_at: Nanos::ZERO,
             slept: None,
+            account: None,
             rests: false,
             base: Addr::NULL,
             base_is_named: false,

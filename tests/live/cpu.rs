@@ -80,6 +80,37 @@ fn every_second_of_cpu_is_somebodys() {
     }
 }
 
+/// Callbacks have a context of their own, which nobody has met before, and are over before it could be looked up: what they
+/// share with others, their set of variables, is known.
+#[test]
+fn steps_in_contexts_of_their_own_are_their_sessions() {
+    for (minor, event_loop) in [
+        ("3.8", "asyncio"),
+        ("3.12", "asyncio"),
+        ("3.13", "uvloop"),
+        ("3.15", "asyncio"),
+    ] {
+        let Some(python) = one_python(minor) else { continue };
+        if !python.loops().contains(&event_loop) {
+            crate::support::skip(&format!("uvloop on Python {}", python.label));
+            continue;
+        }
+        // Not much longer than a tick of a debug build takes, whose every look-up such a step would outrun: half of it was
+        // nobody's, where each context was looked up.
+        let args = ["--sessions", "4", "--callbacks", "0:150", "--callbacks", "1:150"];
+        let mut target = Target::sessions(&python, event_loop, &args);
+        let mut otop = Otop::follow(target.pid, &FROM);
+        let (_, said, _, truth) = look(&mut otop, &mut target, 2);
+        let (_, said_2, _, truth_2) = look(&mut otop, &mut target, 6);
+        for sid in target.alive().keys() {
+            let zero = 0.0;
+            let truly = truth_2.get(sid).unwrap_or(&zero) - truth.get(sid).unwrap_or(&zero);
+            let got = said_2[sid] - said[sid];
+            near(&format!("{}: {sid}", target.what), got, truly, 0.4, 0.02);
+        }
+    }
+}
+
 /// What runs in a plain executor has no context: it is nobody's, and it is not lost.
 #[test]
 fn work_without_a_context_is_unattributed() {

@@ -271,6 +271,18 @@ class Session(object):
         # asyncio.to_thread, which 3.8 does not have
         await self.loop.run_in_executor(None, contextvars.copy_context().run, func, *args)
 
+    def callbacks(self, us):
+        self.spawn(self.call_back(us))
+
+    async def call_back(self, us):
+        """Callbacks of so many microseconds of CPU, a third of the time: each in a context of its own, as call_soon makes it."""
+        def one():
+            add_cpu(self.sid, burn(us / 1e6))
+        while True:
+            for _ in range(10):
+                self.loop.call_soon(one)
+            await asyncio.sleep(30 * us / 1e6)
+
     def block(self, ms, kind, where):
         args = (self.sid, ms, kind, where)
         if where == "main":
@@ -326,6 +338,8 @@ def start_session(serial, index=None):
     session = Session(make_id(serial), agent_of(serial), tenant_of(serial),
                       (index if index is not None else serial) % len(LOOPS))
     session.begin()
+    if index in ARGS.callbacks:
+        session.orders.put_nowait(("callbacks", (ARGS.callbacks[index],)))
     if index in ARGS.busy:
         session.orders.put_nowait(("busy", (ARGS.busy[index], ARGS.step_ms)))
     if index in ARGS.threads:
@@ -534,6 +548,8 @@ def main(argv=None):
     p.add_argument("--id-kind", choices=sorted(PADDING), default="ascii")
     p.add_argument("--set-inside", action="store_true", help="the ids are set in the task after it was created")
     p.add_argument("--churn", type=float, default=0.0, metavar="S", help="mean life of a session; others follow it")
+    p.add_argument("--callbacks", action="append", default=[], metavar="I:US",
+                   help="session I runs callbacks of so many microseconds")
     p.add_argument("--busy", action="append", default=[], metavar="I:PCT", help="session I is a cooperative hog")
     p.add_argument("--step-ms", type=float, default=2.0, metavar="X")
     p.add_argument("--threads", action="append", default=[], metavar="I:PCT", help="session I works in a thread")
@@ -548,7 +564,7 @@ def main(argv=None):
     p.add_argument("--control", action="store_true", help="take commands on stdin")
     p.add_argument("--for", dest="duration", type=float, default=900.0, metavar="S", help="exit after that long")
     ARGS = p.parse_args(argv)
-    ARGS.busy, ARGS.threads = pairs(ARGS.busy), pairs(ARGS.threads)
+    ARGS.busy, ARGS.threads, ARGS.callbacks = pairs(ARGS.busy), pairs(ARGS.threads), pairs(ARGS.callbacks)
     if ARGS.churn and ARGS.block_session is not None:
         p.error("--block-session needs sessions that stay")
     VARS.update(session=contextvars.ContextVar(ARGS.var, default=None),

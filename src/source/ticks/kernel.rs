@@ -35,7 +35,7 @@ impl TickReader {
                 continue;
             };
             // The account first: one that sleeps after it, and has the same number of runs later, slept all the time.
-            let account = clock.account();
+            let account = thread.account.take().or_else(|| clock.account());
             let runs = account.map(|(_, _, runs)| runs);
             if own.is_some_and(|own| own != thread.last) && at - last_at < LATELY {
                 thread.went_on_at = at;

@@ -15,13 +15,13 @@ mod sample;
 use super::attach::Plan;
 use super::first::FirstRead;
 use super::fixed::FixedWords;
-use super::owners::Owners;
+use super::owners::{Owners, Proofs};
 use super::said::{Asker, Said};
 use super::still::WordsAt;
 use super::threads::Threads;
 use crate::asyncio::CallbackSlots;
 use crate::cpython::Heap;
-use crate::identity::{Naming, ProofSlots};
+use crate::identity::Naming;
 use crate::memory::{Fault, LiveMemory, Scatter};
 use crate::model::{Addr, Batch, Gil, Labels, Nanos, Owner, Sample, SessionKey, State, Tick};
 use std::io;
@@ -70,7 +70,7 @@ struct QueueRead {
     /// The thread's words once more, behind all of it.
     again: usize,
     /// What proves whose the context is, where it is likely to be that of the last tick.
-    early: Option<(usize, Option<ProofSlots>)>,
+    early: Option<(usize, Proofs)>,
 }
 
 /// What is read to prove whose a thread's context is: slots of the second read, or of the first.
@@ -78,7 +78,9 @@ struct Check {
     thread: usize,
     in_first: bool,
     context: usize,
-    proof: Option<ProofSlots>,
+    proofs: Proofs,
+    /// Where the GIL was read once more, if the context is new.
+    gil: Option<usize>,
     callback: Option<CallbackSlots>,
     words: usize,
 }
@@ -173,6 +175,11 @@ impl TickReader {
                 ..tick
             });
             return Ok(());
+        }
+        // Of one that runs before the read, so that nothing stands between the two reads: a step may take as long as asking.
+        for thread in &mut self.threads.all {
+            let runs = thread.slept.is_none() && thread.matters();
+            thread.account = runs.then(|| thread.clock.as_ref()?.account()).flatten();
         }
         let mut queues = std::mem::take(&mut self.queues);
         self.push_first(&mut queues);

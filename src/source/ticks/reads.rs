@@ -19,7 +19,7 @@ impl TickReader {
             let context = thread.last.0;
             let early = (thread.stands && !thread.last_idle && !context.is_null()).then(|| {
                 let head = first.push(context, CONTEXT_HEAD);
-                (head, self.owners.push_proof(context, first))
+                (head, self.owners.push_proofs(context, first))
             });
             queues.push(QueueRead {
                 thread: slot,
@@ -65,20 +65,23 @@ impl TickReader {
             // Not where it slept only lately: it may have gone to sleep in another step, since the first read.
             if thread.last == (context, version)
                 && states.get(slot).is_some_and(|asked| asked.lasts)
-                && let Some((queue, (context, proof))) = queue.and_then(|queue| Some((queue, queue.early?)))
+                && let Some((queue, (context, proofs))) = queue.and_then(|queue| Some((queue, queue.early?)))
             {
                 checks.push(Check {
                     thread: slot,
                     in_first: true,
                     context,
-                    proof,
+                    proofs,
+                    gil: None,
                     callback: None,
                     words: queue.again,
                 });
                 continue;
             }
+            let is_new = self.owners.is_new(context);
             let head = self.second.push(context, CONTEXT_HEAD);
-            let proof = self.owners.push_proof(context, &mut self.second);
+            let proofs = self.owners.push_proofs(context, &mut self.second);
+            let gil = is_new.then(|| self.first.push_gil(&mut self.second));
             // What libuv runs is asked for once in each context: as long as that is not left, it cannot change.
             let libuv = thread
                 .event_loop
@@ -91,7 +94,8 @@ impl TickReader {
                 thread: slot,
                 in_first: false,
                 context: head,
-                proof,
+                proofs,
+                gil,
                 callback,
                 words: self.first.at.push(thread.state.address, &mut self.second),
             });

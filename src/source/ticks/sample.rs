@@ -7,7 +7,7 @@ use crate::cpython::{CONTEXT_HEAD, word_at};
 use crate::memory::{Fault, Scatter};
 use crate::model::{Addr, LoopKind, Owner, Sample, State};
 use crate::process::ThreadClock;
-use crate::source::owners::ContextWords;
+use crate::source::owners::{ContextWords, Seen};
 use crate::source::threads::DEEPEST_CONTEXT;
 
 /// A chain of contexts, each entered within the one before.
@@ -40,9 +40,13 @@ impl TickReader {
             };
             let again = self.first.at.take(read, check.words);
             stayed = again.is_some_and(|again| (again.context, again.version) == (context, version));
+            // It has left the context, and nothing else ran Python code since.
+            let has_left = again.is_some_and(|again| again.version == version.wrapping_add(1))
+                && check.gil.is_some_and(|gil| self.first.gil_was_unmoved(read, gil));
             let head = read.bytes(check.context);
             match head.map(|b| (Addr(word_at(b, 8)), self.heap.context_words(b))) {
                 Some((class, now)) if self.owners.is_context_type(&self.heap, class) => {
+                    let lasts = stayed || (has_left && !now.entered && !now.vars.is_null());
                     if stayed && (said.selects || !now.entered) {
                         self.threads.all[slot].base = context;
                     } else if now.entered && self.threads.all[slot].base.is_null() {
@@ -54,13 +58,13 @@ impl TickReader {
                         // A thread of its own that names its session without entering a context works for it all the
                         // same; a loop between two steps works for nobody.
                         if self.threads.all[slot].event_loop.is_none() {
-                            owner = self.owner(slot, (context, version), now.vars, check)?;
+                            owner = self.owner(slot, (context, version), (now.vars, lasts), check)?;
                             self.threads.all[slot].base_is_named = matches!(owner, Owner::Session(_));
                         }
                     } else {
                         let entered = self.entered(slot, context, now.previous, stayed);
                         (outermost, is_outermost) = (entered.outermost, entered.outermost == context);
-                        owner = self.owner(slot, (context, version), now.vars, check)?;
+                        owner = self.owner(slot, (context, version), (now.vars, lasts), check)?;
                         let is_loop = self.threads.all[slot].event_loop.is_some();
                         within = match is_loop {
                             // Left before it could be seen where it was entered from.
@@ -153,7 +157,7 @@ impl TickReader {
         &mut self,
         slot: usize,
         (context, version): (Addr, u64),
-        vars: Addr,
+        (vars, lasts): (Addr, bool),
         check: &Check,
     ) -> Result<Owner, Fault> {
         let words = self.context_words(slot, (context, version));
@@ -162,7 +166,13 @@ impl TickReader {
         } else {
             &self.second
         };
-        self.owners.owner(&self.heap, words, context, vars, read, check.proof)
+        let seen = Seen {
+            vars,
+            read,
+            proofs: check.proofs,
+            lasts,
+        };
+        self.owners.owner(&self.heap, words, context, seen)
     }
 
     /// Whose the step is whose own context is `of_step`, from which the thread has gone on into another one.
@@ -174,13 +184,20 @@ impl TickReader {
         let words = self.context_words(slot, words);
         let mut read = Scatter::new();
         let head = read.push(of_step, CONTEXT_HEAD);
-        let proof = self.owners.push_proof(of_step, &mut read);
+        let proofs = self.owners.push_proofs(of_step, &mut read);
         read.read_each(self.heap.memory())?;
         let Some(head) = read.bytes(head) else {
             return Ok(Owner::Unreadable);
         };
         let vars = self.heap.context_words(head).vars;
-        self.owners.owner(&self.heap, words, of_step, vars, &read, proof)
+        let seen = Seen {
+            vars,
+            read: &read,
+            proofs,
+            // The words were not read along with it.
+            lasts: false,
+        };
+        self.owners.owner(&self.heap, words, of_step, seen)
     }
 
     fn context_words(&self, slot: usize, (context, version): (Addr, u64)) -> ContextWords {
