@@ -124,13 +124,15 @@ pub fn is_perhaps_one(text: &str) -> bool {
     likeness(text) != Likeness::None
 }
 
-/// Three parts of base64url, the first of which is a JSON object.
+/// Parts of base64url behind one that is a JSON object: a JWT's three (RFC 7519), an encrypted one's five, of which the
+/// second is empty where no key is sent along (RFC 7516, `alg` is `dir`; Auth.js), a signed cookie's, of which the second is
+/// a time (itsdangerous). Whichever it is, one of them is long.
 fn has_jwt(text: &str) -> bool {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '=')));
     words.into_iter().any(|word| {
         word.match_indices("eyJ").any(|(at, _)| {
             let parts: Vec<&str> = word.get(at..).unwrap_or("").split('.').collect();
-            matches!(parts.as_slice(), [head, body, ..] if head.len() >= 10 && body.len() >= 10)
+            matches!(parts.as_slice(), [head, rest @ ..] if head.len() >= 10 && rest.iter().any(|part| part.len() >= 10))
         })
     })
 }

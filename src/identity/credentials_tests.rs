@@ -8,6 +8,9 @@ fn credentials_are_known() {
     for text in [
         "eyJhbGciOiJIUzI1NiJ9.eyJ2aWRlbyI6eyJyb29tIjoieCJ9fQ.c2lnbmF0dXJl",
         "session eyJhbGciOiJIUzI1NiJ9.eyJ2aWRlbyI6eyJyb29tIjoieCJ9fQ.c2ln",
+        "eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIn0..Yk3nVq0oT2l1aXYx.c2VjcmV0LXBheWxvYWQ.AAAABBBBCCCCDDDDEEEEFF",
+        "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJlLg",
+        "eyJ1c2VyX2lkIjo3fQ.aKx1Zg.vXq3m0Zc8sWc0fWm1x4w7dO1b2E",
         "Bearer abc",
         "basic dXNlcjpwYXNz",
         "sk-proj-0123456789abcdef",
@@ -67,6 +70,8 @@ fn ids_are_none() {
         "V1StGXR8_Z5jdHi6B-myT",
         "agent-restaurant-booking-with-a-long-name",
         "通話-1",
+        "eyJarchive.tar.gz",
+        "eyJolfsdottir.1.2",
         "https://example.com/a/b?page=2",
         "tcp://host:80/",
     ] {
