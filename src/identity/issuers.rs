@@ -92,6 +92,29 @@ const ISSUERS: &[(&str, Form)] = &[
     ("gsk_", Form::AtLeast(40, BASE62)),
     ("xai-", Form::AtLeast(40, BASE62)),
     ("r8_", Form::AtLeast(30, BASE62)),
+    // perplexity-api-key: 48; NVIDIA (build.nvidia.com): 64; atlassian-api-token: 186 behind it.
+    ("pplx-", Form::AtLeast(40, BASE62)),
+    ("nvapi-", Form::AtLeast(40, BASE64)),
+    ("ATATT3", Form::AtLeast(40, BASE64)),
+    // LangSmith (docs.langchain.com): 32, `_` and 10, of a person (`pt`) or a service (`sk`).
+    ("lsv2_pt_", Form::AtLeast(32, HEX)),
+    ("lsv2_sk_", Form::AtLeast(32, HEX)),
+    // Tavily (docs.tavily.com): 32, behind a `dev-` perhaps.
+    ("tvly-", Form::Piece(16)),
+    // Docker (docs.docker.com/security/access-tokens), of a person or an organisation: 27 or more.
+    ("dckr_pat_", Form::AtLeast(27, BASE64)),
+    ("dckr_oat_", Form::AtLeast(27, BASE64)),
+    // HubSpot's private apps (developers.hubspot.com), by the region of the account: a UUID.
+    ("pat-na1-", Form::AtLeast(36, UUID)),
+    ("pat-na2-", Form::AtLeast(36, UUID)),
+    ("pat-na3-", Form::AtLeast(36, UUID)),
+    ("pat-eu1-", Form::AtLeast(36, UUID)),
+    ("pat-ap1-", Form::AtLeast(36, UUID)),
+    // square-access-token, and an application's secret: no word begins so.
+    ("sq0atp-", Form::Anything),
+    ("sq0csp-", Form::Anything),
+    // age-secret-key.
+    ("AGE-SECRET-KEY-1", Form::Anything),
     // RFC 7468.
     ("-----BEGIN ", Form::Anything),
 ];
@@ -187,6 +210,20 @@ mod tests {
             format!("shpat_{}", &hex[..32]),
             format!("lin_api_{}", body(40)),
             format!("gsk_{}", body(51)),
+            format!("pplx-{}", body(48)),
+            format!("nvapi-{}-{}", body(30), body(33)),
+            format!("ATATT3xFfGF0{}={}", body(51), &hex[..8]),
+            format!("lsv2_pt_{}_0af7651916", &hex[..32]),
+            format!("lsv2_sk_{}_0af7651916", &hex[..32]),
+            format!("tvly-{}", body(32)),
+            format!("tvly-dev-{}", body(32)),
+            format!("dckr_pat_{}_{}", body(14), body(12)),
+            format!("dckr_oat_{}", body(32)),
+            "pat-na1-0af76519-16cd-43dd-8448-eb211c80319c".to_owned(),
+            "pat-eu1-0af76519-16cd-43dd-8448-eb211c80319c".to_owned(),
+            "sq0atp-abcdefghijklmnopqrstuv".to_owned(),
+            format!("sq0csp-{}", body(43)),
+            format!("AGE-SECRET-KEY-1{}", "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L".repeat(2)),
             "-----BEGIN PRIVATE KEY-----".to_owned(),
         ] {
             for text in [key.clone(), format!("tenant:{key}"), format!("call-{key}, again")] {
@@ -217,6 +254,10 @@ mod tests {
             "whsec_receiver_of_the_events_2",
             "ghs_general_hospital_south",
             "xapp-runner",
+            "pat-na1-reception-of-the-north-american-branch",
+            "dckr_pat_runner_2",
+            "tvly-search-agent-3",
+            "lsv2_pt_session_7",
             "ya29.",
             "",
         ] {
