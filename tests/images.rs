@@ -311,6 +311,75 @@ fn a_proof_does_not_hold_for_what_is_only_left_in_freed_memory() {
     }
 }
 
+/// The image with the contextvar called otherwise, by a name of the same length.
+fn renamed(recording: &Recording, old: &str, new: &str) -> Recording {
+    assert_eq!(old.len(), new.len());
+    let (heap, lists) = recording.attach(&recording.image, &recording.offsets).unwrap().unwrap();
+    let runtime = heap.runtime(recording.runtime()).unwrap();
+    let threads = heap.thread_states(&runtime).unwrap();
+    let mut image = recording.image.clone();
+    for task in lists.walk(&heap, &runtime, &threads, &[]).unwrap().pending {
+        let vars = heap.context(task.context).unwrap().vars;
+        for binding in heap.bindings(vars).unwrap() {
+            let name = heap
+                .object(binding.variable, recording.offsets.contextvar_name)
+                .unwrap();
+            if heap
+                .context_variable(binding.variable)
+                .is_ok_and(|(name, _)| name == old)
+            {
+                image.put(name.offset(recording.offsets.str_ascii_data), new.as_bytes());
+            }
+        }
+    }
+    Recording {
+        name: recording.name.clone(),
+        image,
+        about: recording.about.clone(),
+        version: recording.version,
+        offsets: recording.offsets.clone(),
+    }
+}
+
+/// What a name says of a credential holds for the sessions that are called by it, and for what else a row says of them.
+#[test]
+fn what_is_called_like_a_credential_is_told_apart_and_not_shown() {
+    for recording in recordings() {
+        let session = recording.about["variable"].as_str().unwrap().to_owned();
+        let secret = renamed(&renamed(&recording, &session, "password"), "agent_name", "auth_token");
+        let of = |recording: &Recording, session: &str, agent: &str| {
+            let (heap, lists) = recording.attach(&recording.image, &recording.offsets).unwrap().unwrap();
+            let runtime = heap.runtime(recording.runtime()).unwrap();
+            let threads = heap.thread_states(&runtime).unwrap();
+            let mut resolver = Resolver::new(Rules {
+                agent: vec![vec![vec![Spec::variable(agent)]]],
+                ..Rules::of_specs(vec![Spec::variable(session)])
+            });
+            let mut met = BTreeMap::new();
+            for task in lists.walk(&heap, &runtime, &threads, &[]).unwrap().pending {
+                let vars = heap.context(task.context).unwrap().vars;
+                if let Some(key) = resolver.resolve(&heap, vars).unwrap().session {
+                    met.insert(key.0, resolver.labels(key).unwrap());
+                }
+            }
+            met
+        };
+        let (open, hidden) = (
+            of(&recording, &session, "agent_name"),
+            of(&secret, "password", "auth_token"),
+        );
+        assert!(open.len() > 1 && open.keys().eq(hidden.keys()), "{}", recording.name);
+        let ids: BTreeSet<&str> = hidden.values().map(|labels| labels.session_id.as_str()).collect();
+        assert_eq!(ids.len(), open.len(), "told apart");
+        for labels in hidden.values() {
+            let agent = labels.agent.as_deref().unwrap();
+            for shown in [labels.session_id.as_str(), agent] {
+                assert!(shown.starts_with("(credential "), "{}: {shown}", recording.name);
+            }
+        }
+    }
+}
+
 /// Memory of which one read shows something else than those before and after it.
 struct Flickering {
     image: Image,

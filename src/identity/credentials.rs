@@ -78,11 +78,15 @@ pub fn is_surely_one(text: &str) -> bool {
 /// A name of a session, an agent, a tenant or a task as it may be shown: a credential that somebody uses as an id stays an id,
 /// but is not told.
 pub fn shown(name: String) -> String {
-    if is_surely_one(&name) {
-        format!("(credential {:08x})", SessionKey::of(&name).0 as u32)
-    } else {
-        name
+    match is_surely_one(&name) {
+        true => untold(&name),
+        false => name,
     }
+}
+
+/// What stands for a credential, of whatever form: as different as the credentials are.
+pub(super) fn untold(name: &str) -> String {
+    format!("(credential {:08x})", SessionKey::of(name).0 as u32)
 }
 
 /// What an exception says (`ValueError: …`), without the text where that holds a credential.

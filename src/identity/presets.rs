@@ -340,6 +340,7 @@ mod tests {
                 for text in spelt_out(text) {
                     let spec = Spec::parse(&text).unwrap_or_else(|error| panic!("{}: {text}: {error}", preset.name));
                     assert_eq!(spec.to_string(), text, "{}", preset.name);
+                    assert!(!spec.leads_to_a_credential(), "{text}: its ids would not be shown");
                     assert!(!text.contains('{'), "{text}");
                 }
             }

@@ -2,7 +2,7 @@
 //! read that this still holds. Knows nothing of threads and time.
 
 use super::aliases::{Aliases, Belongs, Ranked};
-use super::credentials::shown;
+use super::credentials::{shown, untold};
 use super::follow::{Found, follow};
 use super::names::{Names, in_question, one};
 use super::proof::{Holds, Proof};
@@ -14,7 +14,7 @@ use crate::asyncio::Task;
 use crate::cpython::{Heap, Links};
 use crate::memory::Fault;
 use crate::model::{Addr, Labels, SessionKey};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Contextvars that are known by address. A program that makes them by the thousand starts over.
@@ -56,6 +56,25 @@ pub struct Subject<'t> {
 struct Rule {
     spec: Spec,
     readings: Vec<Reading>,
+    /// What it gives is not told.
+    gives_credentials: bool,
+}
+
+/// A text that a rule gave.
+struct Said {
+    /// What tells one from another.
+    text: String,
+    /// What may be shown of it.
+    shown: String,
+}
+
+/// One text of all that rules of the same right gave; None: none gave any.
+fn one_of(texts: Vec<&String>) -> Option<String> {
+    match texts.as_slice() {
+        [] => None,
+        [text] => Some((*text).clone()),
+        texts => Some(in_question(texts.iter().copied())),
+    }
 }
 
 impl Rule {
@@ -63,6 +82,7 @@ impl Rule {
         let rule = |spec: &Spec| Rule {
             spec: spec.clone(),
             readings: spec.readings(),
+            gives_credentials: spec.leads_to_a_credential(),
         };
         specs.iter().map(rule).collect()
     }
@@ -300,7 +320,7 @@ impl Resolver {
         Ok(None)
     }
 
-    /// The best id that there is, and its text.
+    /// The best id that there is, and what may be shown of it.
     fn session_id(
         &mut self,
         heap: &Heap,
@@ -310,13 +330,11 @@ impl Resolver {
         let levels = Arc::clone(&self.session);
         let mut levels = levels.iter();
         while let Some(level) = levels.next() {
-            let mut found = self.said_by(heap, subject, &level.rivals, search)?;
+            let found = self.said_by(heap, subject, &level.rivals, search)?;
             self.disagreed |= found.len() > 1;
-            let text = match found.len() {
-                0 | 1 => found.pop(),
-                _ => Some(in_question(&found)),
-            };
-            let Some(text) = text else {
+            let text = one_of(found.iter().map(|said| &said.text).collect());
+            let shown = one_of(found.iter().map(|said| &said.shown).collect());
+            let (Some(text), Some(shown)) = (text, shown) else {
                 // Perhaps the better rule would give one: then what the next give is not the session's id.
                 if search.is_undecided {
                     return Ok(None);
@@ -325,10 +343,10 @@ impl Resolver {
             };
             let key = SessionKey::of(&text);
             let id = Ranked { rank: level.rank, key };
-            if self.learns_aliases && !self.learn_aliases(heap, subject, (id, &text), levels.as_slice(), search)? {
+            if self.learns_aliases && !self.learn_aliases(heap, subject, (id, &shown), levels.as_slice(), search)? {
                 search.holds = search.holds.max(Holds::Once);
             }
-            return Ok(Some((id, text)));
+            return Ok(Some((id, shown)));
         }
         Ok(None)
     }
@@ -339,7 +357,7 @@ impl Resolver {
         &mut self,
         heap: &Heap,
         subject: Subject<'_>,
-        (session, session_id): (Ranked, &str),
+        (session, shown): (Ranked, &str),
         worse: &[Level],
         search: &mut Search,
     ) -> Result<bool, Fault> {
@@ -349,7 +367,7 @@ impl Resolver {
             let texts = match self.said_by(heap, subject, &level.rivals, &mut beside) {
                 Err(fault @ (Fault::Gone | Fault::Denied | Fault::Budget)) => return Err(fault),
                 Err(_) => return Ok(false),
-                Ok(texts) => texts,
+                Ok(found) => found.into_iter().map(|said| said.text).collect::<Vec<_>>(),
             };
             // Where they differ, other contexts may have one of them alone.
             let in_question = (texts.len() > 1).then(|| in_question(&texts));
@@ -368,7 +386,7 @@ impl Resolver {
             return Ok(false);
         }
         for lower in found {
-            self.aliases.learn(lower, session, session_id);
+            self.aliases.learn(lower, session, shown);
         }
         Ok(true)
     }
@@ -380,13 +398,13 @@ impl Resolver {
         subject: Subject<'_>,
         rivals: &[Vec<Rule>],
         search: &mut Search,
-    ) -> Result<Vec<String>, Fault> {
-        let mut found: Vec<String> = Vec::new();
+    ) -> Result<Vec<Said>, Fault> {
+        let mut found: Vec<Said> = Vec::new();
         for rules in rivals {
-            if let Some(text) = self.first(heap, subject, rules, search)?
-                && !found.contains(&text)
+            if let Some(said) = self.first(heap, subject, rules, search)?
+                && !found.iter().any(|known| known.text == said.text)
             {
-                found.push(text);
+                found.push(said);
             }
         }
         Ok(found)
@@ -400,14 +418,14 @@ impl Resolver {
             for rivals in ranks {
                 let found = self.said_by(heap, subject, rivals, &mut search)?;
                 if !found.is_empty() {
-                    return Ok(found);
+                    return Ok(found.into_iter().map(|said| said.shown).collect());
                 }
             }
-            Ok(Vec::new())
+            Ok(BTreeSet::new())
         };
         let names = Names {
-            agents: of(&self.agent)?.into_iter().collect(),
-            tenants: of(&self.tenant)?.into_iter().collect(),
+            agents: of(&self.agent)?,
+            tenants: of(&self.tenant)?,
         };
         match search.still_holds(heap)? {
             true => Ok(names),
@@ -422,7 +440,7 @@ impl Resolver {
         subject: Subject<'_>,
         rules: &[Rule],
         search: &mut Search,
-    ) -> Result<Option<String>, Fault> {
+    ) -> Result<Option<Said>, Fault> {
         for rule in rules {
             let found = match &rule.spec.source {
                 Source::Variable(_) | Source::Quoted(_) => self.by_variable(heap, subject.vars, rule, search)?,
@@ -431,7 +449,11 @@ impl Resolver {
                 }
             };
             if let Found::Text(text) = found {
-                return Ok(Some(text));
+                let shown = match rule.gives_credentials {
+                    true => untold(&text),
+                    false => shown(text.clone()),
+                };
+                return Ok(Some(Said { text, shown }));
             }
         }
         Ok(None)
@@ -539,11 +561,6 @@ impl Resolver {
     }
 
     fn call(&mut self, key: SessionKey, labels: Labels) {
-        let labels = Labels {
-            session_id: shown(labels.session_id),
-            agent: labels.agent.map(shown),
-            tenant: labels.tenant.map(shown),
-        };
         if self.labels.get(&key).is_none_or(|known| **known != labels) {
             self.labels.insert(key, Arc::new(labels));
             self.new_labels.push(key);

@@ -27,6 +27,7 @@
 //! **A contextvar's name may have dots**, so `a.b.c` has three readings. The whole of it, if there is such a variable;
 //! else the longest beginning that is one, and the rest are attributes. A quoted name has one reading.
 
+use super::credentials::is_name_of_one;
 use super::spec_parser;
 use std::fmt;
 
@@ -123,6 +124,24 @@ impl Spec {
                 })
                 .collect(),
         }
+    }
+
+    /// What it leads to is a credential by the name of a place that it goes through, whatever the text looks like: as
+    /// `otop vars` says of such a place. A coroutine's name keeps nothing.
+    pub fn leads_to_a_credential(&self) -> bool {
+        let begins_with_one = match &self.source {
+            Source::Local { local, .. } => is_name_of_one(local),
+            Source::TaskName | Source::RootTask => false,
+            // The longest name has in it what may be attributes too.
+            Source::Variable(_) | Source::Quoted(_) => {
+                self.readings().iter().any(|reading| is_name_of_one(&reading.variable))
+            }
+        };
+        begins_with_one
+            || self.steps.iter().any(|step| match step {
+                Step::Attribute(name) | Step::Key(name) | Step::KeyPrefix(name) => is_name_of_one(name),
+                Step::Index(_) => false,
+            })
     }
 
     /// It begins with a task or a frame, so that the contextvars alone do not tell whose a context is.

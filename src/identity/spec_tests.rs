@@ -49,6 +49,35 @@ fn a_quoted_name_has_one_reading() {
 }
 
 #[test]
+fn what_goes_through_a_name_of_a_credential_leads_to_one() {
+    for text in [
+        "access_token",
+        "api.key",
+        "user_ctx.password",
+        "user_ctx['password']",
+        "user_ctx[0].secrets[1]",
+        "headers['x-api-key'*]",
+        "\"db password\"",
+        "frame:Worker.run:auth_token",
+        "frame:Worker.run:config.dbPassword",
+        "session_cookie.id",
+    ] {
+        assert!(parsed(text).leads_to_a_credential(), "{text}");
+    }
+    for text in [
+        "session_id",
+        "user_ctx['id']",
+        "author.name",
+        "task:name",
+        "task:root",
+        "frame:refresh_token:user_id",
+        "x|strip('token-')",
+    ] {
+        assert!(!parsed(text).leads_to_a_credential(), "{text}");
+    }
+}
+
+#[test]
 fn every_step_and_filter() {
     let spec = parsed(r#"context["a key"]['current-span-'*]._context[0][-1] | hex(32) | strip("agent-") | hex"#);
     assert_eq!(spec.source, Source::Variable(vec!["context".to_owned()]));
