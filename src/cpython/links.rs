@@ -14,7 +14,9 @@ use crate::model::Addr;
 pub type Links = Vec<(Addr, Vec<u8>)>;
 
 /// Dictionaries and lists with more items than this are not searched: that is on the way of a sample.
-const MOST_SEARCHED: u64 = 4096;
+pub const MOST_SEARCHED: u64 = 4096;
+/// A dictionary has more of them.
+pub const LARGER_DICT: Fault = Fault::Implausible("dict (too large to be searched)");
 
 /// A key of a dictionary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +98,7 @@ impl Heap {
             return Err(Fault::Implausible("dict"));
         }
         if self.word(dict, o.dict_used)? > MOST_SEARCHED {
-            return Err(Fault::Implausible("dict (too large to be searched)"));
+            return Err(LARGER_DICT);
         }
         let keys = self.pointer_by(dict, o.dict_keys, links)?;
         let values = self.pointer_by(dict, o.dict_values, links)?;

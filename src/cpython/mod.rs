@@ -32,7 +32,7 @@ pub use frames::{FrameHead, FrameWalk, MOST_FRAMES, RawFrame, RawStack};
 pub use generators::{CoroutineFrame, CoroutineLook, CoroutineState, GeneratorLayout, HeadOf};
 pub use heap::{Heap, ONE_WALK, unqualified};
 pub use lines::{LineFormat, LineRange, Lines};
-pub use links::{Builtin, Key, Links};
+pub use links::{Builtin, Key, LARGER_DICT, Links, MOST_SEARCHED};
 pub use locate::{Found, LocateError, locate};
 pub use objects::{STR_HEAD, StrLayout, WIDER_INT, decode, word_at};
 pub use offsets::{ABSENT, CONTEXT_VERSION, FIELDS, Field, GIL_EXTENT, MINORS, Offsets, THREAD_ID};

@@ -1,14 +1,14 @@
 //! Tries a spec on the live tasks, to say what is wrong with it before anybody waits for rows: which variables its name
 //! may mean, where its path ends, and which names are near. Knows nothing of options and exit codes.
 
-use super::follow::{Found, follow};
+use super::follow::{Found, follow, hop};
 use super::hints::{Candidate, children, is_near, nearest, that_give_an_id};
 use super::resolver::{Resolver, Subject};
 use super::rules::Rules;
 use super::spec::{Reading, Source, Spec, Step};
 use super::variables::Variable;
 use crate::asyncio::{Locals, Task, coroutines, locals_of};
-use crate::cpython::{Builtin, Heap, Links};
+use crate::cpython::{Builtin, Heap, LARGER_DICT, Links, MOST_SEARCHED};
 use crate::memory::Fault;
 use crate::model::Addr;
 use std::collections::hash_map::Entry;
@@ -23,9 +23,9 @@ pub enum Trial {
     NotYet,
     /// No live task is in a coroutine of that name. One may come; these have nearly that name.
     NotMet { near: Vec<String> },
-    /// No object has what this step asks for.
+    /// No object has what this step asks for, or it has too much to be searched for it.
     Missing {
-        /// The step, as it is written.
+        /// The step, as it is written, and why it is not looked for.
         step: String,
         /// The type of an object that was asked.
         class: String,
@@ -265,8 +265,34 @@ fn try_value(heap: &Heap, spec: &Spec, value: Addr, steps: &[Step]) -> Result<Tr
             }
         }
         Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
+        // It may shrink, but who waits for that would wait in silence.
+        Err(LARGER_DICT) => too_large(heap, value, steps)?,
         Ok(Found::Nothing) | Err(_) => Trial::NotYet,
     })
+}
+
+/// At which step of a path stands the dictionary that is not searched.
+fn too_large(heap: &Heap, value: Addr, steps: &[Step]) -> Result<Trial, Fault> {
+    let mut object = value;
+    for step in steps {
+        match hop(heap, object, step, &mut Links::new()) {
+            Ok(Some(next)) => object = next,
+            Err(LARGER_DICT) => {
+                return Ok(Trial::Missing {
+                    step: format!(
+                        "{step} that can be looked up: with more than {MOST_SEARCHED} entries it is not searched"
+                    ),
+                    class: class_of(heap, object),
+                    near: Vec::new(),
+                    meant: None,
+                });
+            }
+            Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    // It changed meanwhile.
+    Ok(Trial::NotYet)
 }
 
 fn class_of(heap: &Heap, object: Addr) -> String {
@@ -326,6 +352,44 @@ fn written(steps: &[Step]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpython::{Offsets, Version};
+    use crate::memory::Image;
+
+    const TYPE: u64 = 0x10_0000;
+    const DICT: u64 = 0x20_0000;
+
+    /// What comes of a step into a dictionary of so many entries, of which nothing more can be read.
+    fn into_dict(entries: u64, spec: &str) -> Trial {
+        let offsets = Offsets::of_minor(12).expect("offsets of 3.12");
+        let mut image = Image::new();
+        image.put(Addr(TYPE), &[0; 0x1000]);
+        image.put(Addr(TYPE + 0x800), b"dict");
+        image.put(Addr(TYPE).offset(offsets.type_name), &(TYPE + 0x800).to_le_bytes());
+        image.put(Addr(TYPE).offset(offsets.type_flags), &(1u64 << 29).to_le_bytes());
+        image.put(Addr(DICT), &[0; 64]);
+        image.put(Addr(DICT + 8), &TYPE.to_le_bytes());
+        image.put(Addr(DICT).offset(offsets.dict_used), &entries.to_le_bytes());
+        let heap = Heap::new(Box::new(image), offsets, Version::parse("3.12.1").expect("a version"));
+        heap.grant(1 << 20);
+        let spec = Spec::parse(spec).expect("a spec");
+        try_value(&heap, &spec, Addr(DICT), &spec.steps).expect("a trial")
+    }
+
+    #[test]
+    fn a_dictionary_that_is_not_searched_is_no_reason_to_wait() {
+        for spec in [r#"x["the_id"].y"#, r#"x["the"*]"#, "x[7]"] {
+            let trial = into_dict(MOST_SEARCHED + 1, spec);
+            let Trial::Missing { step, class, meant, .. } = &trial else {
+                panic!("{spec}: {trial:?}");
+            };
+            assert!(
+                step.starts_with('[') && step.contains("more than 4096 entries"),
+                "{step}"
+            );
+            assert_eq!((class.as_str(), meant), ("dict", &None), "{spec}");
+            assert_eq!(into_dict(MOST_SEARCHED, spec), Trial::NotYet, "{spec}");
+        }
+    }
 
     #[test]
     fn the_longest_name_that_is_a_variable_is_meant() {
