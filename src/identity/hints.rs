@@ -1,7 +1,7 @@
 //! What a worker has instead of a name or a step that leads nowhere: of what stands there, what gives an id, nearest first.
 //! Knows nothing of where a path begins, nor of how a hint is worded.
 
-use super::credentials::{is_name_of_one, is_perhaps_one};
+use super::credentials::{is_name_of_one, is_perhaps_one, words};
 use super::follow::{Found, follow, hop};
 use super::spec::{Filter, Step};
 use crate::cpython::{Builtin, Heap, Links};
@@ -49,7 +49,7 @@ pub(super) fn that_give_an_id<T>(
         } else {
             continue;
         };
-        let is_near = !wanted.is_empty() && (begins_so(wanted, &candidate.name) || is_near(wanted, &candidate.name));
+        let is_near = !wanted.is_empty() && is_near(wanted, &candidate.name);
         found.push((if is_near { 0 } else { level }, (candidate.what, steps)));
     }
     found.sort_by_key(|(level, _)| *level);
@@ -130,8 +130,8 @@ fn is_typed(name: &str) -> bool {
     !name.is_empty() && name.chars().count() <= LONGEST_NAME
 }
 
-/// Names, nearest to the wanted one first: those of which one begins as the other does, then by how many letters would
-/// have to be typed otherwise, then by alphabet.
+/// Names, nearest to the wanted one first: those of which one begins as the other does, then those that are near in
+/// another way, then by how many letters would have to be typed otherwise, then by alphabet.
 pub fn nearest(wanted: &str, names: impl Iterator<Item = String>) -> Vec<String> {
     let mut names: Vec<String> = names.filter(|name| is_typed(name)).collect();
     names.sort_by_key(|name| nearness(wanted, name));
@@ -139,22 +139,43 @@ pub fn nearest(wanted: &str, names: impl Iterator<Item = String>) -> Vec<String>
     names
 }
 
-fn nearness(wanted: &str, name: &str) -> (bool, usize, String) {
-    (!begins_so(wanted, name), distance(wanted, name), name.to_owned())
+fn nearness(wanted: &str, name: &str) -> (u8, usize, String) {
+    let level = match () {
+        () if begins_so(wanted, name) => 0,
+        () if is_near(wanted, name) => 1,
+        () => 2,
+    };
+    (level, distance(wanted, name), name.to_owned())
 }
 
-/// One of them is how the other begins. A letter or two say nothing.
+/// A letter or two that names have in common say nothing: all ids end in `id`.
+const LEAST_IN_COMMON: usize = 3;
+
+/// One of them is how the other begins.
 fn begins_so(wanted: &str, name: &str) -> bool {
-    const LEAST: usize = 3;
     let (wanted, name) = (wanted.to_lowercase(), name.to_lowercase());
-    wanted.chars().count().min(name.chars().count()) >= LEAST
+    wanted.chars().count().min(name.chars().count()) >= LEAST_IN_COMMON
         && (name.starts_with(&wanted) || wanted.starts_with(&name))
 }
 
-/// Whether a name is near enough to be what was meant: a third of its letters may differ, two at least.
+/// All words of one of them stand in the other, in one piece (`user` and `current_user`).
+fn has_its_words(wanted: &str, name: &str) -> bool {
+    let (wanted, name) = (words(wanted), words(name));
+    let (few, many) = if wanted.len() <= name.len() {
+        (&wanted, &name)
+    } else {
+        (&name, &wanted)
+    };
+    let letters: usize = few.iter().map(|word| word.chars().count()).sum();
+    letters >= LEAST_IN_COMMON && many.windows(few.len()).any(|part| part == few.as_slice())
+}
+
+/// Whether a name is near enough to be what was meant: a third of its letters differ at most, or two; or one begins with
+/// the other, or has its words.
 pub fn is_near(wanted: &str, name: &str) -> bool {
     let length = wanted.chars().count().max(name.chars().count());
-    name.chars().count() <= LONGEST_NAME && distance(wanted, name) <= (length / 3).max(2)
+    name.chars().count() <= LONGEST_NAME
+        && (distance(wanted, name) <= (length / 3).max(2) || begins_so(wanted, name) || has_its_words(wanted, name))
 }
 
 /// Letters to insert, to leave out or to change (Levenshtein), case aside.
@@ -195,6 +216,38 @@ mod tests {
             assert_eq!(distance(b, a), far, "{b} {a}");
         }
         assert!(is_near("sesion_id", "session_id") && !is_near("call", "session_id"));
+    }
+
+    #[test]
+    fn what_begins_so_and_what_has_the_word_in_it_is_near() {
+        for (wanted, name) in [
+            ("requset", "req"),
+            ("user", "current_user"),
+            ("user", "currentUser"),
+            ("current_user_id", "user"),
+            ("req_id", "my.req_id"),
+        ] {
+            assert!(is_near(wanted, name), "{wanted} {name}");
+        }
+        for (wanted, name) in [
+            ("requset", "ctrl"),
+            ("call_id", "request_id"),
+            ("user", "superuser_flag"),
+            ("_", "current_user"),
+            ("", "current_user"),
+            ("user", &format!("{}_user", "x".repeat(100))),
+        ] {
+            assert!(!is_near(wanted, name), "{wanted} {name}");
+        }
+    }
+
+    #[test]
+    fn a_word_in_a_name_is_nearer_than_a_name_that_is_short() {
+        let names = ["ctrl", "locale", "current_user", "usr"].map(str::to_owned);
+        assert_eq!(
+            nearest("user", names.into_iter()),
+            ["usr", "current_user", "ctrl", "locale"]
+        );
     }
 
     #[test]
