@@ -4,7 +4,7 @@
 const MASK: &str = "***";
 
 /// Words in the name of an option or a variable that make its value a secret.
-const SECRET_NAMES: [&str; 12] = [
+const SECRET_NAMES: [&str; 14] = [
     "token",
     "secret",
     "passw",
@@ -17,10 +17,12 @@ const SECRET_NAMES: [&str; 12] = [
     "cookie",
     "dsn",
     "signature",
+    "bearer",
+    "jwt",
 ];
 
 /// The same, as a whole word only.
-const SECRET_WORDS: [&str; 3] = ["pw", "pass", "sig"];
+const SECRET_WORDS: [&str; 5] = ["pw", "pass", "sig", "otp", "totp"];
 
 /// Options whose value is a user, and behind a colon its password (curl's `-u`).
 const USER_WORDS: [&str; 4] = ["user", "u", "username", "login"];
@@ -182,8 +184,13 @@ fn one(argument: &str) -> String {
         let before = one(argument.get(..at).unwrap_or(""));
         return format!("{before}{webhook}{MASK}{}", one(rest));
     }
+    let (first, behind) = first_word(argument);
+    if let Some(shown) = glued(first) {
+        return shown + &one(behind);
+    }
     if let Some((name, value)) = argument.split_once('=')
         && !name.contains("://")
+        && !name.contains(char::is_whitespace)
     {
         return match is_secret_name(name) {
             true => format!("{name}={MASK}"),
@@ -191,31 +198,46 @@ fn one(argument: &str) -> String {
             false => format!("{name}={}", one(value)),
         };
     }
-    if let Some((scheme, rest)) = argument.split_once("://") {
-        return format!("{scheme}://{}", url(rest));
+    if let Some((scheme, rest)) = argument.split_once("://")
+        && !scheme.contains(char::is_whitespace)
+    {
+        let (rest, behind) = first_word(rest);
+        return format!("{scheme}://{}{}", url(rest), one(behind));
     }
     // `X-Api-Key:abc`, `{"api_key":"abc"}`; not the blanks of a shell's line, which are split below.
     if let Some((name, value)) = argument.split_once(':')
-        && !name.contains(' ')
-        && value.starts_with(|first: char| first != ' ')
+        && !name.contains(char::is_whitespace)
+        && value.starts_with(|first: char| !first.is_whitespace())
     {
         return match is_secret_name(name) {
             true => format!("{name}:{MASK}"),
             false => format!("{name}:{}", one(value)),
         };
     }
-    match argument.split_once(' ') {
-        // `Authorization: Bearer abc` as one argument, or a piece of a shell's line.
-        Some((first, rest)) => {
-            let is_secret = is_secret_name(first) || matches!(first, "Bearer" | "Basic");
-            match is_secret {
-                true => format!("{first} {MASK}"),
-                false => format!("{first} {}", one(rest)),
-            }
-        }
-        None if looks_secret(argument) => MASK.to_owned(),
-        None => argument.to_owned(),
+    if behind.is_empty() {
+        return match looks_secret(argument) {
+            true => MASK.to_owned(),
+            false => argument.to_owned(),
+        };
     }
+    // `Authorization: Bearer abc` as one argument, or a piece of a shell's line.
+    let rest = behind.trim_start();
+    let blank = behind.strip_suffix(rest).unwrap_or(" ");
+    let (next, last) = first_word(rest);
+    let is_user = first.starts_with('-') && is_user_name(first);
+    let is_password = first == "-p" && !next.starts_with('-') && !is_number(next);
+    match () {
+        () if is_secret_name(first) || matches!(first, "Bearer" | "Basic") => format!("{first}{blank}{MASK}"),
+        () if is_user => format!("{first}{blank}{}{}", user(next), one(last)),
+        () if is_password => format!("{first}{blank}{MASK}{}", one(last)),
+        () => format!("{}{blank}{}", one(first), one(rest)),
+    }
+}
+
+/// What stands before the first blank, and the rest from there on.
+fn first_word(text: &str) -> (&str, &str) {
+    let end = text.find(char::is_whitespace).unwrap_or(text.len());
+    text.split_at_checked(end).unwrap_or((text, ""))
 }
 
 /// What follows `://`: a password before the host, and values of secret parameters.
@@ -363,6 +385,30 @@ mod tests {
                 &["w", "curl hooks.slack.com/services/T0/B0/abc -d token=x"],
                 "w curl hooks.slack.com/services/*** -d token=***",
             ),
+            (
+                &[
+                    "w", "--bearer", "x", "--jwt", "x", "--jwt=x", "--otp", "123456", "TOTP=1",
+                ],
+                "w --bearer *** --jwt *** --jwt=*** --otp *** TOTP=***",
+            ),
+            (&["w", "--footprint", "x"], "w --footprint x"),
+            (
+                &["w", "curl -u  a:hunter2 http://x --retry 3"],
+                "w curl -u  a:*** http://x --retry 3",
+            ),
+            (
+                &["w", "curl http://x/y -u a:hunter2", "curl\thttps://a:b@c -ua:hunter2 d"],
+                "w curl http://x/y -u a:*** curl\thttps://a:***@c -ua:*** d",
+            ),
+            (
+                &["w", "run --password hunter2 --level=3", "mysql -phunter2 db"],
+                "w run --password *** mysql -p*** db",
+            ),
+            (
+                &["w", "mysql -p hunter2 db", "w -p 8080 -u anna:hunter2"],
+                "w mysql -p *** db w -p 8080 -u anna:***",
+            ),
+            (&["w", "sk-proj-abcdefghijkl is it"], "w *** is it"),
             (&[], ""),
         ];
         for (line, expected) in cases {
