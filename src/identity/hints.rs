@@ -34,7 +34,7 @@ pub(super) fn that_give_an_id<T>(
 ) -> Vec<(T, Vec<Step>)> {
     let mut candidates = candidates;
     candidates.retain(|candidate| is_typed(&candidate.name) && !is_name_of_one(&candidate.name));
-    candidates.sort_by_key(|candidate| nearness(wanted, &candidate.name));
+    candidates.sort_by_cached_key(|candidate| nearness(wanted, &candidate.name));
     let mut found: Vec<(usize, (T, Vec<Step>))> = Vec::new();
     for (place, candidate) in candidates.into_iter().take(MOST_NAMES).enumerate() {
         let gives = |steps: &[Step]| gives_an_id(heap, candidate.value, steps, filters);
@@ -107,7 +107,7 @@ pub(super) fn children(heap: &Heap, object: Addr) -> Vec<Candidate<Step>> {
             is_typed(&name).then_some(Candidate { name, what, value })
         })
         .collect();
-    children.sort_by_key(|child| nearness("", &child.name));
+    children.sort_by_cached_key(|child| nearness("", &child.name));
     children
 }
 
@@ -134,7 +134,7 @@ fn is_typed(name: &str) -> bool {
 /// another way, then by how many letters would have to be typed otherwise, then by alphabet.
 pub fn nearest(wanted: &str, names: impl Iterator<Item = String>) -> Vec<String> {
     let mut names: Vec<String> = names.filter(|name| is_typed(name)).collect();
-    names.sort_by_key(|name| nearness(wanted, name));
+    names.sort_by_cached_key(|name| nearness(wanted, name));
     names.dedup();
     names
 }
