@@ -41,6 +41,14 @@ impl Container {
         }
     }
 
+    /// The program that starts containers of this kind; Docker's, where it is not known.
+    pub fn runtime(self) -> &'static str {
+        match self {
+            Container::Podman => "podman",
+            Container::Docker | Container::Kubernetes | Container::Other => "docker",
+        }
+    }
+
     /// What gives otop SYS_PTRACE here, the easiest first: what is asked of the running container before what needs
     /// a new one.
     pub fn ways_to_ptrace(self, pid: Pid) -> Vec<String> {

@@ -4,6 +4,7 @@
 
 pub mod candidates;
 pub mod container;
+pub mod cpu_group;
 mod error;
 mod facts;
 pub mod family;

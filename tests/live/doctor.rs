@@ -8,11 +8,12 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 /// Every check that a worker's diagnosis names.
-const CHECKS: [&str; 25] = [
+const CHECKS: [&str; 26] = [
     "otop",
     "capabilities",
     "place",
     "scheduling",
+    "cpu quota",
     "process",
     "user",
     "dumpable",

@@ -3,6 +3,7 @@
 
 use super::failed;
 use super::finding::Finding;
+use super::machine::{out_of_quota, quota_words};
 use crate::cli::error::CliError;
 use crate::cli::master;
 use crate::cli::plan::Measuring;
@@ -12,6 +13,8 @@ use crate::cli::wire::{self, Examination, Proved, Reading};
 use crate::cli::worker::Worker;
 use crate::model::{Pid, Report};
 use crate::process;
+use crate::process::container::Container;
+use crate::process::cpu_group::{CpuGroup, Quota};
 use crate::source::error::AttachError;
 
 /// From which share of the asked ticks on a rate counts as kept.
@@ -61,10 +64,11 @@ fn try_it(pid: Pid, measuring: &Measuring, reading: &dyn Reading, seen: &mut Vec
     let examination = reading.examine(pid)?;
     seen.extend(of_the_interpreter(&examination));
     let options = run::attach_options(&Default::default(), measuring);
+    let throttling = Throttling::begin();
     let attached = run::attach(pid, &options, reading)?;
     let mut worker = Worker::new(attached, measuring);
     let report = once::watch(&mut worker, measuring)?;
-    seen.extend(of_the_worker(pid, &examination, &report));
+    seen.extend(of_the_worker(pid, &examination, &report, &throttling.end()));
     Ok(())
 }
 
@@ -114,7 +118,42 @@ fn of_the_interpreter(seen: &Examination) -> Vec<Finding> {
     ]
 }
 
-fn of_the_worker(pid: Pid, seen: &Examination, report: &Report) -> Vec<Finding> {
+/// What otop's control group kept from it while it looked.
+#[derive(Default)]
+struct Throttling {
+    quota: Option<Quota>,
+    /// So often, since the machine started or while otop looked.
+    times: u64,
+}
+
+impl Throttling {
+    fn begin() -> Throttling {
+        let quota = CpuGroup::own().quota();
+        let times = quota.as_ref().and_then(Quota::throttled).unwrap_or(0);
+        Throttling { quota, times }
+    }
+
+    fn end(self) -> Throttling {
+        let now = self.quota.as_ref().and_then(Quota::throttled).unwrap_or(0);
+        Throttling {
+            times: now.saturating_sub(self.times),
+            ..self
+        }
+    }
+
+    /// Why less came than was asked for, and what mends that; None: it was not this.
+    fn cause(&self) -> Option<(String, Vec<String>)> {
+        let quota = self.quota.as_ref().filter(|_| self.times > 0)?;
+        let fact = format!(
+            "{}, and had used that up {} times meanwhile",
+            quota_words(quota),
+            self.times
+        );
+        Some((fact, out_of_quota(quota, Container::here())))
+    }
+}
+
+fn of_the_worker(pid: Pid, seen: &Examination, report: &Report, throttling: &Throttling) -> Vec<Finding> {
     let worker = &report.worker;
     let asyncio = Finding::ok("asyncio", "imported");
     let loops = match worker.loops.as_slice() {
@@ -139,8 +178,8 @@ fn of_the_worker(pid: Pid, seen: &Examination, report: &Report) -> Vec<Finding> 
         loops,
         uvloop,
         sessions(pid, report),
-        rate(pid, report),
-        stacks(pid, report),
+        rate(pid, report, throttling),
+        stacks(pid, report, throttling),
     ]
 }
 
@@ -165,7 +204,7 @@ fn sessions(pid: Pid, report: &Report) -> Finding {
     }
 }
 
-fn rate(pid: Pid, report: &Report) -> Finding {
+fn rate(pid: Pid, report: &Report, throttling: &Throttling) -> Finding {
     let quality = &report.quality;
     let cpus = match (wire::reach(Some(pid)).worker_cpus, process::cpus_allowed(pid)) {
         (Some(false), Some(cpus)) => format!("; otop may not run on the worker's CPU {cpus}"),
@@ -176,17 +215,17 @@ fn rate(pid: Pid, report: &Report) -> Finding {
         "{:.0} of {:.0} samples a second came, {} torn, {} unreadable{cpus}",
         quality.hz_got, quality.hz_asked, quality.torn, quality.unreadable
     );
-    match quality.hz_got >= KEPT * quality.hz_asked {
-        true => Finding::ok("rate", fact),
-        false => Finding::limited(
-            "rate",
-            fact,
-            vec![format!("otop --pid {pid} --rate {:.0}", quality.hz_got.max(1.0))],
-        ),
-    }
+    let fewer = format!("otop --pid {pid} --rate {:.0}", quality.hz_got.max(1.0));
+    kept(
+        "rate",
+        fact,
+        quality.hz_got >= KEPT * quality.hz_asked,
+        fewer,
+        throttling,
+    )
 }
 
-fn stacks(pid: Pid, report: &Report) -> Finding {
+fn stacks(pid: Pid, report: &Report, throttling: &Throttling) -> Finding {
     let quality = &report.quality;
     let (Some(asked), Some(got)) = (quality.stack_hz_asked, quality.stack_hz_got) else {
         return Finding::unknown("stacks", "none were taken");
@@ -195,12 +234,59 @@ fn stacks(pid: Pid, report: &Report) -> Finding {
         Some(mode) => format!("{got:.0} of {asked:.0} a second came, {mode}"),
         None => format!("{got:.0} of {asked:.0} a second came"),
     };
-    match got >= KEPT * asked {
-        true => Finding::ok("stacks", fact),
-        false => Finding::limited(
-            "stacks",
-            fact,
-            vec![format!("otop --pid {pid} --stack-rate {:.0}", got.max(1.0))],
-        ),
+    let fewer = format!("otop --pid {pid} --stack-rate {:.0}", got.max(1.0));
+    kept("stacks", fact, got >= KEPT * asked, fewer, throttling)
+}
+
+/// `fewer`: what asks for no more than came.
+fn kept(check: &'static str, fact: String, is_kept: bool, fewer: String, throttling: &Throttling) -> Finding {
+    match (is_kept, throttling.cause()) {
+        (true, _) => Finding::ok(check, fact),
+        (false, None) => Finding::limited(check, fact, vec![fewer]),
+        (false, Some((cause, ways))) => {
+            let ways = ways.into_iter().chain([fewer]).collect();
+            Finding::limited(check, format!("{fact}; {cause}"), ways)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::doctor::finding::Verdict;
+
+    #[test]
+    fn what_the_quota_kept_from_otop_is_named_and_mended_first() {
+        let quota = Quota {
+            cpus: 0.05,
+            file: "/g/a/cpu.max".into(),
+            text: "5000 of 100000 µs".to_owned(),
+            none: "max",
+            outside: None,
+        };
+        let of = |times: u64, is_kept: bool| {
+            let throttling = Throttling {
+                quota: Some(quota.clone()),
+                times,
+            };
+            kept(
+                "rate",
+                "532 of 1000".to_owned(),
+                is_kept,
+                "--rate 532".to_owned(),
+                &throttling,
+            )
+        };
+        let throttled = of(9, false);
+        assert!(
+            throttled.fact.contains("/g/a/cpu.max: 5000 of 100000 µs"),
+            "{throttled:?}"
+        );
+        assert!(throttled.fact.contains("9 times"), "{throttled:?}");
+        assert_ne!(throttled.mend.first().map(String::as_str), Some("--rate 532"));
+        assert_eq!(throttled.mend.last().map(String::as_str), Some("--rate 532"));
+        // It had enough: then the machine was too slow.
+        assert_eq!(of(0, false).fact, "532 of 1000");
+        assert_eq!(of(9, true).verdict, Verdict::Ok);
     }
 }

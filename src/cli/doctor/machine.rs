@@ -2,15 +2,18 @@
 //! Knows nothing of any worker.
 
 use super::finding::Finding;
+use crate::cli::error::shell_word;
 use crate::cli::wire;
 use crate::model::Pid;
 use crate::process::container::Container;
+use crate::process::cpu_group::{CpuGroup, NoRealtime, Quota};
 use crate::process::gates::{self, CAP_DAC_READ_SEARCH, CAP_SYS_NICE, CAP_SYS_PTRACE};
 use crate::process::namespaces::{self, Namespace};
 use crate::process::permission::{MOUNT_PROC, Refusal, way_to_own_numbers};
 use crate::process::privilege;
 use crate::process::sight::{self, Sight};
 use crate::process::{Credentials, cpus_allowed, credentials};
+use std::path::Path;
 
 /// The PID namespace that the machine booted with (`PROC_PID_INIT_INO`).
 const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
@@ -24,6 +27,7 @@ pub fn findings() -> Vec<Finding> {
     }
     findings.push(place());
     findings.push(sampling(own));
+    findings.push(quota(&CpuGroup::own(), Container::here()));
     findings
 }
 
@@ -139,24 +143,139 @@ fn place() -> Finding {
 
 /// Which rates can be kept.
 fn sampling(own: Pid) -> Finding {
-    let cpus = cpus_allowed(own).map_or(String::new(), |cpus| format!("; otop may use CPU {cpus}"));
-    if wire::reach(None).realtime {
+    scheduling(&Scheduling {
+        is_realtime: wire::reach(None).realtime,
+        may_nice: credentials(own).is_ok_and(|ours| ours.effective_capabilities & (1 << CAP_SYS_NICE) != 0),
+        is_outermost: namespaces::in_first_user_namespace(),
+        refused_by: CpuGroup::own().no_realtime(),
+        container: Container::here(),
+        cpus: cpus_allowed(own),
+    })
+}
+
+/// What decides whether otop gets the real-time class.
+struct Scheduling {
+    is_realtime: bool,
+    may_nice: bool,
+    /// Otop is in the user namespace in which alone SYS_NICE gives it.
+    is_outermost: bool,
+    refused_by: Option<NoRealtime>,
+    container: Option<Container>,
+    cpus: Option<String>,
+}
+
+/// Microseconds of each second: more than the sampler takes at 1 kHz.
+const REALTIME_SHARE: u32 = 200_000;
+
+fn scheduling(seen: &Scheduling) -> Finding {
+    let cpus = seen.cpus.as_ref();
+    let cpus = cpus.map_or(String::new(), |cpus| format!("; otop may use CPU {cpus}"));
+    if seen.is_realtime {
         return Finding::ok(
             "scheduling",
             format!("the sampler gets the real-time class, and wakes in time on a busy CPU too{cpus}"),
         );
     }
-    let mut mend = vec!["sudo otop …".to_owned()];
-    match Container::here() {
-        Some(Container::Kubernetes) => {
-            mend = vec!["securityContext: {capabilities: {add: [SYS_NICE]}} in the container's spec".to_owned()];
+    let nice = match seen.may_nice {
+        true => "",
+        false => " --cap-add SYS_NICE",
+    };
+    let outside = match seen.container {
+        Some(_) => "sudo otop … on the host",
+        None => "sudo otop … from a shell outside of this user namespace",
+    };
+    let (why, mend) = match (&seen.refused_by, seen.container) {
+        (Some(group), container) => {
+            let besides = if seen.may_nice {
+                ""
+            } else {
+                ", and otop has no SYS_NICE"
+            };
+            let why = format!("{} is 0{besides}", group.file.display());
+            let mend = match container {
+                Some(container) if group.outside.is_none() => match container {
+                    // No field of a pod's has it.
+                    Container::Kubernetes => vec![outside.to_owned()],
+                    _ => vec![
+                        format!("{} run{nice} --cpu-rt-runtime {REALTIME_SHARE} …", container.runtime()),
+                        outside.to_owned(),
+                    ],
+                },
+                _ => by_hand(&group.file, &REALTIME_SHARE.to_string(), group.outside.as_deref()),
+            };
+            (why, mend)
         }
-        Some(_) => mend = vec!["docker run --cap-add SYS_NICE …".to_owned()],
-        None => {}
-    }
+        (None, _) if seen.may_nice && !seen.is_outermost => (
+            "SYS_NICE counts only in the machine's first user namespace, and otop is in another".to_owned(),
+            vec![outside.to_owned()],
+        ),
+        (None, container) if seen.may_nice => (
+            "though otop has SYS_NICE: a seccomp filter, or the group's share where the kernel has RT_GROUP_SCHED"
+                .to_owned(),
+            container.map(|_| outside.to_owned()).into_iter().collect(),
+        ),
+        (None, container) => (
+            "SYS_NICE or RLIMIT_RTPRIO".to_owned(),
+            vec![match container {
+                Some(Container::Kubernetes) => {
+                    "securityContext: {capabilities: {add: [SYS_NICE]}} in the container's spec".to_owned()
+                }
+                Some(container) => format!("{} run --cap-add SYS_NICE …", container.runtime()),
+                None => "sudo otop …".to_owned(),
+            }],
+        ),
+    };
     Finding::limited(
         "scheduling",
-        format!("the sampler gets no real-time class (SYS_NICE or RLIMIT_RTPRIO), and loses ticks on a busy CPU{cpus}"),
+        format!("the sampler gets no real-time class ({why}), and loses ticks on a busy CPU{cpus}"),
         mend,
     )
 }
+
+/// What otop uses at its defaults is some hundredths of a CPU; below this there is no room for an attach and a walk.
+const ENOUGH_CPUS: f64 = 0.25;
+
+fn quota(group: &CpuGroup, container: Option<Container>) -> Finding {
+    const NAME: &str = "cpu quota";
+    match group.quota() {
+        None if !group.is_known() => Finding::unknown(NAME, "otop's control group cannot be found here"),
+        None => Finding::ok(NAME, "none"),
+        Some(quota) if quota.cpus >= ENOUGH_CPUS => Finding::ok(NAME, quota_words(&quota)),
+        Some(quota) => Finding::limited(
+            NAME,
+            format!("{}; where that is used up otop loses ticks", quota_words(&quota)),
+            out_of_quota(&quota, container),
+        ),
+    }
+}
+
+pub fn quota_words(quota: &Quota) -> String {
+    format!(
+        "otop's control group may use {:.2} CPUs ({}: {})",
+        quota.cpus,
+        quota.file.display(),
+        quota.text
+    )
+}
+
+/// What gives otop more than its group has, the easiest first.
+pub fn out_of_quota(quota: &Quota, container: Option<Container>) -> Vec<String> {
+    // A group below the container's own is none of its runtime's.
+    match container.filter(|_| quota.outside.is_none()) {
+        Some(Container::Kubernetes) => vec!["resources: {limits: {cpu: 1}} in the container's spec".to_owned()],
+        // It changes one that runs.
+        Some(container) => vec![format!("{} update --cpus 1 CONTAINER", container.runtime())],
+        None => by_hand(&quota.file, quota.none, quota.outside.as_deref()),
+    }
+}
+
+/// Where no runtime keeps the group, or it lies below the one that it keeps: to run otop in the uppermost one, or to write another word to the file.
+fn by_hand(file: &Path, word: &str, outside: Option<&Path>) -> Vec<String> {
+    let moved = outside.map(|members| format!("sudo sh -c 'echo $$ > {} && exec otop …'", members.display()));
+    let written = format!("echo {word} | sudo tee {}", shell_word(&file.display().to_string()));
+    moved.into_iter().chain([written]).collect()
+}
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;
