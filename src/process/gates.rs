@@ -9,29 +9,50 @@ use super::sight;
 use super::{Credentials, ProcessError, credentials};
 use crate::model::Pid;
 use nix::errno::Errno;
+use std::path::Path;
 
 /// Numbers of `linux/capability.h`.
 pub const CAP_SYS_PTRACE: u32 = 19;
 pub const CAP_SYS_NICE: u32 = 23;
 pub const CAP_DAC_READ_SEARCH: u32 = 2;
 
+/// What a file of the kernel's says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said<T> {
+    This(T),
+    /// There is none of it in this kernel, or it is off.
+    None,
+    /// The file's folder is not to be seen from here.
+    Unknown,
+}
+
+impl<T> Said<T> {
+    /// What it says, where it says something.
+    pub fn this(&self) -> Option<&T> {
+        match self {
+            Said::This(this) => Some(this),
+            Said::None | Said::Unknown => None,
+        }
+    }
+}
+
 /// What is known of both sides.
 #[derive(Clone, Debug)]
 pub struct Circumstances {
     pub ours: Credentials,
     pub theirs: Credentials,
-    /// None: `/proc/sys/kernel/yama` is absent, so Yama is.
-    pub yama: Option<u32>,
+    /// `kernel.yama.ptrace_scope`.
+    pub yama: Said<u32>,
     /// Otop's capabilities count in the worker's user namespace; None: not known.
     pub capabilities_count: Option<bool>,
-    /// The worker's and otop's, `user:[inode]`.
-    pub user_namespaces: (String, String),
+    /// The worker's and otop's, `user:[inode]`; None: it may not be asked.
+    pub user_namespaces: (Option<String>, Option<String>),
     /// The worker lets its memory be dumped (`PR_SET_DUMPABLE`).
     pub dumpable: bool,
-    /// `integrity` or `confidentiality`; None: the kernel is not locked down, or does not say.
-    pub lockdown: Option<String>,
-    /// The active security modules with commas between them; None: not known.
-    pub modules: Option<String>,
+    /// `integrity` or `confidentiality`.
+    pub lockdown: Said<String>,
+    /// The active security modules with commas between them.
+    pub modules: Said<String>,
     pub container: Option<Container>,
 }
 
@@ -92,7 +113,7 @@ impl Gate {
         let (ours, theirs) = (&seen.ours, &seen.theirs);
         let (user, group) = (ours.uids[0], ours.gids[0]);
         match self {
-            Gate::YamaNobody => (seen.yama == Some(3)).then_some(Refusal::YamaNobody { pid }),
+            Gate::YamaNobody => (seen.yama == Said::This(3)).then_some(Refusal::YamaNobody { pid }),
             // SYS_PTRACE opens these four.
             Gate::Owner | Gate::Dumpable | Gate::Capabilities | Gate::Yama if seen.may_ptrace() => None,
             Gate::Owner => {
@@ -111,23 +132,31 @@ impl Gate {
                 (theirs & !ours != 0).then_some(Refusal::MoreCapable { pid, theirs, ours })
             }
             Gate::Yama => match seen.yama {
-                Some(1) => Some(Refusal::YamaChildren { pid }),
-                Some(2) => Some(Refusal::YamaAdmin { pid }),
+                Said::This(1) => Some(Refusal::YamaChildren { pid }),
+                Said::This(2) => Some(Refusal::YamaAdmin { pid }),
                 _ => None,
             },
             Gate::UserNamespace => (seen.capabilities_count == Some(false)).then(|| {
                 let (theirs, ours) = seen.user_namespaces.clone();
-                Refusal::UserNamespace { pid, theirs, ours }
+                let shown = |namespace: Option<String>| namespace.unwrap_or_else(|| "unreadable".to_owned());
+                Refusal::UserNamespace {
+                    pid,
+                    theirs: shown(theirs),
+                    ours: shown(ours),
+                }
             }),
             Gate::Seccomp => (ours.seccomp != 0).then_some(Refusal::Seccomp {
                 pid,
                 mode: ours.seccomp,
                 container: seen.container,
             }),
-            Gate::Lockdown => seen.lockdown.clone().map(|mode| Refusal::Lockdown { pid, mode }),
+            Gate::Lockdown => seen.lockdown.this().map(|mode| Refusal::Lockdown {
+                pid,
+                mode: mode.clone(),
+            }),
             Gate::SecurityModule => {
                 let known = ["selinux", "apparmor", "smack", "tomoyo", "landlock"];
-                let modules = seen.modules.clone().unwrap_or_default();
+                let modules = seen.modules.this().cloned().unwrap_or_default();
                 let may_refuse = known.iter().any(|module| modules.contains(module));
                 may_refuse.then_some(Refusal::SecurityModule { pid, modules })
             }
@@ -147,7 +176,7 @@ pub fn explain(pid: Pid, seen: &Circumstances, errno: Errno) -> Refusal {
 impl Circumstances {
     pub fn look(pid: Pid) -> Result<Circumstances, ProcessError> {
         let (ours, theirs) = (credentials(sight::own())?, credentials(pid)?);
-        let shown = |inode: Option<u64>| inode.map_or("unreadable".to_owned(), |inode| format!("user:[{inode}]"));
+        let shown = |inode: Option<u64>| inode.map(|inode| format!("user:[{inode}]"));
         Ok(Circumstances {
             ours,
             theirs,
@@ -175,24 +204,50 @@ impl Circumstances {
     }
 }
 
-/// `kernel.yama.ptrace_scope`; None: this kernel has no Yama.
-pub fn yama() -> Option<u32> {
-    line_of("/proc/sys/kernel/yama/ptrace_scope")?.parse().ok()
+/// `kernel.yama.ptrace_scope`.
+pub fn yama() -> Said<u32> {
+    yama_below(Path::new("/proc/sys/kernel"))
 }
 
-/// How far the kernel is locked down; None: not at all, or it does not say.
-pub fn lockdown() -> Option<String> {
-    let text = line_of("/sys/kernel/security/lockdown")?;
-    let mode = text.split_once('[')?.1.split_once(']')?.0;
-    (mode != "none").then(|| mode.to_owned())
+fn yama_below(folder: &Path) -> Said<u32> {
+    match line_of(&folder.join("yama/ptrace_scope")) {
+        Some(scope) => scope.parse().map_or(Said::Unknown, Said::This),
+        // Every kernel has this one: without it the folder is not to be seen (`subset=pid`, no /proc).
+        None if folder.join("ostype").exists() && !folder.join("yama").exists() => Said::None,
+        None => Said::Unknown,
+    }
 }
 
-/// The active security modules, `capability,yama,apparmor`; None: the kernel does not say.
-pub fn modules() -> Option<String> {
-    line_of("/sys/kernel/security/lsm")
+/// How far the kernel is locked down.
+pub fn lockdown() -> Said<String> {
+    lockdown_below(Path::new(SECURITY))
 }
 
-fn line_of(path: &str) -> Option<String> {
+fn lockdown_below(folder: &Path) -> Said<String> {
+    let Some(text) = line_of(&folder.join("lockdown")) else {
+        // The kernel shows this one wherever it shows any.
+        return match folder.join("lsm").exists() && !folder.join("lockdown").exists() {
+            true => Said::None,
+            false => Said::Unknown,
+        };
+    };
+    let mode = text.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
+    match mode {
+        Some(("none", _)) => Said::None,
+        Some((mode, _)) => Said::This(mode.to_owned()),
+        None => Said::Unknown,
+    }
+}
+
+/// The active security modules, `capability,yama,apparmor`.
+fn modules() -> Said<String> {
+    line_of(&Path::new(SECURITY).join("lsm")).map_or(Said::Unknown, Said::This)
+}
+
+/// Where the security modules show themselves, where that is mounted (securityfs).
+const SECURITY: &str = "/sys/kernel/security";
+
+fn line_of(path: &Path) -> Option<String> {
     std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
 }
 

@@ -19,12 +19,12 @@ fn between(ours: Credentials, theirs: Credentials) -> Circumstances {
     Circumstances {
         ours,
         theirs,
-        yama: None,
+        yama: Said::None,
         capabilities_count: Some(true),
-        user_namespaces: ("user:[2]".to_owned(), "user:[1]".to_owned()),
+        user_namespaces: (Some("user:[2]".to_owned()), Some("user:[1]".to_owned())),
         dumpable: true,
-        lockdown: None,
-        modules: Some("capability".to_owned()),
+        lockdown: Said::None,
+        modules: Said::This("capability".to_owned()),
         container: None,
     }
 }
@@ -88,7 +88,7 @@ fn each_cause_is_told_from_the_others() {
         (
             "yama 1",
             Circumstances {
-                yama: Some(1),
+                yama: Said::This(1),
                 ..same()
             },
             "ptrace_scope is 1",
@@ -96,7 +96,7 @@ fn each_cause_is_told_from_the_others() {
         (
             "yama 2",
             Circumstances {
-                yama: Some(2),
+                yama: Said::This(2),
                 ..same()
             },
             "ptrace_scope is 2",
@@ -104,7 +104,7 @@ fn each_cause_is_told_from_the_others() {
         (
             "yama 3 stops root too",
             Circumstances {
-                yama: Some(3),
+                yama: Said::This(3),
                 ..between(root, user(33))
             },
             "ptrace_scope is 3",
@@ -112,7 +112,7 @@ fn each_cause_is_told_from_the_others() {
         (
             "yama 0 says nothing",
             Circumstances {
-                yama: Some(0),
+                yama: Said::This(0),
                 ..between(user(1000), user(33))
             },
             "user 33",
@@ -125,7 +125,7 @@ fn each_cause_is_told_from_the_others() {
         (
             "root without the capability, same user, Yama",
             Circumstances {
-                yama: Some(1),
+                yama: Said::This(1),
                 ..between(bare_root, bare_root)
             },
             "root without the capability SYS_PTRACE",
@@ -146,7 +146,7 @@ fn each_cause_is_told_from_the_others() {
         (
             "lockdown",
             Circumstances {
-                lockdown: Some("confidentiality".to_owned()),
+                lockdown: Said::This("confidentiality".to_owned()),
                 ..between(root, user(0))
             },
             "lockdown: confidentiality",
@@ -154,7 +154,7 @@ fn each_cause_is_told_from_the_others() {
         (
             "a security module",
             Circumstances {
-                modules: Some("capability,apparmor".to_owned()),
+                modules: Said::This("capability,apparmor".to_owned()),
                 ..between(root, user(0))
             },
             "capability,apparmor",
@@ -166,4 +166,27 @@ fn each_cause_is_told_from_the_others() {
         assert!(told.contains(expected), "{name}: {told}");
         assert!(!told.contains('\n'), "{name} is one line: {told}");
     }
+}
+
+#[test]
+fn what_cannot_be_seen_is_not_taken_for_absent() {
+    let folder = std::env::temp_dir().join(format!("otop-gates-{}", std::process::id()));
+    assert_eq!(
+        (yama_below(&folder), lockdown_below(&folder)),
+        (Said::Unknown, Said::Unknown)
+    );
+    std::fs::create_dir_all(folder.join("yama")).expect("made");
+    let put = |name: &str, text: &str| std::fs::write(folder.join(name), text).expect("written");
+    assert_eq!(yama_below(&folder), Said::Unknown, "there, and closed");
+    put("yama/ptrace_scope", "2\n");
+    assert_eq!(yama_below(&folder), Said::This(2));
+    std::fs::remove_dir_all(folder.join("yama")).expect("gone");
+    put("ostype", "Linux\n");
+    put("lsm", "capability");
+    assert_eq!((yama_below(&folder), lockdown_below(&folder)), (Said::None, Said::None));
+    put("lockdown", "[none] integrity confidentiality\n");
+    assert_eq!(lockdown_below(&folder), Said::None);
+    put("lockdown", "none [integrity] confidentiality\n");
+    assert_eq!(lockdown_below(&folder), Said::This("integrity".to_owned()));
+    std::fs::remove_dir_all(&folder).expect("gone");
 }

@@ -3,9 +3,10 @@
 
 use super::failed;
 use super::finding::Finding;
+use super::machine::{UNSEEN_SECURITY, UNSEEN_SYSCTL};
 use crate::cli::error::CliError;
 use crate::model::Pid;
-use crate::process::gates::{Circumstances, Gate};
+use crate::process::gates::{Circumstances, Gate, Said};
 use crate::process::namespaces::{self, Namespace};
 use crate::process::permission::{self, Access};
 use crate::process::{State, comm, command_line, masked, state};
@@ -68,18 +69,22 @@ fn gate(pid: Pid, name: &'static str, gates: &[Gate], seen: &Circumstances, may_
             Finding::unknown(name, format!("it may be that {refusal}"))
         }
         Some((_, refusal)) if !may_read => Finding::no(name, refusal.to_string(), refusal.remedies()),
-        _ => Finding::ok(name, fact(name, seen)),
+        _ => match fact(name, seen) {
+            Ok(fact) => Finding::ok(name, fact),
+            Err(why) if may_read => Finding::ok(name, format!("{why}; it lets otop read")),
+            Err(why) => Finding::unknown(name, why),
+        },
     }
 }
 
-/// What is so where nothing is wrong.
-fn fact(name: &str, seen: &Circumstances) -> String {
+/// What is so where nothing is wrong; the error says that it cannot be learned here.
+fn fact(name: &str, seen: &Circumstances) -> Result<String, String> {
     let by_right = if seen.may_ptrace() {
         ", and otop has SYS_PTRACE"
     } else {
         ""
     };
-    match name {
+    Ok(match name {
         "user" => {
             let [_, theirs, _] = seen.theirs.uids;
             let [_, ours, _] = seen.ours.uids;
@@ -95,23 +100,30 @@ fn fact(name: &str, seen: &Circumstances) -> String {
             some => format!("CapPrm {some:016x}{by_right}"),
         },
         "yama" => match seen.yama {
-            None => "this kernel has none".to_owned(),
-            Some(scope) => format!("kernel.yama.ptrace_scope is {scope}{by_right}"),
+            Said::None => "this kernel has none".to_owned(),
+            Said::This(scope) => format!("kernel.yama.ptrace_scope is {scope}{by_right}"),
+            Said::Unknown => return Err(UNSEEN_SYSCTL.to_owned()),
         },
-        "user namespace" => match seen.user_namespaces.clone() {
-            (theirs, ours) if theirs == ours => format!("the same as otop's, {ours}"),
-            (theirs, ours) => format!("{theirs}, and otop's is {ours}"),
+        "user namespace" => match &seen.user_namespaces {
+            (Some(theirs), Some(ours)) if theirs == ours => format!("the same as otop's, {ours}"),
+            (Some(theirs), Some(ours)) => format!("{theirs}, and otop's is {ours}"),
+            (None, Some(ours)) => return Err(format!("may not be asked; otop's is {ours}")),
+            (_, None) => return Err("may not be asked".to_owned()),
         },
         "seccomp" => match seen.ours.seccomp {
             0 => "otop is under no filter".to_owned(),
             mode => format!("otop is under a filter (mode {mode}) that lets it read"),
         },
-        "lockdown" => seen.lockdown.clone().unwrap_or_else(|| "none".to_owned()),
-        _ => seen
-            .modules
-            .clone()
-            .unwrap_or_else(|| "the kernel names none".to_owned()),
-    }
+        "lockdown" => match &seen.lockdown {
+            Said::None => "none".to_owned(),
+            Said::This(mode) => mode.clone(),
+            Said::Unknown => return Err(UNSEEN_SECURITY.to_owned()),
+        },
+        _ => match &seen.modules {
+            Said::This(modules) => modules.clone(),
+            Said::None | Said::Unknown => return Err(UNSEEN_SECURITY.to_owned()),
+        },
+    })
 }
 
 fn pid_namespace(pid: Pid) -> Finding {
@@ -146,6 +158,7 @@ fn mount_namespace(pid: Pid) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::doctor::finding::Verdict;
     use std::io::Read;
     use std::process::{Command, Stdio};
 
@@ -168,5 +181,30 @@ mod tests {
             text.contains("worker --api-token ***") && !text.contains("hunter2"),
             "{text}"
         );
+    }
+    #[test]
+    fn what_cannot_be_learned_is_not_said_to_be_well() {
+        let own = Pid(i32::try_from(std::process::id()).expect("a pid fits"));
+        let mut seen = Circumstances::look(own).expect("this process");
+        seen.ours.uids = [1000; 3];
+        seen.yama = Said::Unknown;
+        seen.lockdown = Said::Unknown;
+        seen.modules = Said::Unknown;
+        seen.user_namespaces.0 = None;
+        seen.capabilities_count = None;
+        for (name, gates) in NAMES {
+            if matches!(name, "yama" | "user namespace" | "lockdown" | "security module") {
+                let refused = gate(own, name, gates, &seen, false);
+                assert_eq!(
+                    (refused.verdict, refused.mend.len()),
+                    (Verdict::Unknown, 0),
+                    "{refused:?}"
+                );
+                // That it let otop read is known then.
+                let read = gate(own, name, gates, &seen, true);
+                assert_eq!(read.verdict, Verdict::Ok, "{read:?}");
+                assert!(read.fact.ends_with("it lets otop read"), "{read:?}");
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@ use crate::cli::wire;
 use crate::model::Pid;
 use crate::process::container::Container;
 use crate::process::cpu_group::{CpuGroup, NoRealtime, Quota};
-use crate::process::gates::{self, CAP_DAC_READ_SEARCH, CAP_SYS_NICE, CAP_SYS_PTRACE};
+use crate::process::gates::{self, CAP_DAC_READ_SEARCH, CAP_SYS_NICE, CAP_SYS_PTRACE, Said};
 use crate::process::namespaces::{self, Namespace};
 use crate::process::permission::{MOUNT_PROC, Refusal, way_to_own_numbers};
 use crate::process::privilege;
@@ -23,7 +23,7 @@ pub fn findings() -> Vec<Finding> {
     let mut findings = Vec::new();
     match credentials(own) {
         Ok(ours) => findings.extend([runs_as(&ours), capabilities(&ours)]),
-        Err(error) => findings.push(Finding::unknown("otop", error.to_string())),
+        Err(_) => findings.push(Finding::unknown("otop", UNSEEN_SELF)),
     }
     findings.push(place());
     findings.push(sampling(own));
@@ -31,18 +31,35 @@ pub fn findings() -> Vec<Finding> {
     findings
 }
 
+const UNSEEN_SELF: &str = "cannot be asked here: /proc/self/status is not to be seen";
+pub const UNSEEN_SYSCTL: &str = "cannot be asked here: /proc/sys is not to be seen";
+pub const UNSEEN_SECURITY: &str = "cannot be asked here: /sys/kernel/security is not to be seen";
+
 /// What forbids reading whatever the worker; with a worker the same is said of it.
 pub fn rules() -> Vec<Finding> {
     let own = sight::own();
-    let may_ptrace = credentials(own).is_ok_and(|ours| ours.effective_capabilities & (1 << CAP_SYS_PTRACE) != 0);
-    let yama = match gates::yama() {
-        None => Finding::ok("yama", "this kernel has none"),
-        Some(0) => Finding::ok("yama", "kernel.yama.ptrace_scope is 0"),
-        Some(scope @ (1 | 2)) if may_ptrace => Finding::ok(
+    let ours = credentials(own);
+    let may_ptrace = ours
+        .as_ref()
+        .is_ok_and(|ours| ours.effective_capabilities & (1 << CAP_SYS_PTRACE) != 0);
+    let filter = ours.ok().map(|ours| ours.seccomp);
+    vec![
+        yama(gates::yama(), own, may_ptrace),
+        seccomp(filter),
+        lockdown(gates::lockdown()),
+    ]
+}
+
+fn yama(said: Said<u32>, own: Pid, may_ptrace: bool) -> Finding {
+    match said {
+        Said::Unknown => Finding::unknown("yama", UNSEEN_SYSCTL),
+        Said::None => Finding::ok("yama", "this kernel has none"),
+        Said::This(0) => Finding::ok("yama", "kernel.yama.ptrace_scope is 0"),
+        Said::This(scope @ (1 | 2)) if may_ptrace => Finding::ok(
             "yama",
             format!("kernel.yama.ptrace_scope is {scope}, and otop has SYS_PTRACE"),
         ),
-        Some(scope) => {
+        Said::This(scope) => {
             let refusal = match scope {
                 1 => Refusal::YamaChildren { pid: own },
                 2 => Refusal::YamaAdmin { pid: own },
@@ -52,20 +69,26 @@ pub fn rules() -> Vec<Finding> {
             let ways = ways.map(|way| way.replace(&format!(" --pid {own}"), ""));
             Finding::no("yama", refusal.to_string(), ways.collect())
         }
-    };
-    let filter = credentials(own).map_or(0, |ours| ours.seccomp);
-    let seccomp = match filter {
-        0 => Finding::ok("seccomp", "otop is under no filter"),
-        mode => Finding::unknown(
+    }
+}
+
+fn seccomp(filter: Option<u32>) -> Finding {
+    match filter {
+        None => Finding::unknown("seccomp", UNSEEN_SELF),
+        Some(0) => Finding::ok("seccomp", "otop is under no filter"),
+        Some(mode) => Finding::unknown(
             "seccomp",
             format!("otop is under a filter (mode {mode}); --pid tells whether it lets it read"),
         ),
-    };
-    let lockdown = match gates::lockdown() {
-        None => Finding::ok("lockdown", "none"),
-        Some(mode) => Finding::unknown("lockdown", format!("{mode}; --pid tells whether it lets otop read")),
-    };
-    vec![yama, seccomp, lockdown]
+    }
+}
+
+fn lockdown(said: Said<String>) -> Finding {
+    match said {
+        Said::Unknown => Finding::unknown("lockdown", UNSEEN_SECURITY),
+        Said::None => Finding::ok("lockdown", "none"),
+        Said::This(mode) => Finding::unknown("lockdown", format!("{mode}; --pid tells whether it lets otop read")),
+    }
 }
 
 fn runs_as(ours: &Credentials) -> Finding {

@@ -1,4 +1,4 @@
-//! What is said of the scheduling class and of the quota, by what is known of otop's place.
+//! What is said of the rules, of the scheduling class and of the quota, by what is known of otop's place.
 
 use super::*;
 use crate::cli::doctor::finding::Verdict;
@@ -104,4 +104,20 @@ fn a_quota_is_mended_as_its_keeper_does_it() {
     let first = |container| out_of_quota(&uppermost, container).remove(0);
     assert_eq!(first(Some(Container::Podman)), "podman update --cpus 1 CONTAINER");
     assert!(first(Some(Container::Kubernetes)).starts_with("resources: "));
+}
+
+#[test]
+fn what_cannot_be_learned_is_not_said_to_be_well() {
+    let unknown = [
+        yama(Said::Unknown, Pid(1), true),
+        lockdown(Said::Unknown),
+        seccomp(None),
+    ];
+    for finding in unknown {
+        assert_eq!(finding.verdict, Verdict::Unknown, "{finding:?}");
+    }
+    let known = [yama(Said::None, Pid(1), false), lockdown(Said::None), seccomp(Some(0))];
+    for finding in known {
+        assert_eq!(finding.verdict, Verdict::Ok, "{finding:?}");
+    }
 }
