@@ -76,11 +76,12 @@ pub enum Gate {
 /// In the order in which the first that fails is named.
 pub const GATES: [Gate; 9] = [
     Gate::YamaNobody,
+    // Where no capability counts, none that otop could be given is what is missing.
+    Gate::UserNamespace,
     Gate::Owner,
     Gate::Dumpable,
     Gate::Capabilities,
     Gate::Yama,
-    Gate::UserNamespace,
     Gate::Seccomp,
     Gate::Lockdown,
     Gate::SecurityModule,
@@ -92,11 +93,24 @@ impl Gate {
         matches!(self, Gate::Seccomp | Gate::Lockdown | Gate::SecurityModule)
     }
 
+    /// SYS_PTRACE opens it.
+    fn wants_a_capability(self) -> bool {
+        matches!(self, Gate::Owner | Gate::Dumpable | Gate::Capabilities | Gate::Yama)
+    }
+
+    /// What mends its refusal there.
+    pub fn remedies(self, refusal: &Refusal, pid: Pid, seen: &Circumstances) -> Vec<String> {
+        let outside = Gate::UserNamespace.refusal(pid, seen);
+        match outside.filter(|_| self.wants_a_capability()) {
+            Some(outside) => outside.remedies(),
+            None => refusal.remedies(),
+        }
+    }
+
     /// How it refuses; None: it passes, or nothing is known against it.
     pub fn refusal(self, pid: Pid, seen: &Circumstances) -> Option<Refusal> {
         let refusal = self.refusal_of_a_user(pid, seen)?;
-        let lacks_only_the_capability =
-            matches!(self, Gate::Owner | Gate::Dumpable | Gate::Capabilities | Gate::Yama) && seen.ours.uids[1] == 0;
+        let lacks_only_the_capability = self.wants_a_capability() && seen.ours.uids[1] == 0;
         // Whatever root lacks here, the capability would give it.
         Some(if lacks_only_the_capability {
             Refusal::MissingCapability {
@@ -114,8 +128,7 @@ impl Gate {
         let (user, group) = (ours.uids[0], ours.gids[0]);
         match self {
             Gate::YamaNobody => (seen.yama == Said::This(3)).then_some(Refusal::YamaNobody { pid }),
-            // SYS_PTRACE opens these four.
-            Gate::Owner | Gate::Dumpable | Gate::Capabilities | Gate::Yama if seen.may_ptrace() => None,
+            gate if gate.wants_a_capability() && seen.may_ptrace() => None,
             Gate::Owner => {
                 let same = theirs.uids.iter().all(|&uid| uid == user) && theirs.gids.iter().all(|&gid| gid == group);
                 (!same).then_some(Refusal::OtherUser {

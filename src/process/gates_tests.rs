@@ -139,6 +139,22 @@ fn each_cause_is_told_from_the_others() {
             "user:[2] against otop's user:[1]",
         ),
         (
+            "a foreign user namespace, where capabilities that otop has not would not count either",
+            Circumstances {
+                capabilities_count: Some(false),
+                ..between(user(65534), root)
+            },
+            "where otop's capabilities do not count",
+        ),
+        (
+            "the same, of another user there",
+            Circumstances {
+                capabilities_count: Some(false),
+                ..between(bare_root, user(33))
+            },
+            "where otop's capabilities do not count",
+        ),
+        (
             "seccomp",
             between(Credentials { seccomp: 2, ..root }, user(0)),
             "Seccomp: 2",
@@ -166,6 +182,26 @@ fn each_cause_is_told_from_the_others() {
         assert!(told.contains(expected), "{name}: {told}");
         assert!(!told.contains('\n'), "{name} is one line: {told}");
     }
+}
+
+#[test]
+fn where_no_capability_counts_none_is_asked_for() {
+    let seen = Circumstances {
+        capabilities_count: Some(false),
+        ..between(user(65534), user(0))
+    };
+    for gate in [Gate::Owner, Gate::UserNamespace] {
+        let refusal = gate.refusal(PID, &seen).expect("refused");
+        let mend = gate.remedies(&refusal, PID, &seen);
+        assert_eq!(
+            mend,
+            ["sudo otop --pid 77 on the host, with the PID that it has there"],
+            "{gate:?}"
+        );
+    }
+    let seen = between(user(1000), user(0));
+    let refusal = Gate::Owner.refusal(PID, &seen).expect("refused");
+    assert_eq!(Gate::Owner.remedies(&refusal, PID, &seen), ["sudo otop --pid 77"]);
 }
 
 #[test]

@@ -68,7 +68,9 @@ fn gate(pid: Pid, name: &'static str, gates: &[Gate], seen: &Circumstances, may_
         Some((gate, refusal)) if !may_read && gate.is_suspicion() => {
             Finding::unknown(name, format!("it may be that {refusal}"))
         }
-        Some((_, refusal)) if !may_read => Finding::no(name, refusal.to_string(), refusal.remedies()),
+        Some((gate, refusal)) if !may_read => {
+            Finding::no(name, refusal.to_string(), gate.remedies(&refusal, pid, seen))
+        }
         _ => match fact(name, seen) {
             Ok(fact) => Finding::ok(name, fact),
             Err(why) if may_read => Finding::ok(name, format!("{why}; it lets otop read")),
