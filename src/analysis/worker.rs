@@ -102,11 +102,11 @@ fn uptime(engine: &Engine, now: Nanos) -> Option<f64> {
     })
 }
 
-fn system(host: Option<&HostFacts>, vcpus: u32) -> SystemReport {
+fn system(host: Option<&HostFacts>, vcpus: Option<u32>) -> SystemReport {
     let host = host.cloned().unwrap_or_default();
     SystemReport {
         cpu_pct: host.cpu_pct,
-        vcpus: Some(vcpus),
+        vcpus,
         mem_used_bytes: host.mem_used_bytes,
         mem_total_bytes: host.mem_total_bytes,
         swap_used_bytes: host.swap_used_bytes,

@@ -57,7 +57,7 @@ fn attached(pid: Pid, script: impl FnOnce(&Sender<Observation>) + Send + 'static
         attached_at: now(),
         realtime_offset: 0,
         started_unix: None,
-        vcpus: 2,
+        vcpus: Some(2),
         rate_hz: 1_000.0,
         stack_rate_hz: None,
         library: None,

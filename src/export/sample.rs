@@ -54,7 +54,7 @@ pub fn hello() -> Hello {
         attached_at: Nanos(BEGAN),
         realtime_offset: 1_700_000_000_000_000_000 - i128::from(BEGAN),
         started_unix: Some(1_699_999_000.0),
-        vcpus: 2,
+        vcpus: Some(2),
         rate_hz: 1_000.0,
         stack_rate_hz: Some(100.0),
         library: None,

@@ -39,8 +39,8 @@ pub struct Hello {
     pub realtime_offset: i128,
     /// When the process started, `CLOCK_REALTIME` seconds.
     pub started_unix: Option<f64>,
-    /// CPUs of the host.
-    pub vcpus: u32,
+    /// CPUs of the host; None: not known.
+    pub vcpus: Option<u32>,
     /// Samples a second that were asked for.
     pub rate_hz: f64,
     /// Full stacks a second that were asked for; None: none are taken.

@@ -22,9 +22,9 @@ impl Host {
         Host::default()
     }
 
-    /// CPUs of the host that run.
-    pub fn vcpus() -> u32 {
-        procfs::KernelStats::current().map_or(1, |stats| u32::try_from(stats.cpu_time.len()).unwrap_or(1).max(1))
+    /// CPUs of the host that run; None: `/proc/stat` is not to be seen, or names none.
+    pub fn vcpus() -> Option<u32> {
+        counted(procfs::KernelStats::current().ok()?.cpu_time.len())
     }
 
     /// The host now; rates since the last call, None at the first one.
@@ -72,6 +72,10 @@ impl Host {
     }
 }
 
+fn counted(cpus: usize) -> Option<u32> {
+    u32::try_from(cpus).ok().filter(|&cpus| cpus > 0)
+}
+
 /// Time of guests is in `user` already, so it is not added; waiting for a disk is idling.
 fn ticks(cpu: &procfs::CpuTime) -> CpuTicks {
     let idle = cpu.idle.saturating_add(cpu.iowait.unwrap_or(0));
@@ -110,7 +114,8 @@ mod tests {
         let first = host.look();
         assert_eq!((first.cpu_pct, first.net_rate_bps), (None, None));
         assert!(first.mem_total_bytes > first.mem_used_bytes);
-        assert!(first.load.is_some() && Host::vcpus() >= 1);
+        assert!(first.load.is_some() && Host::vcpus().is_some_and(|cpus| cpus >= 1));
+        assert_eq!((counted(0), counted(2)), (None, Some(2)), "not known is not one");
         std::thread::sleep(std::time::Duration::from_millis(60));
         let second = host.look();
         assert!(second.net_rate_bps.is_some());

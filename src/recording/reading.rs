@@ -310,7 +310,7 @@ pub(super) fn hello(input: &mut In<'_>) -> Result<Hello, Damaged> {
         attached_at: Nanos(input.number()?),
         realtime_offset: i128::from_le_bytes(input.take(16)?.try_into().map_err(|_| Damaged)?),
         started_unix: input.maybe(In::float)?,
-        vcpus: input.small()?,
+        vcpus: Some(input.small()?).filter(|&vcpus| vcpus > 0),
         rate_hz: input.float()?,
         stack_rate_hz: input.maybe(In::float)?,
         library: input.maybe(text)?,

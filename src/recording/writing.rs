@@ -307,7 +307,8 @@ pub(super) fn hello(out: &mut Out, hello: &Hello) {
     out.number(hello.attached_at.0);
     out.bytes.extend(hello.realtime_offset.to_le_bytes());
     out.maybe(hello.started_unix, Out::float);
-    out.number(u64::from(hello.vcpus));
+    // A host has one at least.
+    out.number(u64::from(hello.vcpus.unwrap_or(0)));
     out.float(hello.rate_hz);
     out.maybe(hello.stack_rate_hz, Out::float);
     out.maybe(hello.library.as_deref(), Out::text);

@@ -88,7 +88,7 @@ pub fn hello() -> Hello {
         attached_at: Nanos(ATTACHED_AT),
         realtime_offset: REALTIME_OFFSET,
         started_unix: Some(1_700_000_000.0),
-        vcpus: 2,
+        vcpus: Some(2),
         rate_hz: 1_000.0,
         stack_rate_hz: None,
         library: None,

@@ -20,7 +20,7 @@ fn hello() -> Hello {
         attached_at: Nanos(1_000),
         realtime_offset: -1_700_000_000_000_000_000,
         started_unix: Some(1.5),
-        vcpus: 2,
+        vcpus: Some(2),
         rate_hz: 1_000.0,
         stack_rate_hz: Some(100.0),
         library: Some("/usr/lib/python3.12".to_owned()),
@@ -166,6 +166,14 @@ fn a_foreign_file_and_a_newer_one_are_refused_by_name() {
         read(&file[..MAGIC.len() + 2]),
         Err(RecordingError::Newer { version: 5 })
     ));
+}
+
+#[test]
+fn what_was_not_known_of_the_host_is_not_known_afterwards() {
+    let unknown = Hello { vcpus: None, ..hello() };
+    let file = begin(&origin(), &unknown);
+    let recording = Recording::open(Cursor::new(&file)).unwrap();
+    assert_eq!(recording.hello().vcpus, None);
 }
 
 #[test]
