@@ -368,7 +368,10 @@ fn nothing_is_overwritten_or_written_through_a_link() {
             "is a folder",
         ),
         (vec!["-o", "/dev/null", "--format", "folded", "--force"], "is a device"),
-        (vec!["-o", "/no/such/folder/x.svg"], "cannot be written: No such file"),
+        (
+            vec!["-o", "/no/such/folder/x.svg"],
+            "there is no folder /no/such/folder; try: ",
+        ),
     ] {
         let answer = otop(&[vec!["replay", &file], arguments].concat());
         assert_eq!(answer.code, Some(1), "{}", answer.stderr);

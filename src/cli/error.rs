@@ -214,12 +214,12 @@ impl CliError {
     /// The one line in the live table, where a path is typed and there are no flags.
     pub fn in_table(&self) -> String {
         match self {
-            CliError::File(error @ (FileError::Denied { .. } | FileError::Others { .. })) => match error.other_path() {
-                Some(path) => format!("{self}; try: {}", path.display()),
-                None => self.to_string(),
-            },
             CliError::File(FileError::Kept { .. }) => match self.remedy() {
                 Some(remedy) => format!("{self}; try: {remedy}"),
+                None => self.to_string(),
+            },
+            CliError::File(error) => match error.other_path() {
+                Some(path) => format!("{self}; try: {}", path.display()),
                 None => self.to_string(),
             },
             _ => self.to_string(),
@@ -268,7 +268,17 @@ impl CliError {
                 format!("otop replay {} --once", shell_word(&path.display().to_string()))
             }
             CliError::File(FileError::Exists { .. }) => "--force (replaces it)".to_owned(),
-            CliError::File(error @ (FileError::Denied { .. } | FileError::Others { .. })) => {
+            CliError::File(FileError::NoFolder {
+                folder,
+                may_be_made: true,
+                ..
+            }) => format!("mkdir -p {}", shell_word(&folder.display().to_string())),
+            CliError::File(
+                error @ (FileError::Denied { .. }
+                | FileError::Others { .. }
+                | FileError::NoFolder { .. }
+                | FileError::Io { .. }),
+            ) => {
                 format!("-o {}", shell_word(&error.other_path()?.display().to_string()))
             }
             CliError::File(error @ FileError::Kept { name, .. }) => {

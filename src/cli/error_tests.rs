@@ -17,7 +17,34 @@ fn each_cause_has_its_text_its_code_and_its_command() {
         meant: likely.first().map(|name| name.as_str().into()),
         likely,
     };
+    let no_folder = |folder: &str, may_be_made| FileError::NoFolder {
+        path: PathBuf::from(folder).join("x.svg"),
+        folder: folder.into(),
+        may_be_made,
+    };
     let cases: Vec<(CliError, Exit, &str, &str)> = vec![
+        (
+            no_folder("/no such", true).into(),
+            Exit::Other,
+            "there is no folder /no such",
+            "mkdir -p '/no such'",
+        ),
+        (
+            no_folder("/none", false).into(),
+            Exit::Other,
+            "there is no folder /none",
+            "-o /tmp/x.svg",
+        ),
+        (
+            FileError::Io {
+                path: "/etc/x.svg".into(),
+                error: std::io::Error::from_raw_os_error(nix::libc::EACCES),
+            }
+            .into(),
+            Exit::Other,
+            "/etc/x.svg cannot be written: Permission denied",
+            "-o /tmp/x.svg",
+        ),
         (
             AttachError::NoSuchProcess(PID).into(),
             Exit::NoWorker,

@@ -33,6 +33,13 @@ pub enum FileError {
     Terminal,
     #[error("{} cannot be written: {error}", .path.display())]
     Io { path: PathBuf, error: io::Error },
+    #[error("{} cannot be written: there is no folder {}", .path.display(), .folder.display())]
+    NoFolder {
+        path: PathBuf,
+        folder: PathBuf,
+        /// By otop's user.
+        may_be_made: bool,
+    },
     /// Root could, which otop was when it was started.
     #[error("otop writes as user {user}, who called sudo and may not write {}", .path.display())]
     Denied { path: PathBuf, user: Uid },
@@ -54,6 +61,14 @@ impl FileError {
         let path = path.to_owned();
         match user {
             Some(user) if error.kind() == io::ErrorKind::PermissionDenied => FileError::Denied { path, user },
+            _ if error.kind() == io::ErrorKind::NotFound && names::is_missing(names::folder_of(&path)) => {
+                let folder = names::folder_of(&path).to_owned();
+                FileError::NoFolder {
+                    may_be_made: names::may_be_made(&folder),
+                    folder,
+                    path,
+                }
+            }
             _ => FileError::Io { path, error },
         }
     }
@@ -61,7 +76,8 @@ impl FileError {
     /// A path that can be written, where only the one that was asked for is in the way.
     pub fn other_path(&self) -> Option<PathBuf> {
         match self {
-            FileError::Denied { path, .. } => Some(Path::new("/tmp").join(path.file_name()?)),
+            FileError::Denied { path, .. } | FileError::NoFolder { path, .. } => in_temporary_folder(path),
+            FileError::Io { path, error } if is_the_places(error) => in_temporary_folder(path),
             FileError::Kept { path, .. } | FileError::Others { path } => {
                 let mut name = std::ffi::OsString::from("new-");
                 name.push(path.file_name()?);
@@ -260,6 +276,18 @@ impl Drop for OutputFile {
             let _ = privilege::to_write(|| std::fs::remove_file(name));
         }
     }
+}
+
+/// Under its name in the folder that everybody may write to; None: it was asked for there.
+fn in_temporary_folder(path: &Path) -> Option<PathBuf> {
+    let folder = Path::new("/tmp");
+    (names::folder_of(path) != folder).then_some(folder.join(path.file_name()?))
+}
+
+/// Whether the same might be written elsewhere.
+fn is_the_places(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+    matches!(error.kind(), NotADirectory | PermissionDenied | ReadOnlyFilesystem)
 }
 
 fn whereto(to: Option<&Path>) -> String {

@@ -2,7 +2,7 @@
 //! is asked for. Knows nothing of what is in it, nor when it is whole.
 
 use nix::fcntl::{AT_FDCWD, AtFlags, RenameFlags, renameat2};
-use nix::unistd::{Gid, Uid, fchown, geteuid, linkat};
+use nix::unistd::{AccessFlags, Gid, Uid, faccessat, fchown, geteuid, linkat};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -13,8 +13,28 @@ use std::path::{Path, PathBuf};
 const STICKY: u32 = 0o1000;
 
 pub(super) fn folder_of(path: &Path) -> &Path {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    folder.unwrap_or(Path::new("."))
+    path.parent().map_or(Path::new("."), here)
+}
+
+/// Whether nothing has this name; a link that leads nowhere has it.
+pub(super) fn is_missing(folder: &Path) -> bool {
+    std::fs::symlink_metadata(folder).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+/// Whether `mkdir -p` would make this folder, which is missing.
+pub(super) fn may_be_made(folder: &Path) -> bool {
+    let below = folder.ancestors().skip(1).find(|ancestor| !is_missing(here(ancestor)));
+    let below = here(below.unwrap_or(Path::new("")));
+    let wanted = AccessFlags::W_OK | AccessFlags::X_OK;
+    below.is_dir() && faccessat(AT_FDCWD, below, wanted, AtFlags::AT_EACCESS).is_ok()
+}
+
+/// What the start of a relative path means.
+fn here(folder: &Path) -> &Path {
+    match folder.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => folder,
+    }
 }
 
 /// Whether this file has this name still.

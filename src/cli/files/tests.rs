@@ -147,7 +147,7 @@ fn nothing_is_replaced_unasked_and_nothing_but_files_ever() {
         let device = OutputFile::open(Path::new("/dev/null"), may_replace);
         assert!(matches!(device, Err(FileError::NoFile { .. })));
         let nowhere = OutputFile::open(&folder.0.join("none/x.svg"), may_replace);
-        assert!(matches!(nowhere, Err(FileError::Io { .. })));
+        assert!(matches!(nowhere, Err(FileError::NoFolder { .. })));
     }
 }
 
@@ -217,4 +217,42 @@ fn who_gave_up_root_is_told_so_and_nobody_else() {
         assert!(matches!(of(code, None), FileError::Io { .. }));
     }
     assert!(matches!(of(nix::libc::ENOSPC, user), FileError::Io { .. }));
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_named_and_made_where_that_may_be() {
+    let folder = Folder::new("missing");
+    let wanted = folder.0.join("a/b");
+    let Err(error) = OutputFile::open(&wanted.join("x.svg"), false) else {
+        panic!("there is no such folder");
+    };
+    assert!(
+        error
+            .to_string()
+            .ends_with(&format!("there is no folder {}", wanted.display()))
+    );
+    assert!(
+        matches!(error, FileError::NoFolder { may_be_made: true, .. }),
+        "{error:?}"
+    );
+    assert_eq!(error.other_path(), Some(PathBuf::from("/tmp/x.svg")));
+    std::fs::write(folder.0.join("file"), "").expect("written");
+    assert!(!names::may_be_made(&folder.0.join("file/a")), "a file has no folders");
+    assert!(names::may_be_made(Path::new("src/otop-none/a")), "a relative one");
+}
+
+#[test]
+fn where_only_the_place_is_at_fault_there_is_another() {
+    use nix::libc::{EACCES, EIO, ENOSPC, ENOTDIR, EROFS};
+    let other = |path: &str, code| {
+        let error = FileError::of(Path::new(path), io::Error::from_raw_os_error(code), None);
+        error.other_path()
+    };
+    for code in [EACCES, EROFS, ENOTDIR] {
+        assert_eq!(other("/etc/x.svg", code), Some(PathBuf::from("/tmp/x.svg")));
+        assert_eq!(other("/tmp/x.svg", code), None, "it was asked for there");
+    }
+    for code in [ENOSPC, EIO] {
+        assert_eq!(other("/etc/x.svg", code), None);
+    }
 }
