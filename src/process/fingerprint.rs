@@ -4,6 +4,12 @@
 use super::{ProcessError, facts::State, read};
 use crate::model::Pid;
 use std::os::linux::fs::MetadataExt;
+use std::time::Duration;
+
+/// The kernel lets a process's memory go early in an `exec`, and says where the new stack begins last of all. So long is
+/// waited for that, by someone who can read nothing more anyway: the new program's file may have to come from a disk.
+const SETTLES: Duration = Duration::from_millis(100);
+const LOOKS_AGAIN: Duration = Duration::from_millis(1);
 
 /// What a process is known by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +76,15 @@ impl Fingerprint {
         }
     }
 
+    /// The same for someone who could not read its memory any more: an `exec` that the kernel is still in the middle of
+    /// is waited for, since so far it looks like a process that is what it was.
+    pub fn what_became(&self) -> Sameness {
+        let looks = SETTLES.as_millis() / LOOKS_AGAIN.as_millis();
+        settled((0..looks).map(|_| self.still_same()), || {
+            std::thread::sleep(LOOKS_AGAIN)
+        })
+    }
+
     fn compare(&self, now: &Fingerprint) -> Sameness {
         let changed_program = matches!((self.program, now.program), (Some(then), Some(now)) if then != now);
         let changed_stack = self.stack != 0 && now.stack != 0 && self.stack != now.stack;
@@ -82,6 +97,17 @@ impl Fingerprint {
             Sameness::Same
         }
     }
+}
+
+/// The first of these looks that shows a change.
+fn settled(looks: impl Iterator<Item = Sameness>, pause: impl Fn()) -> Sameness {
+    for look in looks {
+        if look != Sameness::Same {
+            return look;
+        }
+        pause();
+    }
+    Sameness::Same
 }
 
 #[cfg(test)]
@@ -152,6 +178,23 @@ mod tests {
         };
         assert_eq!(fingerprint().compare(&hidden), Sameness::Same);
         assert_eq!(hidden.compare(&fingerprint()), Sameness::Same);
+    }
+
+    #[test]
+    fn an_exec_that_goes_on_is_waited_for_and_what_stays_the_same_is_not_waited_for_for_ever() {
+        let in_exec = Fingerprint {
+            stack: 0,
+            ..fingerprint()
+        };
+        let behind_it = Fingerprint {
+            stack: 0x7100,
+            ..fingerprint()
+        };
+        let looks = |seen: [&Fingerprint; 3]| settled(seen.map(|now| fingerprint().compare(now)).into_iter(), || {});
+        assert_eq!(looks([&in_exec, &in_exec, &behind_it]), Sameness::Execed);
+        assert_eq!(looks([&in_exec, &in_exec, &in_exec]), Sameness::Same);
+        let own = Fingerprint::of(Pid(i32::try_from(std::process::id()).expect("a pid fits"))).expect("it runs");
+        assert_eq!(own.what_became(), Sameness::Same);
     }
 
     #[test]

@@ -263,7 +263,7 @@ fn hello(attachment: &Attachment, options: &AttachOptions, naming: &Naming) -> H
 /// Says how the worker ended, once reading it failed with `detail`.
 fn ended(plan: &Plan, detail: &str, to: &SyncSender<Observation>) {
     use crate::model::Ending;
-    let ending = match plan.fingerprint.still_same() {
+    let ending = match plan.fingerprint.what_became() {
         Sameness::Exited => Ending::Exited,
         Sameness::Execed => Ending::Execed,
         Sameness::Same => Ending::Lost(detail.to_string()),
