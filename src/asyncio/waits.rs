@@ -18,6 +18,8 @@ use std::sync::Arc;
 const MOST_NAMED: usize = 20;
 /// `asyncio.sleep` keeps its timer in one of its first locals.
 const LOCALS_OF_SLEEP: u64 = 8;
+/// Bases of a class.
+const MOST_BASES: usize = 16;
 /// Words of a coroutine of Cython in which its names are.
 const WORDS_OF_CYTHON: u64 = 20;
 
@@ -99,7 +101,7 @@ impl WaitReader<'_> {
             let Some(module) = asyncio_module(&frame.file) else {
                 break;
             };
-            let Some(wait) = self.by_frame(link, module, unqualified(&frame.function))? else {
+            let Some(wait) = self.by_frame(link, module, &frame.function)? else {
                 continue;
             };
             match &mut found {
@@ -112,7 +114,8 @@ impl WaitReader<'_> {
         Ok(found)
     }
 
-    fn by_frame(&self, link: &Link, module: &str, function: &str) -> Result<Option<Wait>, Fault> {
+    fn by_frame(&self, link: &Link, module: &str, function_with_class: &str) -> Result<Option<Wait>, Fault> {
+        let function = unqualified(function_with_class);
         let own = || self.local(link, 0);
         let what = |text: String| Some(text);
         let mut waits_for = match (module, function) {
@@ -140,16 +143,11 @@ impl WaitReader<'_> {
                 None => return Ok(None),
             },
             ("locks.py", _) => {
-                let class = self.heap.type_name(own()?)?;
-                let class = unqualified(&class);
-                let kind = match class {
-                    "Lock" => WaitKind::Lock,
-                    "Event" => WaitKind::Event,
-                    "Condition" => WaitKind::Condition,
-                    "Semaphore" | "BoundedSemaphore" => WaitKind::Semaphore,
-                    "Barrier" => WaitKind::Barrier,
-                    _ => return Ok(None),
+                let bases = self.bases(own()?)?;
+                let Some(kind) = kind_of_lock(function_with_class, &bases) else {
+                    return Ok(None);
                 };
+                let class = bases.first().map_or("", |class| unqualified(class));
                 WaitsFor {
                     // `async with lock` says no more than the lock.
                     what: match function.starts_with("__") {
@@ -350,9 +348,19 @@ impl WaitReader<'_> {
         self.has_base(object, |name| matches!(name, "_asyncio.Future" | "_asyncio.Task"))
     }
 
-    fn has_base(&self, object: Addr, fits: impl Fn(&str) -> bool) -> Result<bool, Fault> {
+    /// The names of its class and of that one's bases, the first base of each.
+    fn bases(&self, object: Addr) -> Result<Vec<String>, Fault> {
+        let mut names = Vec::new();
+        self.has_base(object, |name| {
+            names.push(name.to_owned());
+            false
+        })?;
+        Ok(names)
+    }
+
+    fn has_base(&self, object: Addr, mut fits: impl FnMut(&str) -> bool) -> Result<bool, Fault> {
         let mut class = self.heap.type_of(object)?;
-        for _ in 0..16 {
+        for _ in 0..MOST_BASES {
             if fits(&self.heap.name_of_type(class)?) {
                 return Ok(true);
             }
@@ -437,8 +445,66 @@ impl WaitReader<'_> {
     }
 }
 
+/// What a method of `asyncio/locks.py` waits in. From 3.11 on its name has the class that it is defined in. Else it is the
+/// last of the object's classes with a known name: the worker's own may be named like one of asyncio's and be another.
+fn kind_of_lock(function_with_class: &str, bases: &[String]) -> Option<WaitKind> {
+    let kind = |class: &str| {
+        Some(match class {
+            "Lock" => WaitKind::Lock,
+            "Event" => WaitKind::Event,
+            "Condition" => WaitKind::Condition,
+            "Semaphore" | "BoundedSemaphore" => WaitKind::Semaphore,
+            "Barrier" => WaitKind::Barrier,
+            _ => return None,
+        })
+    };
+    let defined_in = function_with_class
+        .rsplit_once('.')
+        .map(|(class, _)| unqualified(class));
+    let by_class = || bases.iter().rev().find_map(|class| kind(unqualified(class)));
+    defined_in.and_then(kind).or_else(by_class)
+}
+
 /// `locks.py` of `…/asyncio/locks.py`.
 fn asyncio_module(file: &str) -> Option<&str> {
     let (folder, module) = file.rsplit_once('/')?;
     (folder.ends_with("/asyncio") || folder == "asyncio").then_some(module)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subclass_waits_as_the_class_of_asyncio_does() {
+        let kind = |function: &str, bases: &[&str]| {
+            let bases: Vec<String> = bases.iter().map(|&name| name.to_owned()).collect();
+            kind_of_lock(function, &bases)
+        };
+        assert_eq!(
+            kind("acquire", &["Lock", "_ContextManagerMixin", "object"]),
+            Some(WaitKind::Lock)
+        );
+        assert_eq!(kind("acquire", &["TracedLock", "Lock", "object"]), Some(WaitKind::Lock));
+        assert_eq!(kind("wait", &["Gate", "Event", "object"]), Some(WaitKind::Event));
+        let limiter = ["Limiter", "BoundedSemaphore", "Semaphore", "object"];
+        assert_eq!(kind("acquire", &limiter), Some(WaitKind::Semaphore));
+        assert_eq!(
+            kind("acquire", &["Event", "Lock", "object"]),
+            Some(WaitKind::Lock),
+            "an Event of the worker's own"
+        );
+        // A mixin that stands first hides the class from those who see only first bases.
+        let mixed = ["Traced", "Mixin", "object"];
+        assert_eq!(kind("acquire", &mixed), None);
+        assert_eq!(kind("Lock.acquire", &mixed), Some(WaitKind::Lock));
+        assert_eq!(
+            kind("Barrier._block", &["Bar", "Barrier", "object"]),
+            Some(WaitKind::Barrier)
+        );
+        assert_eq!(
+            kind("_ContextManagerMixin.__aenter__", &["TracedLock", "Lock", "object"]),
+            Some(WaitKind::Lock)
+        );
+    }
 }

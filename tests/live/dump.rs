@@ -107,6 +107,8 @@ fn chains_and_waits(python: &Python, event_loop: &str, more: &[&str]) {
     for name in ["condition_lock/main", "notified/main"] {
         assert_eq!(told[name].1["waits_for"]["what"], "Condition's lock", "{what}: {name}");
     }
+    let own = ["own_lock/main", "own_semaphore/main", "own_event/main"].map(|name| &told[name].1["waits_for"]["what"]);
+    assert_eq!(own, ["TracedLock", "Limiter.acquire", "Gate.wait"], "{what}");
     // Whom they wait for.
     let tasks = |name: &str| told[name].1["waits_for"]["tasks"].clone();
     assert_eq!(

@@ -138,6 +138,35 @@ async def for_lock():
         pass
 
 
+class TracedLock(asyncio.Lock):
+    pass
+
+
+class Limiter(asyncio.BoundedSemaphore):
+    pass
+
+
+class Gate(asyncio.Event):
+    pass
+
+
+async def for_own_lock():
+    lock = TracedLock()
+    await lock.acquire()
+    async with lock:
+        pass
+
+
+async def for_own_semaphore():
+    semaphore = Limiter(1)
+    await semaphore.acquire()
+    await semaphore.acquire()
+
+
+async def for_own_event():
+    await Gate().wait()
+
+
 async def for_event():
     await asyncio.Event().wait()
 
@@ -349,6 +378,8 @@ KINDS = [
     ("custom", for_custom, "sleep"), ("old_style", for_old_style, "event"), ("deep", for_deep, "sleep"),
     ("thread", for_thread, "thread"), ("socket", for_socket, "socket"), ("accept", for_accept, "socket"),
     ("stream", for_stream, "stream"), ("process", for_process, "process"),
+    ("own_lock", for_own_lock, "lock"), ("own_semaphore", for_own_semaphore, "semaphore"),
+    ("own_event", for_own_event, "event"),
 ]
 if sys.version_info >= (3, 9):
     KINDS.append(("to_thread", for_to_thread, "thread"))
