@@ -167,7 +167,11 @@ impl WaitReader<'_> {
             },
             ("streams.py", _) => {
                 let transport = self.heap.attribute(own()?, "_transport")?;
-                let fd = transport.and_then(|transport| self.heap.attribute(transport, "_sock_fd").ok()?);
+                // A socket's transport has the one, a pipe's the other (selector_events.py, unix_events.py).
+                let fd = transport.and_then(|transport| {
+                    let field = |name| self.heap.attribute(transport, name).ok()?;
+                    field("_sock_fd").or_else(|| field("_fileno"))
+                });
                 WaitsFor {
                     what: what(format!("{}.{function}", unqualified(&self.heap.type_name(own()?)?))),
                     fd: fd.and_then(|fd| i32::try_from(self.heap.int(fd).ok()?).ok()),

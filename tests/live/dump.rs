@@ -109,6 +109,10 @@ fn chains_and_waits(python: &Python, event_loop: &str, more: &[&str]) {
     }
     let own = ["own_lock/main", "own_semaphore/main", "own_event/main"].map(|name| &told[name].1["waits_for"]["what"]);
     assert_eq!(own, ["TracedLock", "Limiter.acquire", "Gate.wait"], "{what}");
+    if event_loop == "asyncio" {
+        let fds = ["stream/main", "pipe/main"].map(|name| told[name].1["waits_for"]["fd"].as_u64());
+        assert!(fds.iter().all(Option::is_some), "{what}: {fds:?}");
+    }
     // Whom they wait for.
     let tasks = |name: &str| told[name].1["waits_for"]["tasks"].clone();
     assert_eq!(

@@ -304,6 +304,17 @@ async def for_process():
     await process.wait()
 
 
+async def for_pipe():
+    near, far = os.pipe()
+    HELD.append(os.fdopen(far, "wb"))
+    reader = asyncio.StreamReader()
+    pipe = os.fdopen(near, "rb")
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), pipe)
+    HELD.append(transport)
+    await reader.readline()
+
+
 async def for_timeout():
     async with asyncio.timeout(3000):
         await asyncio.Event().wait()
@@ -379,7 +390,7 @@ KINDS = [
     ("thread", for_thread, "thread"), ("socket", for_socket, "socket"), ("accept", for_accept, "socket"),
     ("stream", for_stream, "stream"), ("process", for_process, "process"),
     ("own_lock", for_own_lock, "lock"), ("own_semaphore", for_own_semaphore, "semaphore"),
-    ("own_event", for_own_event, "event"),
+    ("own_event", for_own_event, "event"), ("pipe", for_pipe, "stream"),
 ]
 if sys.version_info >= (3, 9):
     KINDS.append(("to_thread", for_to_thread, "thread"))
