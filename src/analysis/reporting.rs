@@ -138,7 +138,8 @@ impl Context<'_> {
         })
     }
 
-    /// Where the session runs, if it did so for more than a moment of the window; else where it waits.
+    /// Where the session runs, if it did so for more than a moment of the window; else where it waits. A place without own
+    /// code, as in the plumbing of a thread pool, says less than one in the session's own code, where it waits for that.
     fn place(&self, key: SessionKey, facts: &SessionFacts) -> Option<Where> {
         let running = || {
             let stack = self.places.get(&key)?.stack.as_ref()?;
@@ -156,8 +157,12 @@ impl Context<'_> {
                 state: Some(reading.state),
             })
         };
+        let is_own = |place: &Where| place.file.as_ref().is_some_and(|file| self.engine.own.is_own(file));
         match self.runs_in(key) {
-            Some(_) => running().or_else(waiting),
+            Some(_) => match (running(), waiting()) {
+                (Some(running), Some(waiting)) if !is_own(&running) && is_own(&waiting) => Some(waiting),
+                (running, waiting) => running.or(waiting),
+            },
             None => waiting().or_else(running),
         }
     }

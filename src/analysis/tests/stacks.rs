@@ -406,6 +406,38 @@ fn a_system_call_has_the_other_end_of_its_socket() {
 }
 
 #[test]
+fn a_thread_pools_plumbing_yields_to_the_own_line_that_waits_for_it() {
+    let place = |ran: &str, waits: &str| {
+        let mut stage = stage();
+        let reading = Reading {
+            function: "fetch".into(),
+            file: waits.into(),
+            line: 3,
+            state: "waiting",
+        };
+        stage.census_of(vec![SessionFacts {
+            reading: Some(reading),
+            ..facts("a")
+        }]);
+        let began = stage.now;
+        stage.begin(LOOP, of("a"), Doing::Run);
+        stage.run(40.0);
+        stage.end(LOOP, Doing::Select);
+        let samples = vec![seen(0, of("a"), began + 20_000_000, Some(stack(&[("run", ran, 58)])))];
+        let now = stage.now;
+        hand_over(&mut stage, samples, now);
+        stage.run(60.0);
+        let place = stage.report().sessions[0].place.clone().unwrap();
+        (place.function.unwrap().to_string(), place.state.unwrap())
+    };
+    let plumbing = "/usr/lib/python3.12/concurrent/futures/thread.py";
+    let (waits, runs) = (("fetch".to_owned(), "waiting"), ("run".to_owned(), "running"));
+    assert_eq!(place(plumbing, OWN), waits);
+    assert_eq!(place(plumbing, plumbing), runs);
+    assert_eq!(place(OWN, OWN), runs);
+}
+
+#[test]
 fn a_session_is_where_it_runs_or_else_where_it_waits() {
     let mut stage = stage();
     let began = stage.now;
