@@ -87,7 +87,7 @@ pub fn json(report: &Report, options: &Options) -> String {
 }
 
 /// One look at everything in a worker.
-pub fn dump(pid: Pid, options: &AttachOptions, asked: &DumpAsked, pause: bool) -> Result<Dump, AttachError> {
+pub fn dump(pid: Pid, options: &AttachOptions, asked: &DumpAsked, pause: bool) -> Result<Option<Dump>, AttachError> {
     sampler::dump(pid, options, asked, pause)
 }
 

@@ -65,8 +65,11 @@ impl Dumper {
 }
 
 /// Looks once at `pid`.
-pub fn dump(pid: Pid, options: &AttachOptions, asked: &DumpAsked, pause: bool) -> Result<Dump, AttachError> {
+pub fn dump(pid: Pid, options: &AttachOptions, asked: &DumpAsked, pause: bool) -> Result<Option<Dump>, AttachError> {
     let attachment = crate::source::attach(pid)?;
+    if attachment.lists.is_none() {
+        return Ok(None);
+    }
     let (naming, _) = naming::naming(&attachment, options)?;
     let library = attachment.heap.library(&attachment.plan.runtime).unwrap_or_default();
     let own = OwnCode::new(library, options.own.clone());
@@ -82,7 +85,9 @@ pub fn dump(pid: Pid, options: &AttachOptions, asked: &DumpAsked, pause: bool) -
             })
         }
     };
-    looked.map_err(|broken| broken.into_error(pid, &attachment.plan.version.to_string()))
+    looked
+        .map(Some)
+        .map_err(|broken| broken.into_error(pid, &attachment.plan.version.to_string()))
 }
 
 fn not_paused(error: PauseError) -> AttachError {

@@ -85,7 +85,11 @@ fn another_program_is_not_python() {
 fn python_without_asyncio() {
     for python in pythons() {
         let target = Target::launch(python, "not_asyncio.py", &[]);
-        refused(&once_at(target.pid, &[]), 5, &["asyncio"]);
+        let once = once_at(target.pid, &[]);
+        refused(&once, 5, &["asyncio"]);
+        let dump = run_command(Command::new(OTOP).args(["dump", "--pid", &target.pid.to_string()]));
+        refused(&dump, 5, &["asyncio"]);
+        assert_eq!(dump.stderr, once.stderr);
     }
 }
 

@@ -11,6 +11,6 @@ use plan::Dumping;
 
 pub fn show(pid: Pid, options: &AttachOptions, dumping: &Dumping) -> Result<(), CliError> {
     let look = || wire::dump(pid, options, &dumping.asked, dumping.pause);
-    let dump = run::patiently(pid, look)?;
+    let dump = run::patiently(pid, look)?.ok_or(CliError::NoAsyncio(pid))?;
     output::write(&wire::dump_shown(&dump, dumping.json))
 }
