@@ -55,8 +55,8 @@ impl Progress {
     }
 }
 
-/// `recording 1234 · 18 s left, Ctrl-C ends it · 11870 samples, 998 a second · 1187 stacks · 6 sessions · 1.2 MB`. What a
-/// narrow terminal cuts off is what matters least. `written`: of a file that grows.
+/// `1234 · 18 s left · 11870 samples, 998/s · 6 sessions · 1.2 MB · Ctrl-C ends it · 1187 stacks`. What 80 columns cut off
+/// is what matters least. `written`: of a file that grows.
 pub(super) fn line(worker: &Worker, written: Option<u64>, time: Duration) -> String {
     let counts = worker.counts();
     let passed = (worker.now() - worker.attached_at).as_secs_f64();
@@ -66,12 +66,12 @@ pub(super) fn line(worker: &Worker, written: Option<u64>, time: Duration) -> Str
         0.0
     };
     format!(
-        "recording {} · {:.0} s left, Ctrl-C ends it · {} samples, {rate:.0} a second · {} stacks · {} · {}",
+        "{} · {:.0} s left · {} samples, {rate:.0}/s · {} · {} · Ctrl-C ends it · {} stacks",
         worker.pid,
         left(worker, time).as_secs_f64().ceil(),
         counts.ticks,
-        counts.stacks,
         sessions(&counts),
         written.map_or_else(|| "written at the end".to_owned(), size),
+        counts.stacks,
     )
 }
