@@ -128,7 +128,19 @@ fn words_of_loop(event_loop: &DumpLoop) -> String {
 }
 
 fn work(out: &mut String, work: &DumpWork) {
-    let shown = |callback: &&DumpCallback| callback.wakes.is_none();
+    // What ends a sleep is said at the task, and so is that it has a step ready.
+    let says_when = |task: &DumpTask| {
+        task.waits_for
+            .as_ref()
+            .is_some_and(|waits_for| waits_for.left_s.is_some())
+    };
+    let shown = |callback: &&DumpCallback| match &callback.wakes {
+        None => true,
+        Some(name) => {
+            let mut tasks = work.tasks.iter().filter(|task| task.name.as_ref() == Some(name));
+            callback.due_in_s.is_some() && !tasks.any(says_when)
+        }
+    };
     let callbacks: Vec<&DumpCallback> = work.callbacks.iter().flatten().filter(shown).collect();
     let parts = work.tasks.len() + callbacks.len() + work.threads.len();
     let mut part = 0;
@@ -225,10 +237,12 @@ fn words_of_frame(frame: &DumpFrame) -> String {
 fn words_of_callback(callback: &DumpCallback) -> String {
     let at = place(callback.function.as_deref(), callback.file.as_deref(), callback.line);
     let at = at.unwrap_or_else(|| "a callback".to_owned());
+    let wakes = callback.wakes.as_ref();
+    let wakes = wakes.map_or_else(String::new, |task| format!(", wakes {task}"));
     match callback.due_in_s {
-        None => format!("ready: {at}"),
-        Some(due) if due < 0.0 => format!("timer, overdue by {}: {at}", seconds(-due)),
-        Some(due) => format!("timer in {}: {at}", seconds(due)),
+        None => format!("ready: {at}{wakes}"),
+        Some(due) if due < 0.0 => format!("timer, overdue by {}: {at}{wakes}", seconds(-due)),
+        Some(due) => format!("timer in {}: {at}{wakes}", seconds(due)),
     }
 }
 
@@ -288,6 +302,7 @@ fn seconds(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::WaitKind;
 
     fn of(state: Option<&'static str>, unreadable: bool) -> String {
         words_of_loop(&DumpLoop {
@@ -300,6 +315,50 @@ mod tests {
             ready: None,
             timers: Some(0),
         })
+    }
+
+    #[test]
+    fn a_time_out_is_shown_and_the_end_of_a_sleep_only_at_the_task() {
+        let task = |name: &str, left_s| DumpTask {
+            name: Some(name.to_owned()),
+            state: TaskState::Waiting,
+            waits_for: Some(WaitsFor {
+                kind: WaitKind::Tasks,
+                what: None,
+                tasks: Vec::new(),
+                left_s,
+                fd: None,
+                pid: None,
+            }),
+            waited_s: None,
+            chain: Vec::new(),
+            is_cut: false,
+            changed: false,
+        };
+        let callback = |kind, function: &str, due_in_s, wakes: &str| DumpCallback {
+            kind,
+            function: Some(function.to_owned()),
+            file: None,
+            line: None,
+            due_in_s,
+            wakes: Some(wakes.to_owned()),
+        };
+        let told = DumpWork {
+            tasks: vec![task("sleeps", Some(30.0)), task("waits", None)],
+            callbacks: Some(vec![
+                callback("timer", "_set_result_unless_cancelled", Some(30.0), "sleeps"),
+                callback("timer", "_release_waiter", Some(91.0), "waits"),
+                callback("ready", "step", None, "waits"),
+            ]),
+            threads: Vec::new(),
+        };
+        let mut out = String::new();
+        work(&mut out, &told);
+        let timers: Vec<&str> = out
+            .lines()
+            .filter(|line| line.contains("timer") || line.contains("ready"))
+            .collect();
+        assert_eq!(timers, ["└─ timer in 91.0 s: _release_waiter, wakes waits"], "{out}");
     }
 
     #[test]
