@@ -275,6 +275,9 @@ impl Profile {
         Some(match (&self.span, self.wanted.narrow.words(), self.wanted.mode) {
             (None, ..) => "nothing was sampled".to_owned(),
             (_, Some(whose), _) => format!("nothing was sampled of {whose}"),
+            (_, None, Mode::Wall) if !self.threads.values().any(|thread| thread.is_loop) => {
+                "nothing ran: there was no loop".to_owned()
+            }
             (_, None, Mode::Wall) => "nothing ran: the loop was idle".to_owned(),
             (_, None, Mode::Cpu) => "nothing ran on a CPU".to_owned(),
             (_, None, Mode::Blocked) => format!(

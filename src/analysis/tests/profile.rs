@@ -350,6 +350,14 @@ fn where_nothing_was_sampled_it_says_so() {
     ] {
         assert_eq!(profile(&mut empty, mode).nothing().as_deref(), Some(why));
     }
+    let mut without_loop = profile(&mut empty, Mode::Wall);
+    for thread in without_loop.threads.values_mut() {
+        thread.is_loop = false;
+    }
+    assert_eq!(
+        without_loop.nothing().as_deref(),
+        Some("nothing ran: there was no loop")
+    );
     let engine = Engine::profiling(hello(), Settings::default());
     assert_eq!(
         engine.profile(&Wanted::default()).nothing().as_deref(),
