@@ -89,7 +89,7 @@ pub fn replay(path: &Path, at: Option<Duration>, judged: &Judged, work: &Work) -
             }
             (Shape::Json, _) => {
                 let mut tell = |report: &Report| output::write(&table::shown(report, look));
-                table::json::stream(&mut worker, look, &Signals::listen()?, &mut tell)?;
+                table::json::stream(&mut worker, look, &Signals::listen()?, &mut tell, &mut |_| {})?;
             }
             (Shape::Once | Shape::OnceJson, Some(instant)) => {
                 worker.pass(instant.min(last(&worker)));

@@ -201,7 +201,7 @@ fn a_silence_of_years_is_no_queue_of_windows() {
         }
     };
     let look = look(Duration::from_secs(1));
-    json::stream(&mut worker, &look, &Signals::default(), &mut tell).expect("it ends");
+    json::stream(&mut worker, &look, &Signals::default(), &mut tell, &mut |_| {}).expect("it ends");
     assert!((1..10).contains(&told), "{told}");
 }
 

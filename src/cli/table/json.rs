@@ -13,16 +13,18 @@ const LATE_SAMPLES: Duration = Duration::from_millis(200);
 
 const STEP: Duration = Duration::from_millis(50);
 
-/// Tells every window's report.
+/// Tells every window's report, and says once why all of them are empty.
 pub fn stream(
     worker: &mut Worker,
     look: &Look,
     signals: &Signals,
     tell: &mut dyn FnMut(&Report) -> Result<(), CliError>,
+    say: &mut dyn FnMut(&str),
 ) -> Result<(), CliError> {
     let window = Nanos::from(look.measuring.window);
     let mut end = worker.attached_at + window;
     let mut has_told = false;
+    let mut has_said_why_nothing_comes = false;
     loop {
         let now = worker.now();
         worker.take_in(STEP.min(Duration::from(end - now).max(Duration::from_millis(1))));
@@ -41,6 +43,10 @@ pub fn stream(
         }
         if now >= end && (worker.has_reached(end) || now >= end + LATE_SAMPLES.into()) {
             let report = worker.tumbling_report(end);
+            if worker.lacks_asyncio() && !has_said_why_nothing_comes {
+                has_said_why_nothing_comes = true;
+                say("asyncio is not imported yet, so there are no sessions to see; waiting for it");
+            }
             tell(&report)?;
             has_told = true;
             // A machine that slept leaves no queue of empty windows behind.
@@ -58,7 +64,7 @@ pub fn watch(
     tell: &mut dyn FnMut(&Report) -> Result<(), CliError>,
     say: &mut dyn FnMut(&str),
 ) -> Result<(), CliError> {
-    stream(worker, look, signals, tell)?;
+    stream(worker, look, signals, tell, say)?;
     if let Some(word) = worker.last_word() {
         say(&word);
     }

@@ -199,7 +199,7 @@ fn json_has_a_report_for_each_window_and_one_for_the_rest() {
         windows.push((report.quality.window_s, report.worker.condition.clone()));
         Ok(())
     };
-    json::stream(&mut worker, &look, &Signals::default(), &mut tell).expect("ended well");
+    json::stream(&mut worker, &look, &Signals::default(), &mut tell, &mut |_| {}).expect("ended well");
     let (last, whole) = windows.split_last().expect("windows");
     assert_eq!(last.1.as_deref(), Some("exited"));
     assert!(
@@ -261,6 +261,10 @@ fn json_waits_for_asyncio_and_ends_with_its_reader() {
             })
         }
     };
-    let error = json::stream(&mut worker, &look, &Signals::default(), &mut tell).expect_err("closed");
+    let mut words = Vec::new();
+    let mut say = |word: &str| words.push(word.to_owned());
+    let error = json::stream(&mut worker, &look, &Signals::default(), &mut tell, &mut say).expect_err("closed");
     assert!(error.is_closed_output());
+    assert_eq!(words.len(), 1, "said once: {words:?}");
+    assert!(words[0].contains("asyncio is not imported yet"), "{words:?}");
 }
