@@ -13,13 +13,15 @@ use super::blocks::{self, arguments::BlocksArguments};
 use super::diff::{self, arguments::DiffArguments};
 use super::doctor::arguments::DoctorArguments;
 use super::dump::{self, arguments::DumpArguments};
+use super::error::shell_word;
 use super::record::{self, arguments::RecordArguments};
 use super::replay::{self, arguments::ReplayArguments};
 use super::table::arguments::{LookArguments, WorkerArguments};
 use super::vars::arguments::VarsArguments;
 use super::version;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
+use std::ffi::OsString;
 
 const ABOUT: &str = "Shows, from outside, who uses the CPU and who blocks the loop in a Python asyncio worker";
 
@@ -77,9 +79,15 @@ pub struct Arguments {
 impl Arguments {
     /// The command line of this process; one that is wrong ends it, as clap does.
     pub fn read() -> Arguments {
-        let arguments = Arguments::parse();
-        arguments.check().unwrap_or_else(|error| error.exit());
-        arguments
+        let given: Vec<OsString> = std::env::args_os().collect();
+        Arguments::of(&given).unwrap_or_else(|error| error.exit())
+    }
+
+    /// Of a command line that begins with the program's name.
+    fn of(given: &[OsString]) -> Result<Arguments, clap::Error> {
+        let arguments = Arguments::try_parse_from(given).map_err(|error| misplaced(error, given))?;
+        arguments.check()?;
+        Ok(arguments)
     }
 
     /// What no value alone can be wrong in.
@@ -96,7 +104,7 @@ impl Arguments {
             }
             None => return Ok(()),
         };
-        checked.map_err(|Conflict(text)| usage_error(command, text))
+        checked.map_err(|Conflict(text)| usage_error(command, ErrorKind::ArgumentConflict, text))
     }
 }
 
@@ -105,15 +113,50 @@ impl Arguments {
 pub struct Conflict(pub String);
 
 /// In clap's own words, with the usage of the command that was called, and with its exit code.
-fn usage_error(command: &str, text: String) -> clap::Error {
+fn usage_error(command: &str, kind: ErrorKind, text: String) -> clap::Error {
     let mut whole = Arguments::command();
     // Without this a command does not know that it is otop's.
     whole.build();
-    let error = |command: &mut clap::Command| command.error(ErrorKind::ArgumentConflict, &text);
+    let error = |command: &mut clap::Command| command.error(kind, &text);
     match whole.find_subcommand_mut(command) {
         Some(command) => error(command),
         None => error(&mut whole),
     }
+}
+
+/// A word behind the table's flags: clap says of each that such a subcommand cannot be used with them. There may be none of
+/// that name, and if there is, it only has to stand first.
+fn misplaced(mut error: clap::Error, given: &[OsString]) -> clap::Error {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
+        return error;
+    };
+    if error.kind() != ErrorKind::ArgumentConflict {
+        return error;
+    }
+    if Arguments::command().find_subcommand(word).is_none() {
+        return usage_error(
+            "",
+            ErrorKind::InvalidSubcommand,
+            format!("unrecognized subcommand '{word}'"),
+        );
+    }
+    let Some(at) = given.iter().rposition(|argument| argument == word.as_str()) else {
+        return error;
+    };
+    let mut moved = given.to_vec();
+    let word = moved.remove(at);
+    moved.insert(1, word);
+    // Not every command has every flag of the table.
+    if Arguments::try_parse_from(&moved).is_ok() {
+        let words = moved
+            .iter()
+            .skip(1)
+            .map(|argument| shell_word(&argument.to_string_lossy()));
+        let line = words.fold("otop".to_owned(), |line, word| line + " " + &word);
+        let tip = format!("the subcommand comes first: {line}").into();
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    }
+    error
 }
 
 #[derive(Debug, Subcommand)]
@@ -134,4 +177,33 @@ pub enum Command {
     Demo(LookArguments),
     /// Say everything that decides whether attaching works, and what mends it
     Doctor(DoctorArguments),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(line: &str) -> String {
+        let given: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        let error = Arguments::of(&given).expect_err("a wrong command line");
+        assert_eq!(error.exit_code(), 2, "{error}");
+        error.to_string()
+    }
+
+    #[test]
+    fn a_word_behind_the_flags_is_no_subcommand_or_has_to_come_first() {
+        let unknown = said("otop --pid 7 foo");
+        assert!(
+            unknown.starts_with("error: unrecognized subcommand 'foo'\n"),
+            "{unknown}"
+        );
+        let misplaced = said("otop --pid 7 dump");
+        assert!(
+            misplaced.contains("tip: the subcommand comes first: otop dump --pid 7\n"),
+            "{misplaced}"
+        );
+        // Of a flag that it does not have, no command is made.
+        let other = said("otop --pid 7 --sort cpu_pct dump");
+        assert!(!other.contains("tip:"), "{other}");
+    }
 }
