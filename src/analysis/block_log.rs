@@ -188,7 +188,7 @@ fn entry(thread: ThreadIndex, stretch: &Stretch, ongoing: bool, asked: &Asked<'_
     let mut entry = Entry {
         culprit: verdict.culprit,
         step_session: stretch.owner(),
-        holder_session: verdict.holder_session,
+        holder_session: verdict.grounds.holder,
         held_by: verdict.holder.unwrap_or(thread),
         began: stretch.began,
         until: stretch.until,
@@ -196,7 +196,7 @@ fn entry(thread: ThreadIndex, stretch: &Stretch, ongoing: bool, asked: &Asked<'_
         block: block(stretch, ongoing, &verdict, asked),
     };
     // While the loop waits for the GIL, it is the holder's line that says why.
-    let what = (verdict.blamed_for, verdict.syscall);
+    let what = (verdict.grounds.blamed_for, verdict.syscall);
     if let Some(stack) = asked.stacks.place(entry.held_by, when, what, asked.own).stack {
         entry.place(&stack, asked.own);
     }
@@ -207,7 +207,7 @@ fn entry(thread: ThreadIndex, stretch: &Stretch, ongoing: bool, asked: &Asked<'_
         syscall.push_str(&peer);
     }
     entry.block.waiting = asked.stacks.waited(thread, when, verdict.culprit.or(stretch.owner()));
-    for key in [verdict.culprit, stretch.owner(), verdict.holder_session]
+    for key in [verdict.culprit, stretch.owner(), verdict.grounds.holder]
         .into_iter()
         .flatten()
     {
@@ -223,6 +223,7 @@ fn block(stretch: &Stretch, ongoing: bool, verdict: &Verdict, asked: &Asked<'_>)
     Block {
         id: 0,
         culprit: verdict.culprit,
+        grounds: verdict.grounds,
         session_id: None,
         agent_name: None,
         tenant: None,

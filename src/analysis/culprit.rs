@@ -2,7 +2,7 @@
 //! names.
 
 use super::where_time_went::Parts;
-use crate::model::{Cause, CausesMs, Nanos, SessionKey, ThreadIndex};
+use crate::model::{Cause, CausesMs, Grounds, Nanos, SessionKey, ThreadIndex};
 
 /// Who called for the garbage to be collected, as far as the frames show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,11 +25,9 @@ pub(super) struct Verdict {
     pub culprit: Option<SessionKey>,
     /// The longest system call, if they are the cause; x86-64 number.
     pub syscall: Option<i32>,
-    /// What was judged by: the largest share that is somebody's doing.
-    pub blamed_for: Cause,
+    pub grounds: Grounds,
     /// Who kept the GIL, if waiting for it is the cause, or waiting for the garbage that it collected.
     pub holder: Option<ThreadIndex>,
-    pub holder_session: Option<SessionKey>,
 }
 
 /// Judges a stretch by where its time went. `step_owner` is None between steps and in a step of nobody.
@@ -44,12 +42,23 @@ pub(super) fn judge(
     let threshold = threshold.0 as f64;
     // What the machine did excuses nobody who held the loop for the threshold without it: a step of 300 ms on the CPU
     // that waited another 400 ms for one is still a block of its owner's, whatever the larger share was.
-    let blamed_for = largest(&own(&causes_ms));
-    // Where most of the waiting was for threads that yielded, nobody held the GIL for so long that it made the block.
-    let keeper = parts
-        .gil
-        .keeper
-        .filter(|_| blamed_for == Cause::Gil && parts.gil.yielded <= parts.gil.kept);
+    let largest_own = largest(&own(&causes_ms));
+    // Where most of the waiting was for threads that yielded, nobody held the GIL for so long that it made the block; unless
+    // one hold alone did.
+    let keeper = parts.gil.keeper.filter(|keeper| {
+        largest_own == Cause::Gil && (keeper.longest >= threshold || parts.gil.yielded <= parts.gil.kept)
+    });
+    let blamed_for = match largest_own {
+        // One that yields blocks nobody; the step is then judged by what it did itself.
+        Cause::Gil if keeper.is_none() && parts.cpu + parts.syscall >= threshold => {
+            if parts.syscall > parts.cpu {
+                Cause::Syscall
+            } else {
+                Cause::Cpu
+            }
+        }
+        other => other,
+    };
     let (mut holder, mut holder_session) = (keeper.and_then(|k| k.holder), keeper.and_then(|k| k.session));
     let collects = match collection {
         Collection::ByThread(thread, session) | Collection::Automatic(Some((thread, session))) => {
@@ -60,13 +69,8 @@ pub(super) fn judge(
     if let (Cause::Gc, Some((thread, session))) = (blamed_for, collects) {
         (holder, holder_session) = (Some(thread), session);
     }
-    let culprit = match blamed_for {
-        _ if parts.blameable() < threshold => None,
+    let doer = match blamed_for {
         Cause::Cpu | Cause::Syscall | Cause::Unknown => step_owner,
-        // One that yields blocks nobody; the step is then judged by what it did itself.
-        Cause::Gil if parts.gil.yielded > parts.gil.kept => {
-            step_owner.filter(|_| parts.cpu + parts.syscall >= threshold)
-        }
         Cause::Gil => keeper.and_then(|keeper| keeper.session),
         Cause::Gc => match collection {
             Collection::Automatic(_) => None,
@@ -75,14 +79,19 @@ pub(super) fn judge(
         },
         Cause::Unscheduled | Cause::Stolen | Cause::Stopped | Cause::Suspended => None,
     };
+    let is_long = parts.blameable() >= threshold;
     Verdict {
         cause,
         causes_ms,
-        culprit,
+        culprit: doer.filter(|_| is_long),
         syscall: parts.longest_syscall.filter(|_| blamed_for == Cause::Syscall),
-        blamed_for,
+        grounds: Grounds {
+            blamed_for,
+            holder: holder_session,
+            gil_kept_ms: parts.gil.kept / 1e6,
+            acquitted_by: (doer.is_some() && !is_long).then(|| largest(&machines(&causes_ms))),
+        },
         holder,
-        holder_session,
     }
 }
 
@@ -109,6 +118,17 @@ fn own(causes: &CausesMs) -> CausesMs {
         stopped: 0.0,
         suspended: 0.0,
         ..*causes
+    }
+}
+
+/// The shares that are the machine's.
+fn machines(causes: &CausesMs) -> CausesMs {
+    CausesMs {
+        unscheduled: causes.unscheduled,
+        stolen: causes.stolen,
+        stopped: causes.stopped,
+        suspended: causes.suspended,
+        ..CausesMs::default()
     }
 }
 
@@ -147,6 +167,7 @@ mod tests {
             holder: Some(ThreadIndex(7)),
             session: Some(HOLDER),
             waited: kept * MS,
+            longest: kept * MS,
             riddle: 0.0,
         });
         Parts {
@@ -279,8 +300,57 @@ mod tests {
                 Collection::Automatic(None),
                 Nanos::from_millis(50),
             );
-            assert_eq!((verdict.holder, verdict.holder_session), (None, None));
+            assert_eq!((verdict.holder, verdict.grounds.holder), (None, None));
         }
+    }
+
+    #[test]
+    fn one_long_hold_is_blamed_however_much_others_yielded() {
+        let judged = |kept: f64, longest: f64| {
+            let mut parts = parts(30.0, 0.0, kept, 150.0);
+            parts.gil.keeper = parts.gil.keeper.map(|keeper| Kept {
+                longest: longest * MS,
+                ..keeper
+            });
+            let verdict = judge(&parts, Some(STEP), Collection::Automatic(None), Nanos::from_millis(50));
+            (verdict.culprit, verdict.holder, verdict.grounds.blamed_for)
+        };
+        assert_eq!(judged(90.0, 90.0), (Some(HOLDER), Some(ThreadIndex(7)), Cause::Gil));
+        assert_eq!(judged(49.0, 49.0), (None, None, Cause::Gil));
+        assert_eq!(
+            judged(90.0, 20.0),
+            (None, None, Cause::Gil),
+            "in short holds, as those who yield"
+        );
+    }
+
+    #[test]
+    fn what_yielded_is_not_what_a_step_is_blamed_for() {
+        for (cpu, syscall, blamed_for) in [(40.0, 11.0, Cause::Cpu), (11.0, 40.0, Cause::Syscall)] {
+            let parts = parts(cpu, syscall, 18.0, 80.0);
+            let verdict = judge(&parts, Some(STEP), Collection::Automatic(None), Nanos::from_millis(50));
+            assert_eq!((verdict.cause, verdict.culprit), (Cause::Gil, Some(STEP)));
+            assert_eq!(verdict.grounds.blamed_for, blamed_for);
+            assert_eq!(verdict.grounds.gil_kept_ms, 18.0);
+        }
+    }
+
+    #[test]
+    fn what_acquits_somebody_is_said_and_what_acquits_nobody_is_not() {
+        let acquitted_by = |cpu: f64, owner| {
+            let parts = Parts {
+                cpu: cpu * MS,
+                stopped: 25.0 * MS,
+                unscheduled: 5.0 * MS,
+                ..Parts::default()
+            };
+            let verdict = judge(&parts, owner, Collection::Automatic(None), Nanos::from_millis(50));
+            assert_eq!(verdict.cause, Cause::Cpu);
+            verdict.grounds.acquitted_by
+        };
+        assert_eq!(acquitted_by(42.0, Some(STEP)), Some(Cause::Stopped));
+        assert_eq!(acquitted_by(50.0, Some(STEP)), None, "it is blamed");
+        assert_eq!(acquitted_by(42.0, None), None, "nobody would be");
     }
 
     #[test]
@@ -292,7 +362,7 @@ mod tests {
             Nanos::from_millis(50),
         );
         assert_eq!(
-            (named.holder, named.holder_session),
+            (named.holder, named.grounds.holder),
             (Some(ThreadIndex(7)), Some(HOLDER))
         );
         let not = judge(
@@ -301,7 +371,7 @@ mod tests {
             Collection::Automatic(None),
             Nanos::from_millis(50),
         );
-        assert_eq!((not.holder, not.holder_session), (None, None));
+        assert_eq!((not.holder, not.grounds.holder), (None, None));
     }
 
     #[test]

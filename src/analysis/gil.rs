@@ -54,8 +54,9 @@ struct Hold {
 pub(super) struct Kept {
     pub holder: Option<ThreadIndex>,
     pub session: Option<SessionKey>,
-    /// Nanoseconds.
+    /// Nanoseconds, of all its holds, and of the longest one.
     pub waited: f64,
+    pub longest: f64,
     /// The part of it in which the holder looked as if it ran, and its clocks say that it neither ran nor wanted a CPU.
     pub riddle: f64,
 }
@@ -183,6 +184,7 @@ impl GilWaits {
                 holder: hold.holder,
                 session: hold.session,
                 waited,
+                longest: waited,
                 riddle: hold.riddle(ongoing).min(waited),
             });
         } else {
@@ -203,6 +205,8 @@ impl GilWaits {
         for kept in &mut all.kept {
             let part = kept.riddle.min(*taken);
             (kept.waited, kept.riddle) = (kept.waited - part, kept.riddle - part);
+            // Which of its holds that was in is not known.
+            kept.longest = (kept.longest - part).max(0.0);
             (stolen, *taken) = (stolen + part, *taken - part);
         }
         GilSums {
@@ -234,6 +238,7 @@ impl GilWaits {
         match known {
             Some(known) => {
                 self.kept[known].waited += kept.waited;
+                self.kept[known].longest = self.kept[known].longest.max(kept.longest);
                 self.kept[known].riddle += kept.riddle;
             }
             None if self.kept.len() < MOST_HOLDERS => self.kept.push(kept),

@@ -2,7 +2,8 @@
 //! concluded that a worker's own report does not say.
 
 use crate::model::{
-    Block, LeftOut, Member, PoolReport, Quality, Report, SCHEMA, SessionKey, SessionReport, Unattributed, WorkerReport,
+    Block, Grounds, LeftOut, Member, PoolReport, Quality, Report, SCHEMA, SessionKey, SessionReport, Unattributed,
+    WorkerReport,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -95,6 +96,10 @@ fn block_in_pool(pid: i32, block: Block) -> Block {
     Block {
         id: (u64::from(pid.unsigned_abs()) << 40) | block.id,
         culprit: block.culprit.map(|key| in_pool(pid, key)),
+        grounds: Grounds {
+            holder: block.grounds.holder.map(|key| in_pool(pid, key)),
+            ..block.grounds
+        },
         ..block
     }
 }

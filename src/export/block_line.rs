@@ -3,7 +3,7 @@
 
 use super::json;
 use crate::model::Block;
-use crate::view::block_words::{cause, culprit, places};
+use crate::view::block_words::{as_word, cause, culprit, places};
 use crate::view::printable;
 use serde::Serialize;
 
@@ -24,11 +24,11 @@ pub fn text(event: BlockEvent, block: &Block) -> String {
     let mut line = match (culprit(block), goes_on) {
         (Some(id), true) => format!(
             "[slow-session] session_id={} blocks event loop, for {length} so far",
-            word(&id)
+            as_word(&id)
         ),
         (Some(id), false) => format!(
             "[slow-session] session_id={} blocked event loop for {length}",
-            word(&id)
+            as_word(&id)
         ),
         (None, true) => format!("[slow-loop] event loop is blocked, for {length} so far"),
         (None, false) => format!("[slow-loop] event loop blocked for {length}"),
@@ -52,15 +52,6 @@ pub fn text(event: BlockEvent, block: &Block) -> String {
         line.push_str(&format!("; ≥ {waiting} {sessions} {waited}"));
     }
     printable(&line)
-}
-
-/// An id as one word, so that what follows it cannot be taken for a part of it.
-fn word(id: &str) -> String {
-    if id.is_empty() || id.chars().any(char::is_whitespace) {
-        format!("{id:?}")
-    } else {
-        id.to_owned()
-    }
 }
 
 /// The fields of `blocks[]`, and which event it is, in one line without its line feed.

@@ -24,7 +24,7 @@ pub use origin::{Judging, Origin};
 pub use own_code::OwnCode;
 pub use pool::{LeftOut, Member, PoolReport};
 pub use report::{
-    Block, Cause, CausesMs, HistoryStretch, LoopReport, Quality, Report, SCHEMA, SessionReport, SessionUse, Status,
-    SystemReport, TASKS, Unattributed, Where, WorkerReport,
+    Block, Cause, CausesMs, Grounds, HistoryStretch, LoopReport, Quality, Report, SCHEMA, SessionReport, SessionUse,
+    Status, SystemReport, TASKS, Unattributed, Where, WorkerReport,
 };
 pub use stacks::{Frame, OUTER_FRAMES_CUT, Peer, Stack, StackBatch, StackMode, StackSample, Waiting};

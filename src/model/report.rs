@@ -263,6 +263,31 @@ pub struct CausesMs {
     pub unknown: f64,
 }
 
+/// What a block was judged by, for the words that are said of it and for what counts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Grounds {
+    /// The largest share that is somebody's doing; waiting for threads that yield the GIL is nobody's.
+    pub blamed_for: Cause,
+    /// The session of the thread that is named as the GIL's holder; None: it worked for none.
+    pub holder: Option<SessionKey>,
+    /// Milliseconds of `causes_ms.gil` in which the loop waited for threads that did not yield.
+    pub gil_kept_ms: f64,
+    /// What the machine did that leaves too little for somebody who would be blamed without it.
+    pub acquitted_by: Option<Cause>,
+}
+
+impl Grounds {
+    /// Of a block that is all of one cause, and of which no more is known.
+    pub fn of(cause: Cause) -> Grounds {
+        Grounds {
+            blamed_for: cause,
+            holder: None,
+            gil_kept_ms: 0.0,
+            acquitted_by: None,
+        }
+    }
+}
+
 #[derive(Clone, Debug, Serialize)]
 pub struct Block {
     /// The same number from the first word about a block to the last; never used twice while otop is attached.
@@ -271,6 +296,8 @@ pub struct Block {
     /// The culprit's key, for whoever shows one session alone.
     #[serde(skip)]
     pub culprit: Option<SessionKey>,
+    #[serde(skip)]
+    pub grounds: Grounds,
     /// The culprit; None where nobody is blamed.
     pub session_id: Option<String>,
     pub agent_name: Option<String>,

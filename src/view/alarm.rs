@@ -100,7 +100,7 @@ fn sentence(what: &str, block: &Block, tone: Tone, room: Option<usize>) -> Parts
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Cause;
+    use crate::model::{Cause, Grounds};
     use crate::view::sample;
 
     fn texts(report: &Report, room: usize) -> Vec<String> {
@@ -132,6 +132,10 @@ mod tests {
         ];
         assert_eq!(texts(&report, 40), at_40);
         report.blocks[0].cause = Cause::Gil;
+        report.blocks[0].grounds = Grounds {
+            holder: report.blocks[0].culprit,
+            ..Grounds::of(Cause::Gil)
+        };
         report.blocks[0].holder_thread = Some("worker_0 (1234)".to_owned());
         assert!(texts(&report, 120)[0].contains("(gil: held by worker_0 (1234))"));
     }

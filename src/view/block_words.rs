@@ -2,11 +2,16 @@
 //! the list of blocks and `otop blocks` speak with these. Knows nothing of where the words stand.
 
 use super::format;
+use super::printable::{Keep, fit};
 use crate::model::{Block, Cause, CausesMs, Where};
 
 /// Whom a block is blamed on; None: nobody. `?` stands for a name that is not known yet, and behind one that is a guess.
 pub fn culprit(block: &Block) -> Option<String> {
-    let guess = if blamed_for(block) == Cause::Unknown { "?" } else { "" };
+    let guess = if block.grounds.blamed_for == Cause::Unknown {
+        "?"
+    } else {
+        ""
+    };
     match (&block.session_id, block.culprit) {
         (Some(id), _) => Some(format!("{id}{guess}")),
         (None, Some(_)) => Some("?".to_owned()),
@@ -18,15 +23,22 @@ pub fn culprit(block: &Block) -> Option<String> {
 pub fn cause(block: &Block) -> String {
     let is_blamed = culprit(block).is_some();
     let text = of_cause(block, block.cause);
-    // Where the machine has the largest share and somebody is blamed all the same, it is for this. And where nobody is, this
-    // is what some code of the worker's did for long.
-    let other = blamed_for(block);
-    let ms = share(&block.causes_ms, other);
-    // What is not known, and waiting for threads that yielded, tells nobody anything.
-    let tells = other != Cause::Unknown && (other != Cause::Gil || block.holder_thread.is_some());
-    match other {
-        other if other != block.cause && (is_blamed || (tells && ms >= WORTH_SAYING)) => {
-            format!("{text}; {}, {}", of_cause(block, other), format::stretch(ms))
+    // Where the machine, or threads that yielded the GIL, have the largest share and somebody is blamed all the same, it is
+    // for this. And where nobody is, this is what some code of the worker's did for long.
+    let other = block.grounds.blamed_for;
+    let ms = match other {
+        // What yielded tells nobody anything.
+        Cause::Gil => block.grounds.gil_kept_ms,
+        other => share(&block.causes_ms, other),
+    };
+    if other != block.cause && (is_blamed || (other != Cause::Unknown && ms >= WORTH_SAYING)) {
+        return format!("{text}; {}, {}", of_cause(block, other), format::stretch(ms));
+    }
+    match block.grounds.acquitted_by {
+        // The cause alone would leave open why nobody is blamed for it.
+        Some(machine) if !is_blamed && machine != block.cause => {
+            let ms = share(&block.causes_ms, machine);
+            format!("{text}; {}, {}", of_cause(block, machine), format::stretch(ms))
         }
         _ => text,
     }
@@ -39,11 +51,7 @@ fn of_cause(block: &Block, cause: Cause) -> String {
             .syscall
             .as_ref()
             .map_or_else(|| "syscall".to_owned(), |name| format!("syscall: {name}")),
-        Cause::Gil => match &block.holder_thread {
-            Some(thread) if is_blamed => format!("gil: held by {thread}"),
-            Some(thread) => format!("gil: held by {thread}, of no session"),
-            None => "gil".to_owned(),
-        },
+        Cause::Gil => held(block),
         // Whoever is blamed for a collection has called for it.
         Cause::Gc if is_blamed => "gc: gc.collect()".to_owned(),
         Cause::Unscheduled => "unscheduled: it got no CPU".to_owned(),
@@ -52,6 +60,36 @@ fn of_cause(block: &Block, cause: Cause) -> String {
         other => name(other).to_owned(),
     }
 }
+
+/// Who held the GIL, and for whom, where that is not who is blamed.
+fn held(block: &Block) -> String {
+    let Some(thread) = &block.holder_thread else {
+        return "gil".to_owned();
+    };
+    match block.grounds.holder {
+        Some(holder) if block.culprit == Some(holder) => format!("gil: held by {thread}"),
+        Some(_) => {
+            let id = block.holder_session_id.as_deref().unwrap_or("?");
+            format!(
+                "gil: held by {thread}, of {}",
+                as_word(&fit(id, ID_IN_WORDS, Keep::Ends))
+            )
+        }
+        None => format!("gil: held by {thread}, of no session"),
+    }
+}
+
+/// An id as one word, so that what follows it cannot be taken for a part of it.
+pub fn as_word(id: &str) -> String {
+    if id.is_empty() || id.chars().any(char::is_whitespace) {
+        format!("{id:?}")
+    } else {
+        id.to_owned()
+    }
+}
+
+/// Cells of an id that is not the culprit's: an id of 200 characters must not push the place off the screen.
+const ID_IN_WORDS: usize = 64;
 
 /// Milliseconds: the threshold of a block, unless another was set.
 const WORTH_SAYING: f64 = 50.0;
@@ -114,27 +152,14 @@ fn is_the_machines(cause: Cause) -> bool {
     )
 }
 
-/// The largest of the shares that are somebody's doing; the cause itself, where there is none.
-fn blamed_for(block: &Block) -> Cause {
-    if !is_the_machines(block.cause) {
-        return block.cause;
-    }
-    shares(&block.causes_ms)
-        .into_iter()
-        .map(|(cause, _)| cause)
-        .find(|cause| !is_the_machines(*cause))
-        .unwrap_or(block.cause)
-}
-
 /// Milliseconds of the block that are the worker's own doing: without what the machine did to it, and without waiting for
 /// threads that did yield the GIL, which blocks nobody.
 pub fn own_ms(block: &Block) -> f64 {
-    let is_kept = block.culprit.is_some() || block.holder_thread.is_some() || block.holder_session_id.is_some();
-    CAUSES
+    let causes = CAUSES
         .into_iter()
-        .filter(|cause| !is_the_machines(*cause) && (is_kept || *cause != Cause::Gil))
-        .map(|cause| share(&block.causes_ms, cause))
-        .sum()
+        .filter(|cause| !is_the_machines(*cause) && *cause != Cause::Gil);
+    let own: f64 = causes.map(|cause| share(&block.causes_ms, cause)).sum();
+    own + block.grounds.gil_kept_ms
 }
 
 /// `320 ms`, and `≥ 320 ms` where it began before otop looked.
@@ -205,9 +230,49 @@ mod tests {
     fn a_holder_of_the_gil_is_named_and_said_to_be_nobodys_where_it_is() {
         let mut held = block(Some("a"), Cause::Gil);
         held.holder_thread = Some("worker_0 (1234)".to_owned());
+        held.grounds.holder = held.culprit;
         assert_eq!(cause(&held), "gil: held by worker_0 (1234)");
-        (held.session_id, held.culprit) = (None, None);
+        (held.session_id, held.culprit, held.grounds.holder) = (None, None, None);
         assert_eq!(cause(&held), "gil: held by worker_0 (1234), of no session");
+    }
+
+    #[test]
+    fn a_holder_that_is_acquitted_is_still_said_to_be_its_sessions() {
+        let mut held = block(None, Cause::Gil);
+        held.holder_thread = Some("worker_0 (1234)".to_owned());
+        held.grounds.holder = Some(crate::model::SessionKey::of("b"));
+        held.grounds.acquitted_by = Some(Cause::Stopped);
+        (held.causes_ms.gil, held.causes_ms.stopped) = (42.0, 25.0);
+        assert_eq!(cause(&held), "gil: held by worker_0 (1234), of ?; stopped, 25 ms");
+        held.holder_session_id = Some("b".to_owned());
+        assert_eq!(cause(&held), "gil: held by worker_0 (1234), of b; stopped, 25 ms");
+        held.holder_session_id = Some("b, of no session".to_owned());
+        assert_eq!(
+            cause(&held),
+            "gil: held by worker_0 (1234), of \"b, of no session\"; stopped, 25 ms"
+        );
+        held.holder_session_id = Some("b".repeat(200));
+        assert!(cause(&held).chars().count() < 130, "{}", cause(&held));
+    }
+
+    #[test]
+    fn what_acquits_is_said_behind_what_was_done() {
+        let mut short = block(None, Cause::Cpu);
+        (short.causes_ms.cpu, short.causes_ms.unscheduled) = (38.0, 21.0);
+        assert_eq!(cause(&short), "cpu");
+        short.grounds.acquitted_by = Some(Cause::Unscheduled);
+        assert_eq!(cause(&short), "cpu; unscheduled: it got no CPU, 21 ms");
+    }
+
+    #[test]
+    fn what_a_step_did_beside_threads_that_yielded_is_what_it_is_blamed_for() {
+        let mut step = block(Some("a"), Cause::Gil);
+        step.grounds.blamed_for = Cause::Cpu;
+        (step.causes_ms.gil, step.causes_ms.cpu) = (302.0, 84.0);
+        assert_eq!(cause(&step), "gil; cpu, 84 ms");
+        assert_eq!(own_ms(&step), 84.0);
+        step.cause = Cause::Unscheduled;
+        assert_eq!(cause(&step), "unscheduled: it got no CPU; cpu, 84 ms");
     }
 
     #[test]
@@ -215,9 +280,11 @@ mod tests {
         let mut starved = block(Some("a"), Cause::Unscheduled);
         starved.causes_ms.unscheduled = 400.0;
         starved.causes_ms.cpu = 300.0;
+        starved.grounds.blamed_for = Cause::Cpu;
         assert_eq!(cause(&starved), "unscheduled: it got no CPU; cpu, 300 ms");
         starved.causes_ms.cpu = 0.0;
         starved.causes_ms.unknown = 60.0;
+        starved.grounds.blamed_for = Cause::Unknown;
         assert_eq!(cause(&starved), "unscheduled: it got no CPU; unknown, 60 ms");
         assert_eq!(culprit(&starved).as_deref(), Some("a?"));
         (starved.session_id, starved.culprit) = (None, None);
@@ -229,12 +296,15 @@ mod tests {
         let mut starved = block(None, Cause::Unscheduled);
         starved.causes_ms.unscheduled = 400.0;
         starved.causes_ms.cpu = 130.0;
+        starved.grounds.blamed_for = Cause::Cpu;
         assert_eq!(cause(&starved), "unscheduled: it got no CPU; cpu, 130 ms");
         starved.causes_ms.cpu = 49.0;
         assert_eq!(cause(&starved), "unscheduled: it got no CPU");
         starved.causes_ms.gil = 217.0;
+        starved.grounds.blamed_for = Cause::Gil;
         assert_eq!(cause(&starved), "unscheduled: it got no CPU", "of threads that yielded");
         starved.holder_thread = Some("worker_0 (1234)".to_owned());
+        starved.grounds.gil_kept_ms = 217.0;
         assert_eq!(
             cause(&starved),
             "unscheduled: it got no CPU; gil: held by worker_0 (1234), of no session, 217 ms"
@@ -292,7 +362,14 @@ mod tests {
             unknown: 8.0,
         };
         assert_eq!(own_ms(&long), 50.0);
-        long.holder_thread = Some("worker_0 (1234)".to_owned());
+        long.grounds.gil_kept_ms = 16.0;
+        assert_eq!(own_ms(&long), 66.0, "of the 40, 24 are yielded");
+        (long.culprit, long.holder_thread) = (
+            Some(crate::model::SessionKey::of("a")),
+            Some("worker_0 (1234)".to_owned()),
+        );
+        assert_eq!(own_ms(&long), 66.0, "whoever is blamed");
+        long.grounds.gil_kept_ms = 40.0;
         assert_eq!(own_ms(&long), 90.0);
         let order: Vec<Cause> = shares(&long.causes_ms).into_iter().map(|(cause, _)| cause).collect();
         assert_eq!(order[..3], [Cause::Unscheduled, Cause::Gil, Cause::Cpu]);

@@ -163,6 +163,7 @@ pub fn block_now(session_id: Option<&str>, cause: Cause) -> Block {
     Block {
         id: 1,
         culprit: session_id.map(SessionKey::of),
+        grounds: Grounds::of(cause),
         session_id: session_id.map(str::to_owned),
         agent_name: Some("dental".to_owned()),
         tenant: Some("globex".to_owned()),
@@ -253,6 +254,7 @@ pub fn blocks() -> Vec<Arc<Block>> {
     let mut held = over(8, Some("AJ_002K9ggw8rCx"), Cause::Gil, 20.0, 640.0);
     held.holder_thread = Some("worker_0 (1234)".to_owned());
     held.holder_session_id = Some("AJ_002K9ggw8rCx".to_owned());
+    (held.grounds.holder, held.grounds.gil_kept_ms) = (held.culprit, 600.0);
     held.step_session_id = Some("AJ_000sYfnHPcRu".to_owned());
     held.causes_ms = CausesMs {
         gil: 600.0,

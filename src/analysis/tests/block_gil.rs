@@ -120,6 +120,37 @@ fn a_holder_of_no_session_is_nobodys_fault() {
     assert_eq!(block.holder_thread.as_deref(), Some("asyncio_0 (1235)"));
 }
 
+/// A block in which thread 1, of session b, holds the GIL once for so long, and others yield it for 150 ms.
+fn held_among_others(hold: f64) -> Block {
+    let mut stage = stage();
+    stage.begin(1, of("b"), Doing::Run);
+    stage.thread(2, "other", false);
+    stage.doing(2, Doing::Run);
+    stage.begin(LOOP, of("a"), Doing::WaitForGil);
+    for turn in 0..30 {
+        stage.gil = held_by(2, 10 + turn);
+        stage.run(5.0);
+    }
+    stage.gil = held_by(1, 50);
+    stage.run(hold);
+    stage.gil = held_by(LOOP, 51);
+    stage.doing(LOOP, Doing::Run);
+    stage.run(2.0);
+    stage.end(LOOP, Doing::Select);
+    stage.run(10.0);
+    only(&mut stage)
+}
+
+#[test]
+fn one_long_hold_is_blamed_also_among_others_that_yield() {
+    let block = held_among_others(90.0);
+    assert_eq!((block.cause, block.session_id.as_deref()), (Cause::Gil, Some("b")));
+    assert_eq!(block.holder_thread.as_deref(), Some("asyncio_0 (1235)"));
+    assert_ms(block.grounds.gil_kept_ms, 90.0);
+    let block = held_among_others(40.0);
+    assert_eq!((block.session_id, block.holder_thread), (None, None));
+}
+
 #[test]
 fn a_thread_that_yields_blocks_nobody() {
     // The step does `own` ms itself in bits of 2 ms, and waits 5 ms for the GIL before each.
@@ -140,6 +171,7 @@ fn a_thread_that_yields_blocks_nobody() {
         let block = only(&mut stage);
         assert_eq!(block.cause, Cause::Gil);
         assert_eq!(block.session_id.as_deref(), culprit, "{own} ms of its own");
+        assert_eq!(block.grounds.gil_kept_ms, 0.0);
         assert_eq!(slow(&mut stage), culprit.into_iter().collect::<Vec<_>>());
     }
 }

@@ -1,7 +1,7 @@
 //! Two workers that know the same id, and what they are together.
 
 use super::*;
-use crate::model::{Cause, CausesMs};
+use crate::model::{Cause, CausesMs, Grounds};
 
 fn session(id: &str, mem_mb: f64, cpu_pct: f64) -> SessionReport {
     SessionReport {
@@ -113,6 +113,10 @@ fn block(id: u64, started_at: Option<f64>, ongoing: bool) -> Arc<Block> {
     Arc::new(Block {
         id,
         culprit: Some(SessionKey(1)),
+        grounds: Grounds {
+            holder: Some(SessionKey(1)),
+            ..Grounds::of(Cause::Gil)
+        },
         session_id: Some("a".to_owned()),
         agent_name: None,
         tenant: None,
@@ -149,6 +153,11 @@ fn the_recent_blocks_of_all_are_one_list_newest_first() {
     assert_ne!(report.recent[0].id, report.recent[1].id);
     let culprits: Vec<_> = report.recent.iter().map(|block| block.culprit).collect();
     assert_eq!((culprits[0] == culprits[1], culprits[0] == culprits[2]), (false, true));
+    let holders: Vec<_> = report.recent.iter().map(|block| block.grounds.holder).collect();
+    assert_eq!(
+        holders, culprits,
+        "so that a session is the same one wherever it is spoken of"
+    );
 }
 
 #[test]

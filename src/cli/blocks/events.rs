@@ -108,7 +108,7 @@ fn end_of(block: &Block, look: &Look) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Cause, CausesMs, SessionKey};
+    use crate::model::{Cause, CausesMs, Grounds, SessionKey};
 
     const START: f64 = 1_700_000_000.0;
 
@@ -117,6 +117,7 @@ mod tests {
         Block {
             id,
             culprit: Some(SessionKey::of("a")),
+            grounds: Grounds::of(Cause::Cpu),
             session_id: Some("a".to_owned()),
             agent_name: None,
             tenant: None,
