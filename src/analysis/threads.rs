@@ -5,10 +5,13 @@ use super::blocks::BlockMachine;
 use super::moment::Before;
 use super::tally::ThreadTally;
 use crate::model::{Nanos, ThreadFacts, ThreadIndex};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// A thread that was never announced is forgotten when it has not been sampled for so long.
 const FORGET: Nanos = Nanos(10_000_000_000);
+
+/// So many threads that ended are still known by name: a block that one of them made is judged after it is gone.
+const ENDED_NAMES: usize = 512;
 
 #[derive(Debug, Default)]
 pub(super) struct Thread {
@@ -23,6 +26,8 @@ pub(super) struct Thread {
 #[derive(Debug, Default)]
 pub(super) struct Threads {
     by_index: BTreeMap<ThreadIndex, Thread>,
+    /// The last ones that ended, the oldest first.
+    ended: VecDeque<ThreadFacts>,
 }
 
 impl Thread {
@@ -48,7 +53,14 @@ impl Threads {
     }
 
     pub fn remove(&mut self, index: ThreadIndex) -> Option<Thread> {
-        self.by_index.remove(&index)
+        let thread = self.by_index.remove(&index)?;
+        if let Some(facts) = &thread.facts {
+            if self.ended.len() >= ENDED_NAMES {
+                self.ended.pop_front();
+            }
+            self.ended.push_back(facts.clone());
+        }
+        Some(thread)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (ThreadIndex, &Thread)> {
@@ -59,9 +71,10 @@ impl Threads {
         self.by_index.iter_mut().map(|(index, thread)| (*index, thread))
     }
 
-    /// Name and tid, `worker_0 (1234)`; None: it was never announced.
+    /// Name and tid, `worker_0 (1234)`, of one that lives or ended lately; None: it was never announced.
     pub fn name(&self, index: ThreadIndex) -> Option<String> {
-        let facts = self.get(index)?.facts.as_ref()?;
+        let living = self.get(index).and_then(|thread| thread.facts.as_ref());
+        let facts = living.or_else(|| self.ended.iter().rev().find(|facts| facts.index == index))?;
         Some(format!("{} ({})", facts.name, facts.tid))
     }
 
@@ -75,6 +88,7 @@ impl Threads {
 
     #[cfg(test)]
     pub fn entries(&self) -> usize {
-        self.by_index.values().map(|thread| 1 + thread.meter.entries()).sum()
+        let living: usize = self.by_index.values().map(|thread| 1 + thread.meter.entries()).sum();
+        living + self.ended.len()
     }
 }

@@ -120,6 +120,25 @@ fn a_holder_of_no_session_is_nobodys_fault() {
     assert_eq!(block.holder_thread.as_deref(), Some("asyncio_0 (1235)"));
 }
 
+/// The thread ends with the batch that tells the end of the block, before anything is judged.
+#[test]
+fn a_holder_that_has_ended_keeps_its_name() {
+    let mut stage = stage();
+    stage.doing(1, Doing::Run);
+    stage.gil = held_by(1, 5);
+    stage.begin(LOOP, of("a"), Doing::WaitForGil);
+    stage.run(60.0);
+    stage.gil = held_by(LOOP, 6);
+    stage.end_thread(1);
+    stage.end(LOOP, Doing::Select);
+    stage.run(10.0);
+    let block = only(&mut stage);
+    assert!(!block.ongoing);
+    assert_eq!((block.cause, block.session_id), (Cause::Gil, None));
+    assert_eq!(block.holder_thread.as_deref(), Some("asyncio_0 (1235)"));
+    assert_ms(block.grounds.gil_kept_ms, 60.0);
+}
+
 /// A block in which thread 1, of session b, holds the GIL once for so long, and others yield it for 150 ms.
 fn held_among_others(hold: f64) -> Block {
     let mut stage = stage();
