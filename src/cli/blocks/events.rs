@@ -3,11 +3,11 @@
 //! Knows nothing of how they are told.
 
 use crate::export::block_line::BlockEvent;
-use crate::model::{Block, Nanos};
+use crate::model::{Block, Cause, Nanos};
 use std::collections::BTreeMap;
 
-/// How long a block that goes on may wait for the name of who is blamed, and for its place: both come from threads of
-/// their own.
+/// How long a block that goes on may wait for the name of who is blamed, for its place, and for who called for the garbage
+/// that is collected: they come from threads of their own.
 const BEGAN_PATIENCE: Nanos = Nanos(60_000_000);
 /// The same of one that is over: the last word of it.
 const ENDED_PATIENCE: Nanos = Nanos(1_000_000_000);
@@ -89,7 +89,10 @@ impl Told {
             return (look.is_last && is_longer).then_some(BlockEvent::Began);
         }
         let has_place = block.file.is_some() || !look.stacks_come;
-        let is_due = (is_named && has_place) || look.is_last || look.now - self.first_seen >= BEGAN_PATIENCE;
+        // That garbage was called for, and by whom, only the frames show.
+        let has_caller = block.grounds.blamed_for != Cause::Gc || block.culprit.is_some() || !look.stacks_come;
+        let is_due =
+            (is_named && has_place && has_caller) || look.is_last || look.now - self.first_seen >= BEGAN_PATIENCE;
         // One that is over and waits for its last stacks stands still.
         let goes_on = block.duration_ms > self.first_ms || look.seen_until - end_of(block, look) <= look.gap_s;
         if !is_due || !goes_on {
@@ -108,7 +111,7 @@ fn end_of(block: &Block, look: &Look) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Cause, CausesMs, Grounds, SessionKey};
+    use crate::model::{CausesMs, Grounds, SessionKey};
 
     const START: f64 = 1_700_000_000.0;
 
@@ -231,6 +234,38 @@ mod tests {
             ..block(3, 60.0, true)
         };
         assert_eq!(told(&mut events, &[nobody], at(61)), [(Began, 3)]);
+    }
+
+    #[test]
+    fn who_called_for_garbage_is_waited_for_but_not_for_long() {
+        let collected = |id, ms, culprit: Option<&str>| Block {
+            culprit: culprit.map(SessionKey::of),
+            session_id: culprit.map(str::to_owned),
+            cause: Cause::Gc,
+            grounds: Grounds::of(Cause::Gc),
+            ..block(id, ms, true)
+        };
+        let mut events = Events::default();
+        // It has a place, which is of a stack from before the collection.
+        assert_eq!(told(&mut events, &[collected(1, 60.0, None)], at(61)), []);
+        let called = [collected(1, 80.0, Some("a"))];
+        assert_eq!(
+            told(&mut events, &called, at(81)),
+            [(Began, 1)],
+            "as soon as it is known"
+        );
+        let mut events = Events::default();
+        assert_eq!(told(&mut events, &[collected(1, 60.0, None)], at(61)), []);
+        assert_eq!(told(&mut events, &[collected(1, 120.0, None)], at(121)), [(Began, 1)]);
+        let mut events = Events::default();
+        let without_stacks = Look {
+            stacks_come: false,
+            ..at(61)
+        };
+        assert_eq!(
+            told(&mut events, &[collected(1, 60.0, None)], without_stacks),
+            [(Began, 1)]
+        );
     }
 
     #[test]
