@@ -3,12 +3,13 @@
 
 use super::{Palette, draw};
 use crate::model::SessionReport;
-use crate::model::{Cause, Nanos, Report, Status};
+use crate::model::{Block, Cause, Nanos, Report, Status};
 use crate::view::{Action, Effect, Key, Options, Step, ViewState, action_for, picture, sample};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier};
+use std::sync::Arc;
 
 pub(super) const NOW: Nanos = Nanos(1_000_000_000);
 pub(super) const SIZES: [(u16, u16); 4] = [(40, 10), (80, 24), (120, 40), (200, 50)];
@@ -128,12 +129,14 @@ fn a_draining_pool_with_two_loops_and_failures() {
 #[test]
 fn a_filter_and_a_frozen_picture() {
     let mut report = sample::report(sample::six());
-    report
-        .blocks
-        .push(sample::block_now(Some("AJ_004huv9tJYKq"), Cause::Cpu));
-    report.blocks[0].ongoing = false;
-    report.blocks[0].duration_is_lower_bound = false;
-    report.blocks[0].duration_ms = 320.0;
+    let over = Block {
+        ongoing: false,
+        duration_is_lower_bound: false,
+        duration_ms: 320.0,
+        started_at: Some(1_700_000_095.0),
+        ..sample::block_now(Some("AJ_004huv9tJYKq"), Cause::Cpu)
+    };
+    report.recent.push(Arc::new(over));
     let typed: Vec<Action> = "dent".chars().map(Action::Type).collect();
     let mut actions = vec![Action::Freeze, Action::EnterText];
     actions.extend(typed);

@@ -51,32 +51,44 @@ fn condition_text(condition: &str) -> String {
     }
 }
 
-/// The newest block of this window that is over, for the line below the table; None: there was none.
+/// The last block that is over, and how long ago it ended, for the line below the table; None: there was none since the
+/// attach. It stays until another one comes: who is called looks later than that.
 pub fn last_block(report: &Report, room: Option<usize>) -> Option<Line> {
-    let ended = report.blocks.iter().filter(|block| !block.ongoing);
-    let newest = ended.max_by(|a, b| {
-        let when = |block: &Block| block.started_at.unwrap_or(f64::NEG_INFINITY);
-        when(a).total_cmp(&when(b))
-    })?;
-    Some(sentence("last block", newest, Tone::Slow, room).join(&Piece::plain(" "), room))
+    let newest = report.recent.iter().find(|block| !block.ongoing)?;
+    let what = match block_words::ended_ago(report, newest) {
+        Some(ago) => format!("last block {} ago:", format::age(Some(ago))),
+        None => "last block:".to_owned(),
+    };
+    Some(sentence(&what, newest, Tone::Slow, room, Lines::One).join(&Piece::plain(" "), room))
 }
 
 /// `LOOP BLOCKED ≥ 3.2 s by AJ_0014qgHOf (syscall: recvfrom) at requests/adapters.py:667 in send · ≥ 12 waiting`, on
 /// two lines where one is too short for it.
 fn blocked(block: &Block, room: Option<usize>) -> Vec<Line> {
-    let (first, second) = sentence("LOOP BLOCKED", block, Tone::Alarm, room).split(&Piece::plain(" "), room);
+    let (first, second) =
+        sentence("LOOP BLOCKED", block, Tone::Alarm, room, Lines::Two).split(&Piece::plain(" "), room);
     let join = |parts: Parts| parts.join(&Piece::plain(" "), room);
     [Some(join(first)), second.map(join)].into_iter().flatten().collect()
 }
 
-fn sentence(what: &str, block: &Block, tone: Tone, room: Option<usize>) -> Parts {
+/// How many lines there are for a sentence: with one alone, the function leaves before file and line do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lines {
+    One,
+    Two,
+}
+
+fn sentence(what: &str, block: &Block, tone: Tone, room: Option<usize>, lines: Lines) -> Parts {
     let mut parts = Parts::default();
     let blocked = format!("{what} {} by ", block_words::length(block));
     let culprit = block_words::culprit(block).unwrap_or_else(|| "nobody".to_owned());
     // An id of 200 characters must not push the cause off the screen.
     let culprit = Piece::new(culprit, tone).cut(room.map_or(usize::MAX, |room| room / 2), Keep::Ends);
-    parts.add(0, [Piece::new(blocked, tone), culprit]);
-    parts.add(1, [Piece::new(format!("({})", block_words::cause(block)), tone)]);
+    let blocked = Piece::new(blocked, tone);
+    let cause = Piece::new(format!("({})", block_words::cause(block)), tone);
+    let used = blocked.width() + culprit.width() + 1 + cause.width() + 1;
+    parts.add(0, [blocked, culprit]);
+    parts.add(1, [cause]);
     let place = match room {
         Some(room) if room < ROOM_FOR_A_PATH => {
             let name = block
@@ -88,7 +100,14 @@ fn sentence(what: &str, block: &Block, tone: Tone, room: Option<usize>) -> Parts
         _ => format::place(block.function.as_deref(), block.file.as_deref(), block.line),
     };
     if let Some(place) = place {
-        parts.add(2, [Piece::new(format!("at {place}"), Tone::Strong)]);
+        let place = Piece::new(format!("at {place}"), Tone::Strong);
+        let line = format::place(None, block.file.as_deref(), block.line);
+        let is_short_of_room = room.is_some_and(|room| used + place.width() > room);
+        let least = match line {
+            Some(line) if lines == Lines::One && is_short_of_room => Piece::plain(format!("at {line}")).width() + 1,
+            _ => usize::MAX,
+        };
+        parts.add_elastic(2, least, [place]);
     }
     // A lower bound of none says nothing.
     if let Some(waiting @ 1..) = block.waiting {
@@ -102,6 +121,7 @@ mod tests {
     use super::*;
     use crate::model::{Cause, Grounds};
     use crate::view::sample;
+    use std::sync::Arc;
 
     fn texts(report: &Report, room: usize) -> Vec<String> {
         lines(report, Some(room)).iter().map(Line::text).collect()
@@ -160,6 +180,28 @@ mod tests {
         let texts = texts(&report, 120);
         assert_eq!(texts.len(), 4, "{texts:?}");
         assert_eq!(texts[3], "and 1 more loops");
+    }
+
+    #[test]
+    fn the_last_block_that_is_over_stays_with_its_age_until_another_comes() {
+        let mut report = sample::report(sample::six());
+        let said = |report: &Report| last_block(report, Some(120)).map(|line| line.text());
+        assert_eq!(said(&report), None);
+        report.recent = sample::blocks();
+        assert!(report.recent[0].ongoing && report.blocks.is_empty());
+        assert_eq!(
+            said(&report).as_deref(),
+            Some(
+                "last block 19s ago: 640 ms by AJ_002K9ggw8rCx (gil: held by worker_0 (1234)) \
+                 at requests/adapters.py:667 in send"
+            )
+        );
+        let unseen = sample::block_now(Some("a"), Cause::Cpu);
+        report.recent = vec![Arc::new(Block {
+            ongoing: false,
+            ..unseen
+        })];
+        assert!(said(&report).is_some_and(|text| text.starts_with("last block: ≥ 3.2 s by a (cpu)")));
     }
 
     #[test]

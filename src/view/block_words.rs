@@ -3,7 +3,7 @@
 
 use super::format;
 use super::printable::{Keep, fit};
-use crate::model::{Block, Cause, CausesMs, Where};
+use crate::model::{Block, Cause, CausesMs, Report, Where};
 
 /// Whom a block is blamed on; None: nobody. `?` stands for a name that is not known yet, and behind one that is a guess.
 pub fn culprit(block: &Block) -> Option<String> {
@@ -166,6 +166,12 @@ pub fn own_ms(block: &Block) -> f64 {
 pub fn length(block: &Block) -> String {
     let bound = if block.duration_is_lower_bound { "≥ " } else { "" };
     format!("{bound}{}", format::stretch(block.duration_ms))
+}
+
+/// Seconds since it ended; None: when that was is not known.
+pub fn ended_ago(report: &Report, block: &Block) -> Option<f64> {
+    let ended = block.started_at.map(|began| began + block.duration_ms / 1e3);
+    report.unix_now.zip(ended).map(|(now, ended)| now - ended)
 }
 
 /// Where the loop was held up, the innermost line first, and then the innermost line of own code, if it is another.

@@ -153,8 +153,7 @@ fn age(report: &Report, block: &Block) -> String {
     if block.ongoing {
         return "now".to_owned();
     }
-    let ended = block.started_at.map(|began| began + block.duration_ms / 1e3);
-    format::age(report.unix_now.zip(ended).map(|(now, ended)| now - ended))
+    format::age(words::ended_ago(report, block))
 }
 
 /// Everything about one block.
