@@ -34,7 +34,7 @@ pub enum CliError {
     #[error("{error}{also}")]
     Below {
         root: Pid,
-        error: AttachError,
+        error: Box<AttachError>,
         also: String,
     },
     #[error("process {0} is Python without asyncio: it has not been imported")]
@@ -164,7 +164,8 @@ impl CliError {
     pub fn exit(&self) -> Exit {
         match self {
             CliError::Diagnosed(exit) => *exit,
-            CliError::Attach(error) | CliError::Below { error, .. } => attach_exit(error),
+            CliError::Attach(error) => attach_exit(error),
+            CliError::Below { error, .. } => attach_exit(error),
             CliError::NoAsyncio(_) | CliError::NoLoops { lack_asyncio: true } => Exit::NotReadable,
             CliError::EndedEarly { .. } => Exit::EndedEarly,
             CliError::FailOnMet { .. } => Exit::FailOnMet,
@@ -202,11 +203,7 @@ impl CliError {
     /// All that mends it, the one to try first in front.
     pub fn remedies(&self) -> Vec<String> {
         match self {
-            CliError::Attach(AttachError::NotPermitted { refusal, .. })
-            | CliError::Below {
-                error: AttachError::NotPermitted { refusal, .. },
-                ..
-            } => refusal.remedies(),
+            CliError::Attach(AttachError::NotPermitted { refusal, .. }) => refusal.remedies(),
             other => other.remedy().into_iter().collect(),
         }
     }

@@ -131,6 +131,11 @@ impl ViewState {
         self.message = Some(message.into());
     }
 
+    /// Takes a word back that is no longer true, if it still stands there.
+    pub fn unsay(&mut self, message: &str) {
+        self.message = self.message.take().filter(|said| said != message);
+    }
+
     pub(super) fn pages(&self) -> &Pages {
         &self.pages
     }

@@ -106,7 +106,7 @@ pub(super) fn refused_below<'p>(root: Pid, all: impl Iterator<Item = &'p Passed>
         let also = others.map(|others| format!(" ({} more Python {others}, below process {root})", count - 1));
         CliError::Below {
             root,
-            error: error.clone(),
+            error: Box::new(error.clone()),
             also: also.unwrap_or_default(),
         }
     };

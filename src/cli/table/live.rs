@@ -26,7 +26,7 @@ pub trait Figures {
     fn others_live(&mut self) -> bool {
         false
     }
-    /// What is to be said once, by the first report of a whole walk.
+    /// What is to be said once, by the first report of a whole walk, and taken back when it is no longer so.
     fn hint(&self, _: &Report) -> Option<String> {
         None
     }
@@ -81,7 +81,7 @@ pub fn watch(figures: &mut dyn Figures, look: &Look, signals: &Signals) -> Resul
     let mut report = figures.report();
     let mut next = now();
     let mut drawn = next;
-    let mut is_hinted = false;
+    let (mut is_hinted, mut hint) = (false, None);
     loop {
         if signals.raised() {
             return Ok(());
@@ -108,9 +108,13 @@ pub fn watch(figures: &mut dyn Figures, look: &Look, signals: &Signals) -> Resul
             is_stale = true;
             if !is_hinted && report.worker.tasks.is_some() {
                 is_hinted = true;
-                if let Some(word) = figures.hint(&report) {
-                    view.say(word);
+                hint = figures.hint(&report);
+                if let Some(word) = &hint {
+                    view.say(word.clone());
                 }
+            }
+            if let Some(word) = hint.take_if(|word| figures.hint(&report).as_ref() != Some(word)) {
+                view.unsay(&word);
             }
         }
         if is_stale {
