@@ -26,6 +26,15 @@ impl Proofs {
     }
 }
 
+/// What was seen of a context, or of all that have stood there.
+#[derive(Clone, Copy)]
+struct Met {
+    /// Under what it was known last.
+    key: Addr,
+    /// It was known under something else before: its variables are set anew, or it was freed and another took its place.
+    changes: bool,
+}
+
 /// What is known of contexts.
 pub(super) struct Owners {
     naming: Naming,
@@ -34,9 +43,9 @@ pub(super) struct Owners {
     resolver: Resolver,
     /// What was found out, by the set of variables that told it; by the context, where the rules need a task.
     known: AddrMap<Resolved>,
-    /// Under what each context was known last. A step in a context of its own, as `call_soon` and `create_task` make them,
-    /// mostly has the set of another: then there is nothing to look up, for which it would be too short.
-    contexts: AddrMap<Addr>,
+    /// Of each context that was met. A step in a context of its own, as `call_soon` and `create_task` make them, mostly has
+    /// the set of another: then there is nothing to look up, for which it would be too short.
+    contexts: AddrMap<Met>,
     /// The keys of `known` that were met last, the newest first.
     recent: [Option<Addr>; RECENT],
     context_type: Option<Addr>,
@@ -116,7 +125,7 @@ impl Owners {
     /// Asks for the bytes that prove what is known of the context.
     pub fn push_proofs(&self, context: Addr, scatter: &mut Scatter) -> Proofs {
         let keys = match self.contexts.get(&context) {
-            Some(key) => [Some(*key), None, None],
+            Some(met) => [Some(met.key), None, None],
             None => self.recent,
         };
         Proofs(keys.map(|key| {
@@ -139,7 +148,9 @@ impl Owners {
         if self.contexts.len() >= MOST_CONTEXTS {
             self.contexts.clear();
         }
-        self.contexts.insert(context, key);
+        let before = self.contexts.get(&context);
+        let changes = before.is_some_and(|met| met.changes || met.key != key);
+        self.contexts.insert(context, Met { key, changes });
         self.meet(key);
     }
 
@@ -157,17 +168,17 @@ impl Owners {
     pub fn owner(&mut self, heap: &Heap, words: ContextWords, context: Addr, seen: Seen<'_>) -> Result<Owner, Fault> {
         let vars = seen.vars;
         let key = self.key(context, vars);
-        let is_new = self.contexts.get(&context) != Some(&key);
-        // Known from before this tick, and unchanged after it: so it was at the tick, whatever ran since. That a new context has
-        // these variables is known of this read alone.
-        if (!is_new || seen.lasts)
+        let met = self.contexts.get(&context).filter(|met| met.key == key).copied();
+        // Known from before this tick, and unchanged after it: so it was at the tick, whatever ran since. Not so of a context
+        // that is new, or that changes: what it has now it may not have had when the thread was in it.
+        if (seen.lasts || met.is_some_and(|met| !met.changes))
             && let (Some(known), Some(slots)) = (self.known.get(&key), seen.proofs.of(key))
             && known.proof.holds(vars, seen.read, slots)
         {
             let owner = of(self.resolver.session_of(known));
-            match is_new {
-                true => self.remember(context, key),
-                false => self.meet(key),
+            match met {
+                Some(_) => self.meet(key),
+                None => self.remember(context, key),
             }
             return Ok(owner);
         }
