@@ -90,6 +90,8 @@ pub struct FrameWalk {
 /// Frames that C made to call Python, or Python to return to C, have an owner from here on
 /// (Include/internal/pycore_frame.h: `FRAME_OWNED_BY_CSTACK` in 3.12 and 3.13, `FRAME_OWNED_BY_INTERPRETER` from 3.14).
 const FIRST_SHIM: u8 = 3;
+/// `FRAME_OWNED_BY_GENERATOR`, from 3.11 on.
+const OWNED_BY_GENERATOR: u8 = 1;
 
 impl FrameWalk {
     pub fn new(offsets: &Offsets, version: Version) -> FrameWalk {
@@ -187,6 +189,9 @@ impl FrameWalk {
                 if hop == 0 && self.has_not_begun(&raw) {
                     return Err(Fault::Implausible("frame that has not begun"));
                 }
+                if hop == 0 && self.is_of_long_ago(&frame) {
+                    return Err(Fault::Implausible("suspended coroutine as the frame that runs"));
+                }
                 if into.frames.len() == MOST_FRAMES {
                     break;
                 }
@@ -204,6 +209,13 @@ impl FrameWalk {
     pub(super) fn has_not_begun(&self, frame: &RawFrame) -> bool {
         self.not_begun
             .is_some_and(|before| frame.code.0.wrapping_add(before) == frame.instruction)
+    }
+
+    /// 3.11 and 3.12 make a new `_PyCFrame` the thread's a few instructions before they set its `current_frame`
+    /// (Python/ceval.c, `_PyEval_EvalFrameDefault`): until then there stands what ran last at that depth of the C stack, such
+    /// as a coroutine that is suspended meanwhile. One that runs was called by something.
+    fn is_of_long_ago(&self, frame: &FrameHead) -> bool {
+        matches!(self.top, Top::ThroughCFrame(..)) && frame.is_generators && frame.previous.is_null()
     }
 
     /// Where the word stands that names the caller of the frame at `at`.
@@ -232,6 +244,7 @@ impl FrameWalk {
             let raw = raw(Addr(word), i64::from(lasti) as u64)?;
             return Ok(FrameHead {
                 previous,
+                is_generators: false,
                 raw: Some(raw),
             });
         };
@@ -240,11 +253,16 @@ impl FrameWalk {
             return Err(Fault::Implausible("owner of frame"));
         }
         if owner >= self.first_shim {
-            return Ok(FrameHead { previous, raw: None });
+            return Ok(FrameHead {
+                previous,
+                is_generators: false,
+                raw: None,
+            });
         }
         let raw = raw(Addr(word & !self.tags), word_at(head, self.instruction))?;
         Ok(FrameHead {
             previous,
+            is_generators: owner == OWNED_BY_GENERATOR,
             raw: Some(raw),
         })
     }
@@ -254,6 +272,8 @@ impl FrameWalk {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHead {
     pub previous: Addr,
+    /// From 3.11 on: it is a generator's or coroutine's own.
+    pub is_generators: bool,
     /// None: a shim between C and Python.
     pub raw: Option<RawFrame>,
 }

@@ -116,6 +116,27 @@ fn the_caller_of_a_frame_that_has_not_begun_is_not_believed_in_3_12() {
     }
 }
 
+/// What ran last at that depth of the C stack, and is suspended by now, is not what runs.
+#[test]
+fn a_suspended_coroutine_is_not_what_runs_in_3_11_and_3_12() {
+    for (minor, believed) in [(11, false), (12, false), (13, true), (15, true)] {
+        let (o, _) = layout(minor);
+        let mut image = chain(minor, 1, &[], 0);
+        assert!(
+            walk(minor, &image).0.is_ok(),
+            "3.{minor}: a function that nobody called is a thread's first"
+        );
+        image.put(Addr(place(0) + o.frame_owner), &[1]);
+        assert_eq!(walk(minor, &image).0.is_ok(), believed, "3.{minor}");
+        let mut image = chain(minor, 2, &[], 0);
+        image.put(Addr(place(0) + o.frame_owner), &[1]);
+        assert!(
+            walk(minor, &image).0.is_ok(),
+            "3.{minor}: a coroutine that something runs"
+        );
+    }
+}
+
 #[test]
 fn what_is_missing_is_said() {
     let mut image = chain(14, 9, &[], 0);
