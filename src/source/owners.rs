@@ -139,9 +139,15 @@ impl Owners {
         !self.contexts.contains_key(&context)
     }
 
+    /// A context's variables do not tell all that is to be known of it: a task's name, or a coroutine's local, is another one's
+    /// in each.
+    fn by_context(&self) -> bool {
+        self.resolver.needs_task() || self.resolver.needs_task_for_names()
+    }
+
     /// Under what a context with these variables is known.
     fn key(&self, context: Addr, vars: Addr) -> Addr {
-        if self.resolver.needs_task() { context } else { vars }
+        if self.by_context() { context } else { vars }
     }
 
     fn remember(&mut self, context: Addr, key: Addr) {
@@ -155,7 +161,7 @@ impl Owners {
     }
 
     fn meet(&mut self, key: Addr) {
-        if self.resolver.needs_task() || self.recent[0] == Some(key) {
+        if self.by_context() || self.recent[0] == Some(key) {
             return;
         }
         let before = self.recent.iter().position(|known| *known == Some(key));
@@ -183,7 +189,7 @@ impl Owners {
             return Ok(owner);
         }
         if seen.lasts
-            && !self.resolver.needs_task()
+            && !self.by_context()
             && let Some(owner) = self.by_its_set(heap, words, context, vars)?
         {
             return Ok(owner);
