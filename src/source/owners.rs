@@ -41,7 +41,8 @@ pub(super) struct Owners {
     /// The presets by which the resolver goes.
     fits: Fits,
     resolver: Resolver,
-    /// What was found out, by the set of variables that told it; by the context, where the rules need a task.
+    /// What was found out, by the set of variables that told it; by the context, where the rules need a task, for ids or for
+    /// names.
     known: AddrMap<Resolved>,
     /// Of each context that was met. A step in a context of its own, as `call_soon` and `create_task` make them, mostly has
     /// the set of another: then there is nothing to look up, for which it would be too short.
