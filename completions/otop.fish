@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_otop_global_optspecs
-    string join \n pid= session-from= agent-from= tenant-from= children socket= once json refresh-rate= sort= status= agent= tenant= columns= window= slow-window= rate= stack-rate= own= slow-threshold= h/help V/version
+    string join \n pid= session-from= agent-from= tenant-from= children socket= once json refresh-rate= sort= status= agent= tenant= columns= window= slow-window= rate= stack-rate= own= slow-threshold= pause h/help V/version
 end
 
 function __fish_otop_needs_command
@@ -60,6 +60,7 @@ complete -c otop -n "__fish_otop_needs_command" -l slow-threshold -d 'From which
 complete -c otop -n "__fish_otop_needs_command" -l children -d 'The whole pool: every asyncio worker below the process, as they come and go'
 complete -c otop -n "__fish_otop_needs_command" -l once -d 'Watch for one window, print the table, exit'
 complete -c otop -n "__fish_otop_needs_command" -l json -d 'One JSON document per window, a line each; with --once a single one'
+complete -c otop -n "__fish_otop_needs_command" -l pause -d 'Stop the worker for each walk over its tasks, so that each is of one instant; how long is shown'
 complete -c otop -n "__fish_otop_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c otop -n "__fish_otop_needs_command" -s V -l version -d 'Print version'
 complete -c otop -n "__fish_otop_needs_command" -f -a "blocks" -d 'Follow the blocks of the event loop, a line each, as they happen'
@@ -172,6 +173,7 @@ complete -c otop -n "__fish_otop_using_subcommand replay" -l slow-window -d 'How
 complete -c otop -n "__fish_otop_using_subcommand replay" -l force -d 'Replace FILE if it is there'
 complete -c otop -n "__fish_otop_using_subcommand replay" -l once -d 'Watch for one window, print the table, exit'
 complete -c otop -n "__fish_otop_using_subcommand replay" -l json -d 'One JSON document per window, a line each; with --once a single one'
+complete -c otop -n "__fish_otop_using_subcommand replay" -l pause -d 'Stop the worker for each walk over its tasks, so that each is of one instant; how long is shown'
 complete -c otop -n "__fish_otop_using_subcommand replay" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c otop -n "__fish_otop_using_subcommand diff" -l session -d 'Look at this session of A; red is what it has more of' -r
 complete -c otop -n "__fish_otop_using_subcommand diff" -l against -d 'Session of A that it is compared with' -r
@@ -214,6 +216,7 @@ complete -c otop -n "__fish_otop_using_subcommand demo" -l own -d 'Files that be
 complete -c otop -n "__fish_otop_using_subcommand demo" -l slow-threshold -d 'From which length on a standing loop counts as blocked, 1ms to 1m [default: 50ms]' -r
 complete -c otop -n "__fish_otop_using_subcommand demo" -l once -d 'Watch for one window, print the table, exit'
 complete -c otop -n "__fish_otop_using_subcommand demo" -l json -d 'One JSON document per window, a line each; with --once a single one'
+complete -c otop -n "__fish_otop_using_subcommand demo" -l pause -d 'Stop the worker for each walk over its tasks, so that each is of one instant; how long is shown'
 complete -c otop -n "__fish_otop_using_subcommand demo" -s h -l help -d 'Print help'
 complete -c otop -n "__fish_otop_using_subcommand doctor" -l pid -d 'Process to examine [default: this machine, and how many workers are on it]' -r
 complete -c otop -n "__fish_otop_using_subcommand doctor" -l json -d 'One JSON document, on one line'

@@ -247,6 +247,7 @@ pub(super) fn quality(engine: &Engine, window: &Tally) -> Quality {
         unreadable: window.unreadable,
         dropped: window.dropped,
         late_p99_us: window.late.p99_us(),
+        pause: engine.census.as_ref().and_then(|census| census.pause.clone()),
         kept_s: None,
         kept_bytes: None,
         otop_cpu_pct: window

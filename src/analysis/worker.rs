@@ -127,6 +127,10 @@ fn condition(engine: &Engine, census: Option<&Census>) -> Option<String> {
         None => {}
     }
     let by_census = census.map(|census| (census.at, census.stopped));
-    let (_, stopped) = by_census.max(engine.stopped)?;
+    // Where otop itself stops the worker now and then, a tick may have seen just that.
+    let by_ticks = engine
+        .stopped
+        .filter(|_| census.is_none_or(|census| census.pause.is_none()));
+    let (_, stopped) = by_census.max(by_ticks)?;
     stopped.then(|| "stopped".to_owned())
 }

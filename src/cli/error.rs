@@ -361,7 +361,7 @@ fn attach_remedy(error: &AttachError, root: Option<Pid>) -> Option<String> {
             }
             None => format!("otop vars --pid {pid}"),
         },
-        AttachError::NotPaused { pid, .. } => format!("otop dump --pid {pid} (without --pause)"),
+        AttachError::NotPaused { .. } => "the same without --pause".to_owned(),
         AttachError::Io { .. } => return None,
     })
 }

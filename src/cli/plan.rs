@@ -93,6 +93,8 @@ pub struct Measuring {
     pub window: Duration,
     pub slow_threshold: Duration,
     pub slow_window: Duration,
+    /// Stop the worker for each walk over its tasks.
+    pub pauses: bool,
 }
 
 /// How a recording is to be judged, as far as it was said; else as it was when it was made.
@@ -207,6 +209,7 @@ pub fn measuring(arguments: MeasuringArguments, window: Duration, slow_window: D
         window,
         slow_threshold: arguments.slow_threshold.unwrap_or(SLOW_THRESHOLD),
         slow_window,
+        pauses: false,
     }
 }
 
@@ -226,6 +229,7 @@ fn no_table(target: Target) -> Plan {
             window: DOCTORS_LOOK,
             slow_threshold: SLOW_THRESHOLD,
             slow_window: SLOW_WINDOW,
+            pauses: false,
         },
         words: Vec::new(),
     };

@@ -126,6 +126,7 @@ pub fn attach_options(naming: &Naming, measuring: &Measuring) -> AttachOptions {
         tenant_from,
         own: measuring.own.clone(),
         dumps: false,
+        pauses: measuring.pauses,
     }
 }
 

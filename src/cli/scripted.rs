@@ -39,6 +39,7 @@ pub fn measuring(window: Duration) -> Measuring {
         window,
         slow_threshold: Duration::from_millis(50),
         slow_window: Duration::from_secs(5),
+        pauses: false,
     }
 }
 
@@ -165,6 +166,7 @@ pub fn census(asyncio_imported: bool) -> Observation {
         host: HostFacts::default(),
         unreadable: 0,
         stopped: false,
+        pause: None,
     }))
 }
 

@@ -13,7 +13,7 @@ use std::sync::mpsc::Receiver;
 
 pub use crate::analysis::pool::{Peaks, Watched, merge};
 pub use crate::analysis::{By, Emergency, Engine, Mode, Narrow, Profile, Settings, TICKS_IN_A_BLOCK, Wanted};
-pub use crate::sampler::{AttachOptions, Probe, Reach, Variables, reach};
+pub use crate::sampler::{AttachOptions, Dumped, Probe, Reach, Variables, reach};
 pub use crate::source::{Examination, Proved};
 
 /// A worker that is being read.
@@ -87,8 +87,8 @@ pub fn json(report: &Report, options: &Options) -> String {
 }
 
 /// One look at everything in a worker.
-pub fn dump(pid: Pid, options: &AttachOptions, asked: &DumpAsked, pause: bool) -> Result<Option<Dump>, AttachError> {
-    sampler::dump(pid, options, asked, pause)
+pub fn dump(pid: Pid, options: &AttachOptions, asked: &DumpAsked) -> Result<Option<Dumped>, AttachError> {
+    sampler::dump(pid, options, asked)
 }
 
 /// A dump of a recording, taken `at_s` seconds into it, as it is shown at an instant that is `age_s` later.

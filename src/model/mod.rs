@@ -17,8 +17,8 @@ pub use dump::{
 };
 pub use ids::{Addr, Nanos, Pid, SessionKey, Tid};
 pub use observation::{
-    Batch, Census, Ending, Gil, Hello, HostFacts, Labels, LoopFacts, LoopKind, Observation, Owner, PoolFacts, Reading,
-    Sample, SessionFacts, State, ThreadFacts, ThreadIndex, Tick,
+    Batch, Census, Ending, Gil, Hello, HostFacts, Labels, LoopFacts, LoopKind, Observation, Owner, Pause, PoolFacts,
+    Reading, Sample, SessionFacts, State, ThreadFacts, ThreadIndex, Tick,
 };
 pub use origin::{Judging, Origin};
 pub use own_code::OwnCode;

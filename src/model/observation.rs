@@ -288,8 +288,19 @@ pub struct Census {
     pub host: HostFacts,
     /// Objects that could not be read or made no sense in this walk.
     pub unreadable: u32,
-    /// The process is stopped (state T or t).
+    /// The process is stopped (state T or t), and not by otop.
     pub stopped: bool,
+    /// Whether otop stopped it for the walk, where that was asked for.
+    pub pause: Option<Pause>,
+}
+
+/// What became of stopping the worker for a walk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pause {
+    /// It was stopped for so long.
+    Held(Nanos),
+    /// It may not be stopped, for this reason, and was read as it ran.
+    Refused(String),
 }
 
 /// Why a worker can no longer be watched.

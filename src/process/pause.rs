@@ -5,7 +5,7 @@
 //! However this ends, nobody stays stopped: the kernel lets go of all that a thread traces when that thread ends, be it
 //! by `kill -9`. A process is therefore stopped by a thread that is there for nothing else, and ends when all is read.
 
-use super::{ProcessError, threads};
+use super::{ProcessError, read, threads};
 use crate::model::{Pid, Tid};
 use nix::errno::Errno;
 use nix::sys::ptrace;
@@ -26,7 +26,7 @@ pub enum PauseError {
     #[error(transparent)]
     Process(#[from] ProcessError),
     #[error("thread {tid} of process {pid} may not be stopped: {why}")]
-    Refused { pid: Pid, tid: Tid, why: &'static str },
+    Refused { pid: Pid, tid: Tid, why: String },
     #[error("thread {tid} of process {pid} did not stop within {} s", LONGEST.as_secs())]
     Stuck { pid: Pid, tid: Tid },
 }
@@ -86,7 +86,10 @@ fn stop(pid: Pid) -> Result<Paused, PauseError> {
                 // It ended.
                 Err(Errno::ESRCH) => {}
                 Err(errno) => {
-                    let why = errno.desc();
+                    let why = match tracer(tid) {
+                        Some(tracer) => format!("process {tracer} traces it"),
+                        None => errno.desc().to_owned(),
+                    };
                     return Err(PauseError::Refused { pid, tid, why });
                 }
             }
@@ -103,6 +106,13 @@ fn stop(pid: Pid) -> Result<Paused, PauseError> {
     }
     // It starts threads faster than they can be stopped; those that are stopped are let go.
     Err(PauseError::Stuck { pid, tid: Tid(pid.0) })
+}
+
+/// Who traces it already: there is room for one.
+fn tracer(tid: Tid) -> Option<Pid> {
+    let tracer = read::status(Pid(tid.0)).ok()?.tracerpid;
+    // A thread does, and people know its process. In another namespace there is no number for it, which is 0 too.
+    (tracer != 0).then(|| read::status(Pid(tracer)).map_or(Pid(tracer), |status| Pid(status.tgid)))
 }
 
 /// None: it ended instead.

@@ -219,6 +219,8 @@ impl Reading {
             host: host(input)?,
             unreadable: input.small()?,
             stopped: input.flag()?,
+            // Nobody's worker is stopped for a recording.
+            pause: None,
         })
     }
 

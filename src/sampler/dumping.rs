@@ -64,17 +64,23 @@ impl Dumper {
     }
 }
 
-/// Looks once at `pid`.
-pub fn dump(pid: Pid, options: &AttachOptions, asked: &DumpAsked, pause: bool) -> Result<Option<Dump>, AttachError> {
+/// What one look saw, and what is to be said of the options.
+pub struct Dumped {
+    pub dump: Dump,
+    pub notes: Vec<String>,
+}
+
+/// Looks once at `pid`; None: it has not imported asyncio.
+pub fn dump(pid: Pid, options: &AttachOptions, asked: &DumpAsked) -> Result<Option<Dumped>, AttachError> {
     let attachment = crate::source::attach(pid)?;
     if attachment.lists.is_none() {
         return Ok(None);
     }
-    let (naming, _) = naming::naming(&attachment, options)?;
+    let (naming, notes) = naming::naming(&attachment, options)?;
     let library = attachment.heap.library(&attachment.plan.runtime).unwrap_or_default();
     let own = OwnCode::new(library, options.own.clone());
     let mut dumper = Dumper::open(&attachment, naming, own)?;
-    let looked = match pause {
+    let looked = match options.pauses {
         false => dumper.look(asked, false),
         true => {
             let look = || dumper.look(asked, true);
@@ -86,11 +92,11 @@ pub fn dump(pid: Pid, options: &AttachOptions, asked: &DumpAsked, pause: bool) -
         }
     };
     looked
-        .map(Some)
+        .map(|dump| Some(Dumped { dump, notes }))
         .map_err(|broken| broken.into_error(pid, &attachment.plan.version.to_string()))
 }
 
-fn not_paused(error: PauseError) -> AttachError {
+pub(super) fn not_paused(error: PauseError) -> AttachError {
     match error {
         PauseError::Process(error) => error.into(),
         PauseError::Refused { pid, .. } | PauseError::Stuck { pid, .. } => AttachError::NotPaused {

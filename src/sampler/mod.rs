@@ -17,7 +17,7 @@ mod stacking;
 mod ticking;
 mod walking;
 
-pub use dumping::dump;
+pub use dumping::{Dumped, dump};
 pub use reach::{Reach, reach};
 
 use self::dumping::Dumper;
@@ -54,6 +54,8 @@ pub struct AttachOptions {
     pub own: Vec<String>,
     /// Take dumps too, every few seconds.
     pub dumps: bool,
+    /// Stop the worker for each walk, and for a dump.
+    pub pauses: bool,
 }
 
 /// A worker that is being watched.
@@ -195,6 +197,11 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError
         None => None,
     };
     let walker = Walker::open(plan.clone(), proved, lists, naming, own).map_err(memory)?;
+    let pauses = options.pauses;
+    if pauses {
+        // Whether that is allowed is to be known now, and not beneath a table.
+        process::while_paused(pid, || ()).map_err(dumping::not_paused)?;
+    }
 
     let (sender, observations) = sync_channel(WAITING);
     let stop = Arc::new(AtomicBool::new(false));
@@ -209,7 +216,7 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError
     let to = (sender.clone(), Arc::clone(&stop), plan.clone());
     let walking = spawn(
         "otop-walker",
-        Box::new(move || walking::run(walker, &to.2, &to.0, &to.1)),
+        Box::new(move || walking::run(walker, &to.2, pauses, &to.0, &to.1)),
     )?;
     handle.threads.push(walking);
     if let Some((reader, rate)) = stacks {

@@ -1,10 +1,10 @@
-//! The walker thread: how often to walk, and how often to look whether loops make progress. Knows nothing of what is
-//! read then.
+//! The walker thread: how often to walk, whether the worker is stopped for it, and how often to look whether loops make
+//! progress. Knows nothing of what is read then.
 
 use super::{ended, monotonic, own_cpu};
 use crate::memory::Fault;
-use crate::model::{Ending, Nanos, Observation};
-use crate::process::{Sameness, privilege};
+use crate::model::{Census, Ending, Nanos, Observation, Pause};
+use crate::process::{self, PauseError, ProcessError, Sameness, privilege};
 use crate::source::{Broken, Plan, Walker};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SendError, SyncSender};
@@ -20,13 +20,14 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// Between the walks, the loops are looked at so often: a block of the threshold (50 ms) is seen twice while it lasts.
 const WATCH: Duration = Duration::from_millis(25);
 
-/// Walks, and between the walks watches the loops, until told to stop or the worker ends.
-pub fn run(mut walker: Walker, plan: &Plan, to: &SyncSender<Observation>, stop: &AtomicBool) {
+/// Walks, and between the walks watches the loops, until told to stop or the worker ends. `pauses`: the worker is stopped
+/// for each walk.
+pub fn run(mut walker: Walker, plan: &Plan, pauses: bool, to: &SyncSender<Observation>, stop: &AtomicBool) {
     privilege::only_read();
     let mut next_walk = monotonic();
     while !stop.load(Ordering::Relaxed) {
         let seen = match monotonic() >= next_walk {
-            true => walk(&mut walker, plan, to).map(|pause| next_walk = monotonic() + pause),
+            true => walk(&mut walker, plan, pauses, to).map(|pause| next_walk = monotonic() + pause),
             false => watch(&mut walker, plan, to),
         };
         match seen {
@@ -58,18 +59,21 @@ impl From<SendError<Observation>> for End {
 }
 
 /// Walks once. Returns for how long not to walk again.
-fn walk(walker: &mut Walker, plan: &Plan, to: &SyncSender<Observation>) -> Result<Nanos, End> {
+fn walk(walker: &mut Walker, plan: &Plan, pauses: bool, to: &SyncSender<Observation>) -> Result<Nanos, End> {
     // A worker that ended and whose number was given out again would be read by `process_vm_readv` without a word.
     if plan.fingerprint.still_same() != Sameness::Same {
         return Err(End::Worker(String::new()));
     }
-    let before = own_cpu();
-    match walker.walk(monotonic) {
+    let (walked, took, pause) = match pauses {
+        true => walk_in_pause(walker, plan)?,
+        false => {
+            let (walked, took) = timed(|| walker.walk(monotonic));
+            (walked, took, None)
+        }
+    };
+    match walked {
         Ok(census) => {
-            // Its own CPU, not the clock on the wall: on a loaded machine a walk that had to wait for a CPU is no
-            // reason to look less often.
-            let took = Duration::from(own_cpu() - before);
-            to.send(Observation::Census(Box::new(census)))?;
+            to.send(Observation::Census(Box::new(Census { pause, ..census })))?;
             Ok((took * SHARE).clamp(EVERY, LONGEST).into())
         }
         Err(Broken::Fault(fault @ (Fault::Gone | Fault::Denied))) => Err(End::Worker(fault.to_string())),
@@ -77,6 +81,30 @@ fn walk(walker: &mut Walker, plan: &Plan, to: &SyncSender<Observation>) -> Resul
         Err(Broken::Fault(_)) => Ok(EVERY.into()),
         Err(Broken::Refused(refused)) => Err(End::Said(Ending::Lost(format!("layout refused: {refused}")))),
     }
+}
+
+/// What a walk saw, what it took, and what became of the pause.
+type Walked = (Result<Census, Broken>, Duration, Option<Pause>);
+
+/// Walks while the worker is stopped; where that may not be any more (a debugger came), while it runs.
+fn walk_in_pause(walker: &mut Walker, plan: &Plan) -> Result<Walked, End> {
+    let stopped = walker.is_stopped();
+    match process::while_paused(plan.pid, || timed(|| walker.walk_in(stopped, monotonic))) {
+        Ok(((walked, took), held)) => Ok((walked, took, Some(Pause::Held(held.into())))),
+        Err(PauseError::Process(ProcessError::Gone(_))) => Err(End::Worker(String::new())),
+        Err(refused) => {
+            let (walked, took) = timed(|| walker.walk(monotonic));
+            Ok((walked, took, Some(Pause::Refused(refused.to_string()))))
+        }
+    }
+}
+
+/// `work`, and what it used of a CPU. Not the clock on the wall: on a loaded machine a walk that had to wait for a CPU is
+/// no reason to look less often.
+fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let before = own_cpu();
+    let done = work();
+    (done, Duration::from(own_cpu() - before))
 }
 
 /// Looks once whether the loops make progress.

@@ -118,6 +118,16 @@ impl Walker {
 
     /// Walks once. `now` is `CLOCK_MONOTONIC`.
     pub fn walk(&mut self, now: impl Fn() -> Nanos) -> Result<Census, Broken> {
+        self.walk_in(self.is_stopped(), now)
+    }
+
+    /// The process is stopped.
+    pub fn is_stopped(&self) -> bool {
+        process::state(self.plan.pid).is_ok_and(process::State::is_stopped)
+    }
+
+    /// Walks once, in a process of which it is known whether it is stopped: whoever stops it for the walk asks before.
+    pub fn walk_in(&mut self, stopped: bool, now: impl Fn() -> Nanos) -> Result<Census, Broken> {
         let at = now();
         self.prove_on()?;
         self.walks += 1;
@@ -141,7 +151,8 @@ impl Walker {
             rss_bytes: process::rss_bytes(self.plan.pid).ok().flatten(),
             host: self.host_facts(at),
             unreadable: 0,
-            stopped: process::state(self.plan.pid).is_ok_and(process::State::is_stopped),
+            stopped,
+            pause: None,
         };
         let threads = match self.heap.thread_states(&self.plan.runtime) {
             Ok(threads) => threads,

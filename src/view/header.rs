@@ -6,7 +6,7 @@ use super::alarm;
 use super::format;
 use super::line::{Line, Parts, Piece, Tone};
 use super::pool;
-use crate::model::{LoopReport, Quality, Report, SystemReport, WorkerReport};
+use crate::model::{LoopReport, Pause, Quality, Report, SystemReport, WorkerReport};
 
 /// Columns of the chart, one per second.
 const HISTORY: usize = 60;
@@ -245,6 +245,17 @@ fn quality_line(quality: &Quality, room: Option<usize>) -> Line {
             ),
         );
     }
+    match &quality.pause {
+        Some(Pause::Held(held)) => parts.add(
+            3,
+            fact("STOPPED", format!("{:.1} ms for each walk", held.as_millis_f64())),
+        ),
+        Some(Pause::Refused(why)) => {
+            let words = format!("no pause: {why}");
+            parts.add(1, [Piece::new(words, Tone::Slow)]);
+        }
+        None => {}
+    }
     if let (Some(seconds), Some(bytes)) = (quality.kept_s, quality.kept_bytes) {
         let megabytes = bytes as f64 / 1e6;
         parts.add(5, fact("KEPT", format!("{seconds:.0} s, {megabytes:.1} MB")));
@@ -276,6 +287,7 @@ fn host_line(host: &SystemReport, room: Option<usize>) -> Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Nanos;
     use crate::view::sample;
 
     fn text(report: &Report, room: usize) -> String {
@@ -380,6 +392,18 @@ mod tests {
             said.contains("SAMPLES 31 of 1000 Hz   no block under 97 ms can be seen"),
             "{said}"
         );
+    }
+
+    #[test]
+    fn what_became_of_pauses_is_said() {
+        let mut report = sample::report(sample::six());
+        assert!(!text(&report, 150).contains("pause"));
+        report.quality.pause = Some(Pause::Held(Nanos(3_240_000)));
+        let said = text(&report, 150);
+        assert!(said.contains("STOPPED 3.2 ms for each walk"), "{said}");
+        report.quality.pause = Some(Pause::Refused("process 12 traces it".to_owned()));
+        let said = text(&report, 150);
+        assert!(said.contains("no pause: process 12 traces it"), "{said}");
     }
 
     #[test]

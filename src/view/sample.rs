@@ -131,6 +131,7 @@ pub fn report(sessions: Vec<SessionReport>) -> Report {
         quality: Quality {
             kept_s: None,
             kept_bytes: None,
+            pause: None,
             window_s: 1.0,
             hz_asked: 1000.0,
             hz_got: 998.7,

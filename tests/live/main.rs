@@ -19,6 +19,7 @@ mod livekit;
 mod nested;
 mod openrtc;
 mod paths;
+mod pause;
 mod pool;
 mod presets;
 mod record;

@@ -64,6 +64,15 @@ fn stopped_blames_nobody() {
     stage.doing(1, Doing::Stopped);
     stage.run(2.0);
     assert_eq!(stage.report().worker.condition.as_deref(), Some("stopped"));
+    stage.pause = Some(Pause::Held(Nanos(2_000_000)));
+    stage.census(&["a"]);
+    stage.run(1.0);
+    assert_eq!(
+        stage.report().worker.condition,
+        None,
+        "it may have been otop that stopped it"
+    );
+    stage.pause = None;
     stage.doing(LOOP, Doing::Run);
     stage.run(10.0);
     stage.end(LOOP, Doing::Select);

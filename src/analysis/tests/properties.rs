@@ -311,6 +311,7 @@ fn hostile() -> impl Strategy<Value = Observation> {
                 host: HostFacts::default(),
                 unreadable: u32::MAX,
                 stopped: false,
+                pause: None,
             }))
         });
     prop_oneof![8 => batch, 2 => census, 1 => (0..4_usize).prop_map(|i| {

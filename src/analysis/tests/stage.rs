@@ -77,6 +77,8 @@ pub struct Stage {
     pub draining: Option<bool>,
     /// What a census could not read.
     pub unreadable: u32,
+    /// What the next census says of having stopped the worker.
+    pub pause: Option<Pause>,
 }
 
 pub fn hello() -> Hello {
@@ -151,6 +153,7 @@ impl Stage {
             rss: Some(100 << 20),
             draining: None,
             unreadable: 0,
+            pause: None,
         };
         stage.thread(LOOP, "MainThread", true);
         stage
@@ -407,6 +410,7 @@ impl Stage {
             host: HostFacts::default(),
             unreadable: self.unreadable,
             stopped: false,
+            pause: self.pause.clone(),
         };
         self.engine.observe(Observation::Census(Box::new(census)));
     }

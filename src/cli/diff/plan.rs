@@ -52,6 +52,7 @@ pub fn plan(arguments: DiffArguments) -> Plan {
             window: WINDOW,
             slow_threshold: SLOW_THRESHOLD,
             slow_window: SLOW_WINDOW,
+            pauses: false,
         },
         judged: Judged {
             slow_threshold: arguments.slow_threshold,

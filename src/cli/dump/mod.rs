@@ -10,7 +10,8 @@ use crate::model::Pid;
 use plan::Dumping;
 
 pub fn show(pid: Pid, options: &AttachOptions, dumping: &Dumping) -> Result<(), CliError> {
-    let look = || wire::dump(pid, options, &dumping.asked, dumping.pause);
-    let dump = run::patiently(pid, look)?.ok_or(CliError::NoAsyncio(pid))?;
+    let look = || wire::dump(pid, options, &dumping.asked);
+    let wire::Dumped { dump, notes } = run::patiently(pid, look)?.ok_or(CliError::NoAsyncio(pid))?;
+    notes.iter().for_each(|note| output::say(note));
     output::write(&wire::dump_shown(&dump, dumping.json))
 }

@@ -9,8 +9,6 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dumping {
     pub json: bool,
-    /// Stop the worker meanwhile.
-    pub pause: bool,
     /// Which sessions.
     pub asked: DumpAsked,
     /// Nothing is measured; this has what is own code.
@@ -21,7 +19,6 @@ pub fn plan(arguments: DumpArguments) -> Plan {
     let (target, naming) = process(arguments.process);
     let dumping = Dumping {
         json: arguments.json,
-        pause: arguments.pause,
         asked: DumpAsked {
             session: arguments.session,
             agent: arguments.agent,
@@ -34,6 +31,7 @@ pub fn plan(arguments: DumpArguments) -> Plan {
             window: WINDOW,
             slow_threshold: Duration::ZERO,
             slow_window: SLOW_WINDOW,
+            pauses: arguments.pause,
         },
     };
     Plan {

@@ -56,7 +56,6 @@ pub fn plan(arguments: ReplayArguments, has_terminal: bool) -> Plan {
         }),
         (None, Some(ReplayWhat::Dump)) => Work::Dump(Dumping {
             json,
-            pause: false,
             asked: DumpAsked { session, agent, tenant },
             measuring: look.measuring,
         }),

@@ -23,6 +23,7 @@ pub struct WorkerArguments {
     #[arg(long, value_name = "PATH")]
     #[arg(conflicts_with_all = [
         "pid", "session_from", "agent_from", "tenant_from", "rate", "stack_rate", "own", "slow_threshold", "slow_window",
+        "pause",
     ])]
     pub socket: Option<PathBuf>,
 }
@@ -82,6 +83,10 @@ pub struct LookArguments {
 
     #[command(flatten)]
     pub measuring: MeasuringArguments,
+
+    /// Stop the worker for each walk over its tasks, so that each is of one instant; how long is shown
+    #[arg(long, help_heading = "Measuring")]
+    pub pause: bool,
 }
 
 /// A name of its own, so that clap takes the list for one value.

@@ -96,11 +96,14 @@ pub fn meant(arguments: LookArguments, has_terminal: bool, columns: &'static [Co
             columns: arguments.columns.unwrap_or_else(|| columns.iter().collect()),
         },
         refresh: Duration::from_secs_f64(1.0 / hz),
-        measuring: measuring(
-            arguments.measuring,
-            arguments.window,
-            arguments.slow_window.unwrap_or(SLOW_WINDOW),
-        ),
+        measuring: Measuring {
+            pauses: arguments.pause,
+            ..measuring(
+                arguments.measuring,
+                arguments.window,
+                arguments.slow_window.unwrap_or(SLOW_WINDOW),
+            )
+        },
         words,
     }
 }
