@@ -55,7 +55,7 @@ pub fn render(report: &Report, options: &Options, width: Option<usize>, colour: 
     out.pieces(&[&[Piece::plain(" ".repeat(indent))], caption.pieces()].concat());
     out.end();
     grid.draw(&mut out);
-    if let Some(nothing) = view::nothing(&rows, width) {
+    if let Some(nothing) = view::nothing(report, &rows, width) {
         out.pieces(nothing.pieces());
         out.end();
     }
@@ -249,6 +249,11 @@ mod tests {
         );
         let text = render(&sample::report(Vec::new()), &Options::default(), None, false);
         assert!(text.ends_with("no live sessions\n"), "{text}");
+        let mut unseen = sample::report(Vec::new());
+        (unseen.worker.tasks, unseen.worker.loop_kind) = (None, None);
+        let text = render(&unseen, &Options::default(), None, false);
+        assert!(text.contains("what sessions there are is not known"), "{text}");
+        assert!(!text.contains("no live sessions") && !text.contains("no loop"), "{text}");
     }
 
     #[test]

@@ -46,7 +46,11 @@ pub fn title(worker: &WorkerReport, stand: Option<String>, room: Option<usize>) 
         parts.add(1, [Piece::plain("as the worker itself says")]);
     } else {
         parts.add(4, [Piece::plain(format!("Python {}", worker.python))]);
-        parts.add(5, [Piece::plain(worker.loop_kind.as_deref().unwrap_or("no loop"))]);
+        // Before the first walk it is not known whether it runs one.
+        let none = worker.tasks.map(|_| "no loop");
+        if let Some(kind) = worker.loop_kind.as_deref().or(none) {
+            parts.add(5, [Piece::plain(kind)]);
+        }
     }
     parts.add(2, [Piece::plain(format!("up {}", format::uptime(worker.uptime_s)))]);
     parts.join(&Piece::dim(" · "), room)

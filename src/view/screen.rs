@@ -98,7 +98,7 @@ pub fn picture(view: &ViewState, report: &Report, now: Nanos, width: usize, heig
         header,
         caption: has_caption.then(|| caption(&rows, view.options(), Some(width))),
         table: Table::lay_out(shown, &rows, &wanted, room),
-        nothing: nothing(&rows, Some(width)),
+        nothing: nothing(shown, &rows, Some(width)),
         detail: has_detail.then(|| detail(shown, &rows, selected.map(|(place, _)| place), width)),
         footer: footer(view, place_of(&window, rows.shown.len()), width),
         help: view
@@ -207,9 +207,12 @@ pub fn caption(rows: &Rows, options: &Options, room: Option<usize>) -> Line {
 }
 
 /// What to say where no session has a row.
-pub fn nothing(rows: &Rows, room: Option<usize>) -> Option<Line> {
+pub fn nothing(report: &Report, rows: &Rows, room: Option<usize>) -> Option<Line> {
+    // Whether there are sessions is known of a walk over the tasks.
+    let was_walked = report.worker.is_served || report.worker.tasks.is_some();
     let text = match (&rows.hidden, rows.shown.is_empty()) {
         (_, false) => return None,
+        (None, true) if !was_walked => "no walk over the tasks yet: what sessions there are is not known",
         (None, true) => "no live sessions",
         (Some(_), true) => "no session passes the filter",
     };
