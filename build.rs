@@ -26,15 +26,25 @@ fn of_git() -> Option<String> {
     if !Path::new(".git").exists() {
         return None;
     }
-    for moves in [".git/HEAD", ".git/index", "src", "Cargo.toml"] {
+    // Not the index: whoever looks at a checkout writes it anew, and all would be built again.
+    for moves in [".git/HEAD", ".git/logs/HEAD", "src", "Cargo.toml"] {
         if Path::new(moves).exists() {
             println!("cargo:rerun-if-changed={moves}");
         }
     }
-    let asked = ["describe", "--always", "--exclude=*", "--abbrev=12", "--dirty"];
-    let answer = Command::new("git").args(asked).output().ok()?;
-    let text = String::from_utf8(answer.stdout).ok()?;
-    (answer.status.success()).then(|| text.trim().to_owned())
+    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let changes = git(&["status", "--porcelain", "--untracked-files=no"])?;
+    Some(match changes.is_empty() {
+        true => commit,
+        false => commit + "-dirty",
+    })
+}
+
+/// What git answers, without writing anything into the checkout.
+fn git(question: &[&str]) -> Option<String> {
+    let asked = Command::new("git").arg("--no-optional-locks").args(question).output();
+    let answer = asked.ok().filter(|answer| answer.status.success())?;
+    Some(String::from_utf8(answer.stdout).ok()?.trim().to_owned())
 }
 
 /// What `cargo package` notes: `{"git": {"sha1": "…"}}`.

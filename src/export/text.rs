@@ -253,7 +253,10 @@ mod tests {
         (unseen.worker.tasks, unseen.worker.loop_kind) = (None, None);
         let text = render(&unseen, &Options::default(), None, false);
         assert!(text.contains("what sessions there are is not known"), "{text}");
-        assert!(!text.contains("no live sessions") && !text.contains("no loop"), "{text}");
+        assert!(
+            !text.contains("no live sessions") && !text.contains("no loop"),
+            "{text}"
+        );
     }
 
     #[test]
