@@ -8,6 +8,8 @@ mod follow;
 mod hints;
 mod inventory;
 mod issuers;
+mod label_book;
+mod levels;
 mod names;
 mod openrtc;
 mod places;

@@ -4,11 +4,13 @@
 use super::aliases::{Aliases, Belongs, Ranked};
 use super::credentials::{shown, untold};
 use super::follow::{Found, follow};
+use super::label_book::LabelBook;
+use super::levels::{Level, Rivals, Rule, rivals};
 use super::names::{Names, in_question, one};
 use super::proof::{Holds, Proof};
 use super::rules::Rules;
 use super::search::{Search, by_task};
-use super::spec::{Reading, Source, Spec};
+use super::spec::{Reading, Source};
 use super::variables::Variable;
 use crate::asyncio::Task;
 use crate::cpython::{Heap, Links};
@@ -19,8 +21,6 @@ use std::sync::Arc;
 
 /// Contextvars that are known by address. A program that makes them by the thousand starts over.
 const MOST_VARIABLES: usize = 50_000;
-/// Sessions whose names are remembered; more than live at once, far fewer than ever were.
-const MOST_LABELS: usize = 50_000;
 
 /// What was found in the variables of a context.
 #[derive(Clone, Debug)]
@@ -52,14 +52,6 @@ pub struct Subject<'t> {
     pub threads: &'t [Addr],
 }
 
-/// A spec, and what of it is worked out once.
-struct Rule {
-    spec: Spec,
-    readings: Vec<Reading>,
-    /// What it gives is not told.
-    gives_credentials: bool,
-}
-
 /// A text that a rule gave.
 struct Said {
     /// What tells one from another.
@@ -77,31 +69,6 @@ fn one_of(texts: Vec<&String>) -> Option<String> {
     }
 }
 
-impl Rule {
-    fn of(specs: &[Spec]) -> Vec<Rule> {
-        let rule = |spec: &Spec| Rule {
-            spec: spec.clone(),
-            readings: spec.readings(),
-            gives_credentials: spec.leads_to_a_credential(),
-        };
-        specs.iter().map(rule).collect()
-    }
-}
-
-/// Lists of rules of the same right.
-type Rivals = Arc<[Vec<Rule>]>;
-
-/// What names sessions where nothing better does.
-#[derive(Clone)]
-struct Level {
-    rank: u8,
-    rivals: Rivals,
-}
-
-fn rivals<'s>(lists: impl IntoIterator<Item = &'s Vec<Spec>>) -> Rivals {
-    lists.into_iter().map(|specs| Rule::of(specs)).collect()
-}
-
 /// Finds sessions by rules. Each reading thread has its own.
 pub struct Resolver {
     /// The best first; the next is asked where it gives nothing.
@@ -116,8 +83,7 @@ pub struct Resolver {
     has_named: bool,
     /// Rules of the same right gave different texts.
     disagreed: bool,
-    labels: HashMap<SessionKey, Arc<Labels>>,
-    new_labels: Vec<SessionKey>,
+    labels: LabelBook,
     aliases: Aliases,
     /// What stands beside an id is looked for, and learned.
     learns_aliases: bool,
@@ -153,8 +119,7 @@ impl Resolver {
             seen: HashSet::new(),
             has_named: false,
             disagreed: false,
-            labels: HashMap::new(),
-            new_labels: Vec::new(),
+            labels: LabelBook::default(),
             aliases,
             learns_aliases: false,
         }
@@ -186,17 +151,7 @@ impl Resolver {
             Belongs::Nobody => None,
             Belongs::To(key, session_id) => {
                 // Whoever learned it met that session; here it may have no name yet.
-                if !self.labels.contains_key(&key) {
-                    let session_id = session_id.to_string();
-                    self.call(
-                        key,
-                        Labels {
-                            session_id,
-                            agent: None,
-                            tenant: None,
-                        },
-                    );
-                }
+                self.labels.meet(key, &session_id);
                 Some(key)
             }
         }
@@ -209,15 +164,12 @@ impl Resolver {
 
     /// Sessions that were met since the last call, with their names.
     pub fn take_new_labels(&mut self) -> Vec<(SessionKey, Arc<Labels>)> {
-        let keys = std::mem::take(&mut self.new_labels);
-        keys.into_iter()
-            .filter_map(|key| Some((key, Arc::clone(self.labels.get(&key)?))))
-            .collect()
+        self.labels.take_new()
     }
 
     /// The names of a session that was met.
     pub fn labels(&self, key: SessionKey) -> Option<Arc<Labels>> {
-        self.labels.get(&key).map(Arc::clone)
+        self.labels.get(key).map(Arc::clone)
     }
 
     /// A variable that a session rule begins with was met, or a task that one of them gives a session.
@@ -252,14 +204,12 @@ impl Resolver {
     pub fn forget_addresses(&mut self) {
         self.seen.clear();
         self.wanted.values_mut().for_each(Vec::clear);
-        if self.labels.len() > MOST_LABELS {
-            self.labels.clear();
-        }
+        self.labels.make_room();
     }
 
     /// Keeps the names of these sessions only.
     pub fn keep_labels(&mut self, keep: impl Fn(SessionKey) -> bool) {
-        self.labels.retain(|&key, _| keep(key));
+        self.labels.keep(keep);
     }
 
     /// What the variables (`ctx_vars`, a HAMT) name.
@@ -294,7 +244,7 @@ impl Resolver {
         let session = self.session_of_id(id);
         if let Some(key) = session {
             if key != id.key
-                && let Some(labels) = self.labels.get(&key)
+                && let Some(labels) = self.labels.get(key)
             {
                 text = labels.session_id.clone();
             }
@@ -527,7 +477,7 @@ impl Resolver {
         session_id: String,
         search: &Search,
     ) -> Result<bool, Fault> {
-        let known = self.labels.get(&key);
+        let known = self.labels.get(key);
         if known.is_some_and(|labels| labels.agent.is_some() && labels.tenant.is_some()) {
             return Ok(true);
         }
@@ -539,31 +489,18 @@ impl Resolver {
         if !search.still_holds(heap)? {
             return Ok(false);
         }
-        let known = self.labels.get(&key);
+        let known = self.labels.get(key);
         let labels = Labels {
             session_id,
             agent: known.and_then(|k| k.agent.clone()).or_else(|| one(&found.agents)),
             tenant: known.and_then(|k| k.tenant.clone()).or_else(|| one(&found.tenants)),
         };
-        self.call(key, labels);
+        self.labels.call(key, labels);
         Ok(true)
     }
 
     /// What all live contexts of a session say of it. What none of them says stays as it was known.
     pub fn agree(&mut self, key: SessionKey, names: &Names) {
-        let Some(known) = self.labels.get(&key) else { return };
-        let labels = Labels {
-            session_id: known.session_id.clone(),
-            agent: one(&names.agents).or_else(|| known.agent.clone()),
-            tenant: one(&names.tenants).or_else(|| known.tenant.clone()),
-        };
-        self.call(key, labels);
-    }
-
-    fn call(&mut self, key: SessionKey, labels: Labels) {
-        if self.labels.get(&key).is_none_or(|known| **known != labels) {
-            self.labels.insert(key, Arc::new(labels));
-            self.new_labels.push(key);
-        }
+        self.labels.agree(key, names);
     }
 }
