@@ -35,6 +35,13 @@ struct Met {
     changes: bool,
 }
 
+/// What was found out about a set of variables, or a context.
+struct Known {
+    resolved: Resolved,
+    /// Another answer stood at this address before: it was freed, and may be again while it is looked at.
+    changes: bool,
+}
+
 /// What is known of contexts.
 pub(super) struct Owners {
     naming: Naming,
@@ -43,7 +50,7 @@ pub(super) struct Owners {
     resolver: Resolver,
     /// What was found out, by the set of variables that told it; by the context, where the rules need a task, for ids or for
     /// names.
-    known: AddrMap<Resolved>,
+    known: AddrMap<Known>,
     /// Of each context that was met. A step in a context of its own, as `call_soon` and `create_task` make them, mostly has
     /// the set of another: then there is nothing to look up, for which it would be too short.
     contexts: AddrMap<Met>,
@@ -131,7 +138,7 @@ impl Owners {
         };
         Proofs(keys.map(|key| {
             let known = self.known.get(&key?)?;
-            Some((key?, known.proof.push(scatter)))
+            Some((key?, known.resolved.proof.push(scatter)))
         }))
     }
 
@@ -177,21 +184,22 @@ impl Owners {
         let key = self.key(context, vars);
         let met = self.contexts.get(&context).filter(|met| met.key == key).copied();
         // Known from before this tick, and unchanged after it: so it was at the tick, whatever ran since. Not so of a context
-        // that is new, or that changes: what it has now it may not have had when the thread was in it.
-        if (seen.lasts || met.is_some_and(|met| !met.changes))
-            && let (Some(known), Some(slots)) = (self.known.get(&key), seen.proofs.of(key))
-            && known.proof.holds(vars, seen.read, slots)
+        // that is new, or that changes, and was not read in the step: what it has now it may not have had when the thread
+        // was in it. Nor of a set whose address another one had before.
+        if let (Some(known), Some(slots)) = (self.known.get(&key), seen.proofs.of(key))
+            && (seen.lasts || met.is_some_and(|met| !met.changes) || (seen.in_step && !known.changes))
+            && known.resolved.proof.holds(vars, seen.read, slots)
         {
-            let owner = of(self.resolver.session_of(known));
+            let owner = of(self.resolver.session_of(&known.resolved));
             match met {
                 Some(_) => self.meet(key),
                 None => self.remember(context, key),
             }
             return Ok(owner);
         }
-        if seen.lasts
+        if (seen.lasts || seen.in_step)
             && !self.by_context()
-            && let Some(owner) = self.by_its_set(heap, words, context, vars)?
+            && let Some(owner) = self.by_its_set(heap, words, context, seen)?
         {
             return Ok(owner);
         }
@@ -231,33 +239,38 @@ impl Owners {
             self.known.clear();
         }
         let session = resolved.session;
-        self.known.insert(key, resolved);
+        let before = self.known.get(&key);
+        let changes = before.is_some_and(|known| known.changes || known.resolved.found() != resolved.found());
+        self.known.insert(key, Known { resolved, changes });
         self.remember(context, key);
         Ok(if same_step { of(session) } else { Owner::Torn })
     }
 
     /// Whose a context is that was not met before, and whose set of variables was: the second read has shown it there while
-    /// the thread was in the step. What the set says was known before this tick, and is the same after it, while no other
-    /// step has begun that could have given its memory to another. None: it does not hold, or is not known.
+    /// the thread was in the step. What the set says was known before this tick, and is the same after it; and either no
+    /// other set ever had its memory, or no other step has begun that could have given it to another. None: it does not
+    /// hold, or is not known.
     fn by_its_set(
         &mut self,
         heap: &Heap,
         words: ContextWords,
         context: Addr,
-        vars: Addr,
+        seen: Seen<'_>,
     ) -> Result<Option<Owner>, Fault> {
+        let vars = seen.vars;
         let Some(known) = self.known.get(&vars) else {
             return Ok(None);
         };
         let mut last = Scatter::new();
-        let slots = known.proof.push(&mut last);
+        let slots = known.resolved.proof.push(&mut last);
         let again = last.push(words.at, CONTEXT_WORDS);
         last.read_each(heap.memory())?;
-        let is_same = last.bytes(again).is_some_and(|bytes| words.just_left(bytes));
-        if !is_same || !known.proof.holds(vars, &last, slots) {
+        let just_left = || last.bytes(again).is_some_and(|bytes| words.just_left(bytes));
+        let is_same = (seen.in_step && !known.changes) || (seen.lasts && just_left());
+        if !is_same || !known.resolved.proof.holds(vars, &last, slots) {
             return Ok(None);
         }
-        let owner = of(self.resolver.session_of(known));
+        let owner = of(self.resolver.session_of(&known.resolved));
         self.remember(context, vars);
         Ok(Some(owner))
     }
@@ -294,6 +307,8 @@ pub(super) struct Seen<'s> {
     pub read: &'s Scatter,
     /// Where the bytes are that were asked for.
     pub proofs: Proofs,
+    /// The set was the context's while the thread was in the step.
+    pub in_step: bool,
     /// No other step has begun since the thread was seen in this one.
     pub lasts: bool,
 }

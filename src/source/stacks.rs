@@ -278,6 +278,7 @@ impl StackReader {
                     vars: instant.vars,
                     read: self.reader.snapshot.scatter(),
                     proofs: instant.proofs,
+                    in_step: instant.held,
                     lasts: instant.held,
                 };
                 let owner = self.owners.owner(&self.heap, context, context.context, seen)?;

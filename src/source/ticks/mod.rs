@@ -2,10 +2,11 @@
 //! that runs a thousand times a second. Knows nothing of schedules and channels, nor of what the samples mean.
 //!
 //! A tick is two scatter reads with the kernel's files in between. The first takes `(context, context_ver)` of every
-//! thread at one instant, the GIL and the ready queues (`first.rs`). The second proves it: the context's own words, the place where
-//! its variables keep the session, the text there, and `(context, context_ver)` again. A context that is met for the
-//! first time is looked up in between; then the last read decides. Nothing is ever tried twice in a tick: what cannot
-//! be proved is counted as torn, because a second try would select what stands still.
+//! thread at one instant, the GIL and the ready queues (`first.rs`). The second proves it: the context's own words and, at once,
+//! `(context, context_ver)` again, for a short step is soon over; then the place where its variables keep the session, the
+//! text there, and the words a last time. A context that is met for the first time is looked up in between; then the last
+//! read decides. Nothing is ever tried twice in a tick: what cannot be proved is counted as torn, because a second try would
+//! select what stands still.
 
 mod kernel;
 mod reads;
@@ -82,7 +83,9 @@ struct Check {
     /// Where the GIL was read once more, if the context is new.
     gil: Option<usize>,
     callback: Option<CallbackSlots>,
+    /// The thread's words once more, as soon as what may move with the step was read, and at the very end.
     words: usize,
+    end: usize,
 }
 
 /// What the kernel says of a thread, or would.

@@ -75,13 +75,12 @@ impl TickReader {
                     gil: None,
                     callback: None,
                     words: queue.again,
+                    end: queue.again,
                 });
                 continue;
             }
             let is_new = self.owners.is_new(context);
             let head = self.second.push(context, CONTEXT_HEAD);
-            let proofs = self.owners.push_proofs(context, &mut self.second);
-            let gil = is_new.then(|| self.first.push_gil(&mut self.second));
             // What libuv runs is asked for once in each context: as long as that is not left, it cannot change.
             let libuv = thread
                 .event_loop
@@ -90,6 +89,10 @@ impl TickReader {
             let callback = libuv
                 .zip(thread.sleeps_at)
                 .map(|(libuv, at)| libuv.push(at, &mut self.second));
+            let words = self.first.at.push(thread.state.address, &mut self.second);
+            // What the variables say is the same for as long as they live: it may be read when the step is over.
+            let proofs = self.owners.push_proofs(context, &mut self.second);
+            let gil = is_new.then(|| self.first.push_gil(&mut self.second));
             checks.push(Check {
                 thread: slot,
                 in_first: false,
@@ -97,7 +100,8 @@ impl TickReader {
                 proofs,
                 gil,
                 callback,
-                words: self.first.at.push(thread.state.address, &mut self.second),
+                words,
+                end: self.first.at.push(thread.state.address, &mut self.second),
             });
         }
     }

@@ -8,6 +8,7 @@ use crate::memory::{Fault, Scatter};
 use crate::model::{Addr, LoopKind, Owner, Sample, State};
 use crate::process::ThreadClock;
 use crate::source::owners::{ContextWords, Seen};
+use crate::source::still::Words;
 use crate::source::threads::DEEPEST_CONTEXT;
 
 /// A chain of contexts, each entered within the one before.
@@ -30,23 +31,29 @@ impl TickReader {
         let mut within = None;
         let mut outermost = Addr::NULL;
         let mut is_outermost = true;
-        // Whether the thread was still in the same context, of the same step, at the end of the second read.
-        let mut stayed = true;
+        // Whether the thread was still in the same context, of the same step, when the context had been read; and whether
+        // it is known where that was entered from.
+        let (mut stayed, mut is_told) = (true, true);
         if let Some(check) = check {
             let read = if check.in_first {
                 &self.first.scatter
             } else {
                 &self.second
             };
-            let again = self.first.at.take(read, check.words);
-            stayed = again.is_some_and(|again| (again.context, again.version) == (context, version));
+            let is_in_it =
+                |words: Option<Words>| words.is_some_and(|words| (words.context, words.version) == (context, version));
+            stayed = is_in_it(self.first.at.take(read, check.words));
+            let end = self.first.at.take(read, check.end);
+            let stays = stayed && is_in_it(end);
             // It has left the context, and nothing else ran Python code since.
-            let has_left = again.is_some_and(|again| again.version == version.wrapping_add(1))
+            let has_left = end.is_some_and(|end| end.version == version.wrapping_add(1))
                 && check.gil.is_some_and(|gil| self.first.gil_was_unmoved(read, gil));
+            is_told = stayed;
             let head = read.bytes(check.context);
             match head.map(|b| (Addr(word_at(b, 8)), self.heap.context_words(b))) {
                 Some((class, now)) if self.owners.is_context_type(&self.heap, class) => {
-                    let lasts = stayed || (has_left && !now.entered && !now.vars.is_null());
+                    let lasts = stays || (has_left && (stayed || (!now.entered && !now.vars.is_null())));
+                    let seen = (now.vars, stayed, lasts);
                     if stayed && (said.selects || !now.entered) {
                         self.threads.all[slot].base = context;
                     } else if now.entered && self.threads.all[slot].base.is_null() {
@@ -58,17 +65,20 @@ impl TickReader {
                         // A thread of its own that names its session without entering a context works for it all the
                         // same; a loop between two steps works for nobody.
                         if self.threads.all[slot].event_loop.is_none() {
-                            owner = self.owner(slot, (context, version), (now.vars, lasts), check)?;
+                            owner = self.owner(slot, (context, version), seen, check)?;
                             self.threads.all[slot].base_is_named = matches!(owner, Owner::Session(_));
                         }
                     } else {
-                        let entered = self.entered(slot, context, now.previous, stayed);
+                        // A context that was left already no longer says where it was entered from.
+                        let base = self.threads.all[slot].base;
+                        let is_alone = now.previous.is_null() || now.previous == base;
+                        is_told = stayed && (stays || is_alone);
+                        let entered = self.entered(slot, context, now.previous, is_told && !is_alone);
                         (outermost, is_outermost) = (entered.outermost, entered.outermost == context);
-                        owner = self.owner(slot, (context, version), (now.vars, lasts), check)?;
+                        owner = self.owner(slot, (context, version), seen, check)?;
                         let is_loop = self.threads.all[slot].event_loop.is_some();
                         within = match is_loop {
-                            // Left before it could be seen where it was entered from.
-                            true if !stayed => Some(Owner::Unreadable),
+                            true if !is_told => Some(Owner::Unreadable),
                             true if entered.of_step != context => {
                                 Some(self.step_owner(slot, (context, version), entered.of_step)?)
                             }
@@ -90,7 +100,7 @@ impl TickReader {
             version,
             outermost,
             is_outermost,
-            stayed,
+            stayed: is_told,
             taken,
             turn,
             callback: check
@@ -157,7 +167,7 @@ impl TickReader {
         &mut self,
         slot: usize,
         (context, version): (Addr, u64),
-        (vars, lasts): (Addr, bool),
+        (vars, in_step, lasts): (Addr, bool, bool),
         check: &Check,
     ) -> Result<Owner, Fault> {
         let words = self.context_words(slot, (context, version));
@@ -170,6 +180,7 @@ impl TickReader {
             vars,
             read,
             proofs: check.proofs,
+            in_step,
             lasts,
         };
         self.owners.owner(&self.heap, words, context, seen)
@@ -195,6 +206,7 @@ impl TickReader {
             read: &read,
             proofs,
             // The words were not read along with it.
+            in_step: false,
             lasts: false,
         };
         self.owners.owner(&self.heap, words, of_step, seen)
@@ -209,16 +221,15 @@ impl TickReader {
         }
     }
 
-    /// The chain of entered contexts that ends in `context`.
-    fn entered(&self, slot: usize, context: Addr, previous: Addr, stayed: bool) -> Entered {
+    /// The chain of entered contexts that ends in `context`. `is_nested`: it was entered from another, `previous`.
+    fn entered(&self, slot: usize, context: Addr, previous: Addr, is_nested: bool) -> Entered {
         let thread = &self.threads.all[slot];
         let base = thread.base;
         let mut entered = Entered {
             outermost: context,
             of_step: context,
         };
-        // A context that was left already no longer says where it was entered from.
-        if !stayed || previous.is_null() || previous == base {
+        if !is_nested {
             return entered;
         }
         let idle = thread.event_loop.and_then(|event_loop| event_loop.idle_context);
