@@ -52,6 +52,11 @@ impl Scatter {
         self.ranges.len() - 1
     }
 
+    /// Where a slot's bytes are asked for.
+    pub fn at(&self, slot: usize) -> Option<Addr> {
+        self.ranges.get(slot).map(|(at, _)| *at)
+    }
+
     fn prepare(&mut self) -> Result<usize, Fault> {
         self.starts.clear();
         let mut total = 0usize;

@@ -19,6 +19,8 @@ pub(super) struct FirstRead {
     slot: usize,
     /// The loops' threads, the fixed words, and what the caller adds.
     pub scatter: Scatter,
+    /// Where each loop's words are that count.
+    counting: Vec<usize>,
     others: Scatter,
     /// Of each thread, as last read; None: it ended, or another one took its place.
     words: Vec<Option<Words>>,
@@ -35,6 +37,7 @@ impl FirstRead {
             fixed,
             slot: 0,
             scatter: Scatter::new(),
+            counting: Vec::new(),
             others: Scatter::new(),
             words: Vec::new(),
             gil: None,
@@ -48,12 +51,17 @@ impl FirstRead {
         self.words.clear();
     }
 
-    /// Begins: the loops' own words. What the caller adds to `scatter` then is read behind them.
-    pub fn begin(&mut self, threads: &Threads) {
+    /// Begins.
+    pub fn begin(&mut self) {
         self.scatter.clear();
-        for thread in threads.all.iter().filter(|thread| thread.event_loop.is_some()) {
-            self.at.push(thread.state.address, &mut self.scatter);
-        }
+        self.counting.clear();
+    }
+
+    /// Asks for the words of the next loop's thread, behind all that the caller has asked for by then: these are the ones that
+    /// count. To be called once for each, in the order of the threads.
+    pub fn push_loop(&mut self, thread: &Thread) {
+        let slot = self.at.push(thread.state.address, &mut self.scatter);
+        self.counting.push(slot);
     }
 
     /// Reads it, and says when.
@@ -70,11 +78,11 @@ impl FirstRead {
         threads.stale |= newest.is_some_and(|newest| newest != threads.newest);
         let own = |thread: &Thread, words: Option<Words>| words.filter(|words| words.id == thread.state.id);
         self.words.resize(threads.all.len(), None);
-        let mut slot = 0;
+        let mut counting = self.counting.iter();
         for (thread, words) in threads.all.iter().zip(&mut self.words) {
             if thread.event_loop.is_some() {
-                *words = own(thread, self.at.take(&self.scatter, slot));
-                slot += 1;
+                let slot = counting.next();
+                *words = slot.and_then(|&slot| own(thread, self.at.take(&self.scatter, slot)));
             }
         }
         let gil = self.gil().map(|gil| (gil.last_holder, gil.switch_number));

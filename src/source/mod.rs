@@ -9,6 +9,7 @@ pub mod error;
 mod examine;
 mod first;
 mod fixed;
+mod foreseen;
 mod instant;
 mod loop_watch;
 mod owners;

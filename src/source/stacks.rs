@@ -141,8 +141,9 @@ impl StackReader {
 
     /// The words of the threads, and what stands around them.
     fn read_first(&mut self, now: &dyn Fn() -> Nanos) -> Result<Around, Fault> {
-        self.first.begin(&self.threads);
+        self.first.begin();
         for thread in self.threads.all.iter().filter(|thread| thread.event_loop.is_some()) {
+            self.first.push_loop(thread);
             if let Some(followed) = self.followed.get_mut(&thread.index) {
                 followed.in_first = followed.which.push(&mut self.first.scatter);
             }

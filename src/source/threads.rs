@@ -2,6 +2,7 @@
 //! of each from tick to tick. Knows nothing of sessions.
 
 use super::attach::{Plan, own_number};
+use super::foreseen::Foreseen;
 use super::said::Said;
 use crate::asyncio::{EventLoop, StepTracker, describe, running_loop_address};
 use crate::cpython::{Heap, ONE_WALK, ThreadState};
@@ -52,6 +53,8 @@ pub(super) struct Thread {
     pub ran: Option<Nanos>,
     /// Its stack pointer where it waits for something to do.
     pub sleeps_at: Option<u64>,
+    /// Where its next steps are likely to run.
+    pub foreseen: Foreseen,
     /// Surveys that it was in.
     surveys: u32,
 }
@@ -132,6 +135,7 @@ impl Thread {
             asleep: 0,
             ran: None,
             sleeps_at: None,
+            foreseen: Foreseen::default(),
             surveys: 0,
         }
     }

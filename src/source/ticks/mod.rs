@@ -3,7 +3,8 @@
 //!
 //! A tick is two scatter reads with the kernel's files in between. The first takes `(context, context_ver)` of every
 //! thread at one instant, the GIL and the ready queues (`first.rs`). The second proves it: the context's own words and, at once,
-//! `(context, context_ver)` again, for a short step is soon over; then the place where its variables keep the session, the
+//! `(context, context_ver)` again, for a short step is soon over (where steps are short, the first read has a guess of it along,
+//! `foreseen.rs`); then the place where its variables keep the session, the
 //! text there, and the words a last time. A context that is met for the first time is looked up in between; then the last
 //! read decides. Nothing is ever tried twice in a tick: what cannot be proved is counted as torn, because a second try would
 //! select what stands still.
@@ -16,6 +17,7 @@ mod sample;
 use super::attach::Plan;
 use super::first::FirstRead;
 use super::fixed::FixedWords;
+use super::foreseen::ForeseenSlots;
 use super::owners::{Owners, Proofs};
 use super::said::{Asker, Said};
 use super::still::WordsAt;
@@ -66,19 +68,24 @@ struct Rest {
 /// The slots of what a loop's thread has beside its words.
 struct QueueRead {
     thread: usize,
+    /// The thread's words, before all of it; those that count stand behind it.
+    before: usize,
     ready: Option<usize>,
     turns: Option<usize>,
-    /// The thread's words once more, behind all of it.
-    again: usize,
     /// What proves whose the context is, where it is likely to be that of the last tick.
     early: Option<(usize, Proofs)>,
+    /// Contexts in which it is likely to be, where steps are short, and what libuv runs then.
+    foreseen: ForeseenSlots,
+    callback: Option<CallbackSlots>,
 }
 
 /// What is read to prove whose a thread's context is: slots of the second read, or of the first.
 struct Check {
     thread: usize,
-    in_first: bool,
-    context: usize,
+    /// The context was foreseen, or all of it was.
+    in_first: InFirst,
+    /// The slot that has the context's head, and how far into it.
+    context: (usize, usize),
     proofs: Proofs,
     /// Where the GIL was read once more, if the context is new.
     gil: Option<usize>,
@@ -86,6 +93,33 @@ struct Check {
     /// The thread's words once more, as soon as what may move with the step was read, and at the very end.
     words: usize,
     end: usize,
+}
+
+/// How much of a check the first read has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum InFirst {
+    Nothing,
+    /// The context, and the words with it.
+    Context,
+    All,
+}
+
+impl InFirst {
+    /// The read that has the context.
+    fn context<'s>(self, first: &'s Scatter, second: &'s Scatter) -> &'s Scatter {
+        match self {
+            InFirst::Nothing => second,
+            InFirst::Context | InFirst::All => first,
+        }
+    }
+
+    /// The read that has the rest.
+    fn proofs<'s>(self, first: &'s Scatter, second: &'s Scatter) -> &'s Scatter {
+        match self {
+            InFirst::Nothing | InFirst::Context => second,
+            InFirst::All => first,
+        }
+    }
 }
 
 /// What the kernel says of a thread, or would.

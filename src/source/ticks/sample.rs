@@ -1,7 +1,7 @@
 //! What one thread's words, the proof of them and the kernel's word come to: whose it is, in which step, and what it does.
 //! Knows nothing of how they are read.
 
-use super::{Asked, Check, QueueRead, STOPPED_AFTER, TickReader};
+use super::{Asked, Check, InFirst, QueueRead, STOPPED_AFTER, TickReader};
 use crate::asyncio::StepWords;
 use crate::cpython::{CONTEXT_HEAD, word_at};
 use crate::memory::{Fault, Scatter};
@@ -34,27 +34,37 @@ impl TickReader {
         // Whether the thread was still in the same context, of the same step, when the context had been read; and whether
         // it is known where that was entered from.
         let (mut stayed, mut is_told) = (true, true);
+        // What the kernel said, it said of that step.
+        let mut is_said_of_it = true;
         if let Some(check) = check {
-            let read = if check.in_first {
-                &self.first.scatter
-            } else {
-                &self.second
-            };
+            let (first, second) = (&self.first.scatter, &self.second);
+            let (of_context, read) = (
+                check.in_first.context(first, second),
+                check.in_first.proofs(first, second),
+            );
             let is_in_it =
                 |words: Option<Words>| words.is_some_and(|words| (words.context, words.version) == (context, version));
-            stayed = is_in_it(self.first.at.take(read, check.words));
+            stayed = is_in_it(self.first.at.take(of_context, check.words));
             let end = self.first.at.take(read, check.end);
             let stays = stayed && is_in_it(end);
             // It has left the context, and nothing else ran Python code since.
             let has_left = end.is_some_and(|end| end.version == version.wrapping_add(1))
                 && check.gil.is_some_and(|gil| self.first.gil_was_unmoved(read, gil));
             is_told = stayed;
-            let head = read.bytes(check.context);
+            // It was asked between the two reads.
+            is_said_of_it = match check.in_first {
+                InFirst::Context => stays,
+                InFirst::Nothing | InFirst::All => stayed,
+            };
+            let (slot_of_head, offset) = check.context;
+            let head = of_context
+                .bytes(slot_of_head)
+                .and_then(|bytes| bytes.get(offset..offset + CONTEXT_HEAD));
             match head.map(|b| (Addr(word_at(b, 8)), self.heap.context_words(b))) {
                 Some((class, now)) if self.owners.is_context_type(&self.heap, class) => {
                     let lasts = stays || (has_left && (stayed || (!now.entered && !now.vars.is_null())));
                     let seen = (now.vars, stayed, lasts);
-                    if stayed && (said.selects || !now.entered) {
+                    if stayed && ((said.selects && is_said_of_it) || !now.entered) {
                         self.threads.all[slot].base = context;
                     } else if now.entered && self.threads.all[slot].base.is_null() {
                         let thread = &self.threads.all[slot];
@@ -94,7 +104,20 @@ impl TickReader {
             }
         }
         let (taken, turn) = queue.map_or((None, None), |queue| self.queue_words(queue));
+        let callback = check.filter(|_| stayed).and_then(|check| {
+            let read = check.in_first.context(&self.first.scatter, &self.second);
+            check.callback?.word(read)
+        });
         let thread = &mut self.threads.all[slot];
+        if queue.is_some_and(|queue| queue.foreseen.is_damaged(&self.first.scatter)) {
+            thread.foreseen.forget();
+        }
+        if check.is_some() && thread.event_loop.is_some() {
+            thread.foreseen.meet(context);
+            if !stayed {
+                thread.foreseen.came_too_late();
+            }
+        }
         let words = StepWords {
             context,
             version,
@@ -103,9 +126,7 @@ impl TickReader {
             stayed: is_told,
             taken,
             turn,
-            callback: check
-                .filter(|_| stayed)
-                .and_then(|check| check.callback?.word(&self.second)),
+            callback,
         };
         let (kind, idle) = (
             thread.event_loop.map(|l| l.kind),
@@ -120,7 +141,7 @@ impl TickReader {
             };
         }
         // The step ended while the kernel was asked: whatever it said was said of another one, and the thread ran.
-        let state = if stayed { said.state } else { State::Runnable };
+        let state = if is_said_of_it { said.state } else { State::Runnable };
         let repeated = thread.last == (context, version);
         thread.stands = repeated;
         thread.last = (context, version);
@@ -171,11 +192,7 @@ impl TickReader {
         check: &Check,
     ) -> Result<Owner, Fault> {
         let words = self.context_words(slot, (context, version));
-        let read = if check.in_first {
-            &self.first.scatter
-        } else {
-            &self.second
-        };
+        let read = check.in_first.proofs(&self.first.scatter, &self.second);
         let seen = Seen {
             vars,
             read,
