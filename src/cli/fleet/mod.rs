@@ -62,6 +62,8 @@ pub struct Fleet<'r> {
     whom: Whom,
     /// Who was named, so that a number that is given out again is not taken for the process that had it.
     named: Vec<Fingerprint>,
+    /// Who was named and was not there, or is no process: nothing that comes under their numbers later is meant.
+    missing: Vec<(Pid, Unwatched)>,
     members: BTreeMap<Pid, Member>,
     passed: BTreeMap<Pid, Passed>,
     next_look: Nanos,
@@ -80,33 +82,28 @@ pub struct Member {
 }
 
 impl<'r> Fleet<'r> {
-    /// Looks who is there. Fails where a named process is none, and where the kernel refuses all of them.
+    /// Looks who is there. Fails where none of the named is a process, and where all of them are refused: whoever asks about
+    /// four workers, one of which has just died, asks about the other three.
     pub fn open(
         whom: Whom,
         options: AttachOptions,
         measuring: &Measuring,
         reading: &'r dyn Reading,
     ) -> Result<Fleet<'r>, CliError> {
-        let mut fleet = Fleet::of(whom, options, measuring, reading)?;
+        let mut fleet = Fleet::of(whom, options, measuring, reading);
+        if fleet.named.is_empty() {
+            return Err(fleet.nothing());
+        }
         fleet.look(FIRST_LOOK);
         if !fleet.members.is_empty() {
             return Ok(fleet);
         }
         let mut refused: Vec<CliError> = match &fleet.whom {
-            Whom::Below(root) => refused_below(*root, fleet.passed.values()),
-            Whom::Named(_) => {
-                let refused = fleet.passed.iter().find_map(|(pid, passed)| match &passed.is {
-                    Unwatched::Refused(error) => Some((*pid, error.clone())),
-                    _ => None,
-                });
-                let Some((first, error)) = refused else {
-                    return Ok(fleet);
-                };
-                for word in fleet.words(Some(first)) {
-                    output::say(&word);
-                }
-                return Err(error.into());
-            }
+            Whom::Below(root) => refused_below(*root, fleet.not_watched().map(|(_, is)| is)),
+            Whom::Named(_) => match fleet.passed.values().any(|one| matches!(one.is, Unwatched::Refused(_))) {
+                true => return Err(fleet.nothing()),
+                false => return Ok(fleet),
+            },
         };
         if refused.is_empty() {
             return Ok(fleet);
@@ -119,32 +116,56 @@ impl<'r> Fleet<'r> {
     }
 
     /// The same before the first look.
-    fn of(
-        whom: Whom,
-        options: AttachOptions,
-        measuring: &Measuring,
-        reading: &'r dyn Reading,
-    ) -> Result<Fleet<'r>, CliError> {
+    fn of(whom: Whom, options: AttachOptions, measuring: &Measuring, reading: &'r dyn Reading) -> Fleet<'r> {
         let pids = match &whom {
             Whom::Named(pids) => pids.as_slice(),
             Whom::Below(root) => std::slice::from_ref(root),
         };
-        let identify = |pid: &Pid| -> Result<Fingerprint, AttachError> {
-            process::whole_process(*pid)?;
-            Ok(Fingerprint::of(*pid)?)
+        let identify = |pid: Pid| -> Result<Fingerprint, AttachError> {
+            process::whole_process(pid)?;
+            Ok(Fingerprint::of(pid)?)
         };
-        let named: Result<Vec<Fingerprint>, _> = pids.iter().map(identify).collect();
-        Ok(Fleet {
+        let (mut named, mut missing) = (Vec::new(), Vec::new());
+        for &pid in pids {
+            match identify(pid) {
+                Ok(fingerprint) => named.push(fingerprint),
+                Err(error) => missing.push((pid, Unwatched::Refused(error))),
+            }
+        }
+        Fleet {
             reading,
             options,
             measuring: measuring.clone(),
-            named: named?,
+            named,
+            missing,
             whom,
             members: BTreeMap::new(),
             passed: BTreeMap::new(),
             next_look: Nanos::ZERO,
             peaks: Peaks::default(),
-        })
+        }
+    }
+
+    /// Why none of those who were named can be watched: the first refusal, those of processes that are there before the
+    /// others. What is said of the rest is said.
+    fn nothing(&self) -> CliError {
+        let refused = self.not_watched().find_map(|(pid, is)| match is {
+            Unwatched::Refused(error) => Some((pid, error.clone())),
+            _ => None,
+        });
+        let Some((first, error)) = refused else {
+            return self.nobody();
+        };
+        for word in self.words(Some(first)) {
+            output::say(&word);
+        }
+        error.into()
+    }
+
+    /// Who is not watched, and what is known of each.
+    fn not_watched(&self) -> impl Iterator<Item = (Pid, &Unwatched)> {
+        let passed = self.passed.iter().map(|(pid, passed)| (*pid, &passed.is));
+        passed.chain(self.missing.iter().map(|(pid, is)| (*pid, is)))
     }
 
     pub fn members(&mut self) -> impl Iterator<Item = &mut Member> {
@@ -157,17 +178,17 @@ impl<'r> Fleet<'r> {
 
     /// Who is there and not watched, of all that have been asked so far.
     pub fn left_out(&self) -> LeftOut {
-        unwatched::count(self.passed.values())
+        unwatched::count(self.not_watched().map(|(_, is)| is))
     }
 
     /// Why those who were named are not watched, a line each; nobody below a root was, and those that are alike have one.
     /// `but`: is said elsewhere.
     pub fn words(&self, but: Option<Pid>) -> Vec<String> {
-        let others = self.passed.iter().filter(|(pid, _)| Some(**pid) != but);
+        let others = self.not_watched().filter(|(pid, _)| Some(*pid) != but);
         match &self.whom {
-            Whom::Named(_) => others.filter_map(|(pid, passed)| word(*pid, &passed.is)).collect(),
+            Whom::Named(_) => others.filter_map(|(pid, is)| word(pid, is)).collect(),
             Whom::Below(root) => {
-                let refused = refused_below(*root, others.map(|(_, passed)| passed));
+                let refused = refused_below(*root, others.map(|(_, is)| is));
                 refused.iter().map(refusal).collect()
             }
         }

@@ -50,7 +50,6 @@ fn before_the_first_look(whom: Whom, scripted: &Scripted) -> Fleet<'_> {
         &measuring(Duration::from_secs(1)),
         scripted,
     )
-    .expect("they live")
 }
 
 #[test]
@@ -169,6 +168,51 @@ fn of_those_who_were_named_it_is_said_why_they_are_not_watched() {
     assert!(foreign.contains("is not Python: it runs /bin/sleep"), "{foreign}");
     assert_eq!(fleet.left_out().unreadable, 1);
     assert_eq!(fleet.words(Some(pids[2])).len(), 2, "what is said elsewhere");
+}
+
+#[test]
+fn one_that_is_gone_keeps_nobody_from_seeing_the_others() {
+    let mut sleepers = Sleepers::of(3);
+    let pids = sleepers.pids();
+    // One is a zombie: it has ended, and nobody has asked how.
+    let zombie = sleepers.0.last_mut().expect("three");
+    zombie.kill().expect("it is ours");
+    let begin = now();
+    while crate::process::whole_process(pids[2]).is_ok() {
+        assert!(now() - begin < Nanos::from(LONG), "it never ended");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let nobody = Pid(i32::MAX);
+    let named = vec![nobody, pids[2], pids[0], pids[1]];
+    let scripted = Scripted::default();
+    let measuring = measuring(Duration::from_secs(1));
+    let open = |named: Vec<Pid>| Fleet::open(Whom::Named(named), AttachOptions::default(), &measuring, &scripted);
+    let fleet = open(named).expect("two of them are watched");
+    assert_eq!(fleet.members.len(), 2);
+    let words = fleet.words(None);
+    let [gone, ended] = words.as_slice() else {
+        panic!("two are not watched: {words:?}")
+    };
+    assert!(gone.starts_with("no process has PID 2147483647 "), "{gone}");
+    assert!(ended.contains("it is a zombie"), "{ended}");
+    let error = open(vec![nobody, pids[2]]).err().expect("neither can be watched");
+    assert!(
+        matches!(error, CliError::Attach(AttachError::NoSuchProcess(Pid(i32::MAX)))),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_is_hidden_is_counted_among_those_that_may_not_be_read() {
+    let sleepers = Sleepers::of(1);
+    let scripted = Scripted::default();
+    let mut fleet = before_the_first_look(Whom::Named(sleepers.pids()), &scripted);
+    let Other::Refused(error) = not_permitted(Pid(41)) else {
+        unreachable!()
+    };
+    fleet.missing.push((Pid(41), Unwatched::Refused(error)));
+    fleet.look(LONG);
+    assert_eq!((fleet.members.len(), fleet.left_out().unreadable), (1, 1));
 }
 
 fn not_permitted(pid: Pid) -> Other {

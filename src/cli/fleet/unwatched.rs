@@ -69,10 +69,10 @@ impl Passed {
 }
 
 /// How many they are.
-pub(super) fn count<'p>(all: impl Iterator<Item = &'p Passed>) -> LeftOut {
+pub(super) fn count<'p>(all: impl Iterator<Item = &'p Unwatched>) -> LeftOut {
     let mut left_out = LeftOut::default();
-    for passed in all {
-        match &passed.is {
+    for is in all {
+        match is {
             Unwatched::TooMany => left_out.too_many += 1,
             Unwatched::Refused(error) => match Alike::of(error) {
                 Some(Alike::Forbidden) => left_out.unreadable += 1,
@@ -86,10 +86,10 @@ pub(super) fn count<'p>(all: impl Iterator<Item = &'p Passed>) -> LeftOut {
 }
 
 /// Of those below a root one is told for all that are alike, and how many they are.
-pub(super) fn refused_below<'p>(root: Pid, all: impl Iterator<Item = &'p Passed>) -> Vec<CliError> {
+pub(super) fn refused_below<'p>(root: Pid, all: impl Iterator<Item = &'p Unwatched>) -> Vec<CliError> {
     let mut refused: BTreeMap<Alike, (&AttachError, usize)> = BTreeMap::new();
-    for passed in all {
-        if let Unwatched::Refused(error) = &passed.is
+    for is in all {
+        if let Unwatched::Refused(error) = is
             && let Some(alike) = Alike::of(error)
         {
             refused.entry(alike).or_insert((error, 0)).1 += 1;
