@@ -18,6 +18,25 @@ const NAMES: &[&str] = &[
     "secret_key",
     "signing_key",
     "encryption_key",
+    "decryption_key",
+    "auth_key",
+    "hmac_key",
+    "aes_key",
+    "fernet_key",
+    "master_key",
+    "shared_key",
+    "service_key",
+    "stream_key",
+    "ssh_key",
+    "license_key",
+    "licence_key",
+    "subscription_key",
+    "pin_code",
+    "recovery_code",
+    "backup_code",
+    "seed_phrase",
+    "mnemonic",
+    "card_number",
     "auth_header",
     "authorization",
 ];
@@ -35,11 +54,18 @@ const NOUNS: &[&str] = &[
     "totp",
 ];
 
+/// The same, where they are the last word of a name (`smtp_pass`, `admin_pw`): `pin_id` is one on a board, `pass_count` of
+/// passes. In a text they are one before a `=`, or before something in quotes.
+const LAST_WORDS: &[&str] = &["pass", "pw", "passcode", "pin", "cred", "dbpass", "userpass"];
+
+/// The same, of what is a text itself: an object of this name (`auth.user_id`) has much besides.
+const OF_A_TEXT: &[&str] = &["auth"];
+
 /// Words that are written in one with another before them (`dbpassword`, `authtoken`).
 const ENDINGS: &[&str] = &["password", "passwd", "passphrase", "token", "apikey", "secret"];
 
 /// Names that are a credential's before a `=`, in a query or an option, and else are much besides.
-const PARAMETERS: &[&str] = &["sig", "pass", "pw", "auth"];
+const PARAMETERS: &[&str] = &["sig", "auth"];
 
 /// Paths of which the rest is the secret (api.slack.com/messaging/webhooks, discord.com/developers/docs/resources/webhook).
 const WEBHOOKS: &[&str] = &[
@@ -57,7 +83,12 @@ const SHORTEST_DIGEST: usize = 40;
 
 /// The name says that what it keeps is a credential.
 pub fn is_name_of_one(name: &str) -> bool {
-    has_name(name, NAMES) || has_name(name, NOUNS)
+    has_name(name, NAMES) || has_name(name, NOUNS) || ends_with_word(name, LAST_WORDS)
+}
+
+/// The same, of a place that holds a text.
+pub fn is_name_of_a_text_that_is_one(name: &str) -> bool {
+    is_name_of_one(name) || ends_with_word(name, OF_A_TEXT)
 }
 
 /// The text is a credential for sure, or carries one: a JWT, a key of a known issuer, a header with one, a URL with a password
@@ -233,8 +264,18 @@ fn has_secret_parameter(text: &str) -> bool {
         let is_count = value.len() <= 3 && value.bytes().all(|b| b.is_ascii_digit());
         let is_bare = sign == ":" && after.starts_with(value);
         let is_word = is_bare && value.len() < 20 && value.chars().all(|c| c.is_lowercase() || matches!(c, '_' | '-'));
-        has_name(&name, NOUNS) && !is_count && !is_word
+        let is_last = ends_with_word(&name, LAST_WORDS) && (sign == "=" || !is_bare);
+        is_last || (has_name(&name, NOUNS) && !is_count && !is_word)
     })
+}
+
+/// The last word of a name is one of these, or several of one.
+fn ends_with_word(name: &str, known: &[&str]) -> bool {
+    let words = words(name);
+    let Some(last) = words.last() else { return false };
+    known
+        .iter()
+        .any(|&one| last == one || last.strip_suffix('s') == Some(one))
 }
 
 /// One of `known` is in a name, as whole words: `footprint_id` has no `otp`.

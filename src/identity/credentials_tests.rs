@@ -103,6 +103,50 @@ fn names_are_known() {
     }
 }
 
+#[test]
+fn names_that_end_with_a_word_for_one_are_known() {
+    for name in [
+        "smtp_pass",
+        "db_pass",
+        "userPass",
+        "userpass",
+        "admin_pw",
+        "pw",
+        "pw2",
+        "passcode",
+        "pin",
+        "pin_code",
+        "creds",
+        "fernet_key",
+        "hmac_key",
+        "HMACKey",
+        "master_key",
+        "license_key",
+    ] {
+        assert!(is_name_of_one(name), "{name}");
+        assert!(has_secret_parameter(&format!("{name}=joe")), "{name}");
+    }
+    for name in [
+        "pass_count",
+        "bypass",
+        "compass",
+        "passenger",
+        "pin_id",
+        "pinned",
+        "credit",
+        "session_key",
+        "cache_key",
+        "auth",
+    ] {
+        assert!(!is_name_of_one(name), "{name}");
+    }
+    for text in ["first pass: done", "pin: 7", "{'passes': 3}", "auth: ok"] {
+        assert_eq!(error_shown(text.to_owned()), text);
+    }
+    assert!(is_surely_one("{\"smtp_pass\": \"letmein\"}"));
+    assert!(is_name_of_a_text_that_is_one("auth") && !is_name_of_a_text_that_is_one("auth_id"));
+}
+
 proptest! {
     #[test]
     fn never_a_panic(text in "\\PC*|[a-zA-Z0-9:/@.?=&\" -]{0,60}") {

@@ -1,7 +1,7 @@
 //! Where texts were found: a variable, or a place one step behind it; in how many tasks, with how many different values, and
 //! how well it would name sessions. Knows nothing of how they are read.
 
-use super::credentials::{Likeness, is_name_of_one, likeness, words};
+use super::credentials::{Likeness, is_name_of_a_text_that_is_one, is_name_of_one, likeness, words};
 use super::inventory::Held;
 use super::spec::{Source, Spec, Step};
 use std::collections::hash_map::DefaultHasher;
@@ -99,7 +99,7 @@ const IDS: [&str; 7] = ["id", "rid", "sid", "uid", "cid", "uuid", "guid"];
 impl Place {
     fn add(&mut self, name: &str, class: &str, hash: u64, text: Option<&str>) {
         if self.holders == 0 {
-            self.has_name_of_a_credential |= is_name_of_one(name);
+            self.has_name_of_a_credential |= is_name_of_a_text_that_is_one(name);
         }
         self.holders += 1;
         if !class.is_empty() {

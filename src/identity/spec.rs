@@ -27,7 +27,7 @@
 //! **A contextvar's name may have dots**, so `a.b.c` has three readings. The whole of it, if there is such a variable;
 //! else the longest beginning that is one, and the rest are attributes. A quoted name has one reading.
 
-use super::credentials::is_name_of_one;
+use super::credentials::{is_name_of_a_text_that_is_one, is_name_of_one};
 use super::spec_parser;
 use std::fmt;
 
@@ -129,17 +129,24 @@ impl Spec {
     /// What it leads to is a credential by the name of a place that it goes through, whatever the text looks like: as
     /// `otop vars` says of such a place. A coroutine's name keeps nothing.
     pub fn leads_to_a_credential(&self) -> bool {
+        let is_one = |name: &str, steps: &[Step]| match steps.is_empty() {
+            true => is_name_of_a_text_that_is_one(name),
+            false => is_name_of_one(name),
+        };
         let begins_with_one = match &self.source {
-            Source::Local { local, .. } => is_name_of_one(local),
+            Source::Local { local, .. } => is_one(local, &self.steps),
             Source::TaskName | Source::RootTask => false,
             // The longest name has in it what may be attributes too.
             Source::Variable(_) | Source::Quoted(_) => {
-                self.readings().iter().any(|reading| is_name_of_one(&reading.variable))
+                let readings = self.readings();
+                readings.iter().any(|reading| is_one(&reading.variable, &reading.steps))
             }
         };
         begins_with_one
-            || self.steps.iter().any(|step| match step {
-                Step::Attribute(name) | Step::Key(name) | Step::KeyPrefix(name) => is_name_of_one(name),
+            || self.steps.iter().enumerate().any(|(at, step)| match step {
+                Step::Attribute(name) | Step::Key(name) | Step::KeyPrefix(name) => {
+                    is_one(name, self.steps.get(at + 1..).unwrap_or_default())
+                }
                 Step::Index(_) => false,
             })
     }

@@ -61,6 +61,11 @@ fn what_goes_through_a_name_of_a_credential_leads_to_one() {
         "frame:Worker.run:auth_token",
         "frame:Worker.run:config.dbPassword",
         "session_cookie.id",
+        "smtp_pass",
+        "auth",
+        "request.auth",
+        "headers['x-auth']",
+        "frame:Worker.run:auth",
     ] {
         assert!(parsed(text).leads_to_a_credential(), "{text}");
     }
@@ -72,6 +77,10 @@ fn what_goes_through_a_name_of_a_credential_leads_to_one() {
         "task:root",
         "frame:refresh_token:user_id",
         "x|strip('token-')",
+        "auth.user_id",
+        "auth['session']",
+        "request.auth.id",
+        "frame:Worker.run:auth.id",
     ] {
         assert!(!parsed(text).leads_to_a_credential(), "{text}");
     }
