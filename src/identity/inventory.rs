@@ -63,6 +63,9 @@ pub struct Suggestion {
     pub spec: Spec,
     pub distinct: usize,
     pub holders: usize,
+    /// Some of these values look as random as a credential, and the table would show them: many ids do, and so does a secret
+    /// without a form of its own.
+    pub looks_like_credentials: bool,
 }
 
 /// What is known of one value.
@@ -139,6 +142,7 @@ pub fn inventory(heap: &Heap, tasks: &[Task]) -> Inventory {
             let suggestion = Suggestion {
                 distinct: place.distinct(),
                 holders: place.texts(),
+                looks_like_credentials: place.looks_like_credentials(),
                 spec: spec.clone(),
             };
             suggestions.push((rank, suggestion));
@@ -227,6 +231,7 @@ mod tests {
             spec: Spec::variable(variable),
             distinct,
             holders: 40,
+            looks_like_credentials: false,
         };
         let mut all: Vec<(u8, Suggestion)> = ["app.request", "my var", "a b", "c d", "e f", "g h", "i j", "k l"]
             .into_iter()

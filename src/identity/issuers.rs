@@ -14,6 +14,8 @@ enum Form {
     Piece(usize),
     /// Two random pieces of these lengths with a dot between them.
     Dotted(usize, usize),
+    /// The rest of a bot's number in base64, a time in six characters, and so many characters at least, with dots between.
+    Bot(usize),
     /// The beginning says it all.
     Anything,
 }
@@ -110,6 +112,67 @@ const ISSUERS: &[(&str, Form)] = &[
     ("pat-na3-", Form::AtLeast(36, UUID)),
     ("pat-eu1-", Form::AtLeast(36, UUID)),
     ("pat-ap1-", Form::AtLeast(36, UUID)),
+    // Fernet (github.com/fernet/spec): a version, the upper half of a time in seconds, 16 bytes, at least as many more, and
+    // 32, in base64url. 100 characters at least.
+    ("gAAAAA", Form::AtLeast(90, BASE64)),
+    // PASETO (paseto.io): a version and a purpose before it.
+    ("v2.local.", Form::Piece(16)),
+    ("v2.public.", Form::Piece(16)),
+    ("v3.local.", Form::Piece(16)),
+    ("v3.public.", Form::Piece(16)),
+    ("v4.local.", Form::Piece(16)),
+    ("v4.public.", Form::Piece(16)),
+    // Discord's bots (discord.com/developers/docs/reference): a number of 17 digits or more begins with one of these.
+    ("MT", Form::Bot(27)),
+    ("Mj", Form::Bot(27)),
+    ("Mz", Form::Bot(27)),
+    ("ND", Form::Bot(27)),
+    ("NT", Form::Bot(27)),
+    ("Nj", Form::Bot(27)),
+    ("Nz", Form::Bot(27)),
+    ("OD", Form::Bot(27)),
+    ("OT", Form::Bot(27)),
+    // AWS's session tokens (STS) are a protobuf that begins so; aws-amazon-bedrock-api-key-long-lived, -short-lived.
+    ("IQoJb3JpZ2luX2Vj", Form::AtLeast(40, BASE64)),
+    ("FwoGZXIvYXdz", Form::AtLeast(40, BASE64)),
+    ("ABSK", Form::AtLeast(100, PLAIN_BASE64)),
+    ("bedrock-api-key-", Form::AtLeast(40, BASE64)),
+    // Google's client secrets and refresh tokens (developers.google.com/identity).
+    ("GOCSPX-", Form::AtLeast(24, BASE64)),
+    ("1//0", Form::AtLeast(40, BASE64)),
+    // twilio-api-key.
+    ("SK", Form::Exactly(32, HEX)),
+    // vault-service-token, vault-batch-token.
+    ("hvs.", Form::AtLeast(24, BASE64)),
+    ("hvb.", Form::AtLeast(100, BASE64)),
+    // databricks-api-token; a `-` and a digit may follow.
+    ("dapi", Form::Exactly(32, HEX)),
+    // notion-api-token: 46; postman-api-token; prefect-api-token; pulumi-api-token; rubygems-api-token.
+    ("ntn_", Form::AtLeast(40, BASE62)),
+    ("PMAK-", Form::AtLeast(50, UUID)),
+    ("pnu_", Form::AtLeast(36, BASE62)),
+    ("pul-", Form::AtLeast(40, HEX)),
+    ("rubygems_", Form::AtLeast(48, HEX)),
+    // grafana-service-account-token: 32, `_` and 8; grafana-cloud-api-token; sentry-org-token, sentry-user-token.
+    ("glsa_", Form::AtLeast(32, BASE62)),
+    ("glc_", Form::AtLeast(32, PLAIN_BASE64)),
+    ("sntrys_", Form::AtLeast(40, BASE64)),
+    ("sntryu_", Form::AtLeast(64, HEX)),
+    // gitlab-deploy-token, gitlab-runner-authentication-token, gitlab-ptt, gitlab-scim-token, gitlab-oauth-app-secret.
+    ("gldt-", Form::AtLeast(20, BASE64)),
+    ("glrt-", Form::AtLeast(20, BASE64)),
+    ("glptt-", Form::AtLeast(40, HEX)),
+    ("glsoat-", Form::AtLeast(20, BASE64)),
+    ("gloas-", Form::AtLeast(64, BASE64)),
+    // doppler-api-token, heroku-api-key-v2, flyio-access-token, openshift-user-token, sendinblue-api-token.
+    ("dp.pt.", Form::AtLeast(40, BASE62)),
+    ("HRKU-AA", Form::AtLeast(58, BASE64)),
+    ("fo1_", Form::AtLeast(43, BASE64)),
+    ("fm2_", Form::AtLeast(100, PLAIN_BASE64)),
+    ("sha256~", Form::AtLeast(43, BASE64)),
+    ("xkeysib-", Form::AtLeast(64, HEX)),
+    // 1password-service-account-token.
+    ("ops_eyJ", Form::AtLeast(100, PLAIN_BASE64)),
     // square-access-token, and an application's secret: no word begins so.
     ("sq0atp-", Form::Anything),
     ("sq0csp-", Form::Anything),
@@ -152,6 +215,14 @@ impl Form {
                 let tail = rest.get(head.len()..).unwrap_or_default();
                 let tail = tail.strip_prefix(b".").map(|tail| run(tail, BASE64));
                 head.len() >= first && tail.is_some_and(|tail| tail.len() >= second)
+            }
+            Form::Bot(last) => {
+                let parts: Vec<&[u8]> = rest.split(|&b| b == b'.').take(3).collect();
+                let [number, time, digest] = parts.as_slice() else {
+                    return false;
+                };
+                let is_number = (20..=26).contains(&number.len()) && number.iter().all(|&b| BASE62(b));
+                is_number && time.len() == 6 && time.iter().all(|&b| BASE64(b)) && run(digest, BASE64).len() >= last
             }
             Form::Anything => true,
         }
@@ -221,6 +292,26 @@ mod tests {
             format!("dckr_oat_{}", body(32)),
             "pat-na1-0af76519-16cd-43dd-8448-eb211c80319c".to_owned(),
             "pat-eu1-0af76519-16cd-43dd-8448-eb211c80319c".to_owned(),
+            format!("gAAAAABmZ{}{}==", body(50), body(43)),
+            format!("v4.local.{}", body(51)),
+            format!("MTAwMDAwMDAwMDAwMDAwMDAx.Gx7d-Q.{}", body(38)),
+            format!("OTk5OTk5OTk5OTk5OTk5OTk5OTk.GaBcDe.{}", body(27)),
+            format!("IQoJb3JpZ2luX2VjE{}//{}", body(51), body(40)),
+            format!("ABSK{}{}", body(51), body(51)),
+            format!("GOCSPX-{}", body(28)),
+            format!("1//0{}-{}", body(30), body(40)),
+            format!("SK{}", &hex[..32]),
+            format!("hvs.CAES{}", body(51)),
+            format!("dapi{}", &hex[..32]),
+            format!("ntn_12345678901{}", body(35)),
+            format!("PMAK-{}-{}", &hex[..24], &hex[..34]),
+            format!("pnu_{}", body(36)),
+            format!("glsa_{}_{}", body(32), &hex[..8]),
+            format!("sntryu_{hex}"),
+            format!("gldt-{}", body(20)),
+            format!("dp.pt.{}", body(43)),
+            format!("HRKU-AA{}{}", body(50), body(8)),
+            format!("sha256~{}", body(43)),
             "sq0atp-abcdefghijklmnopqrstuv".to_owned(),
             format!("sq0csp-{}", body(43)),
             format!("AGE-SECRET-KEY-1{}", "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L".repeat(2)),
@@ -258,6 +349,17 @@ mod tests {
             "dckr_pat_runner_2",
             "tvly-search-agent-3",
             "lsv2_pt_session_7",
+            "gAAAAAB",
+            "v4.local.session-of-the-reception-desk-in-the-west-wing-7",
+            "MTA-reception.region.the-northern-half-of-the-country",
+            "OTTAWA.branch.of-the-reception-desk-of-the-north-7",
+            "SKU-0af76519",
+            "SK0af76519",
+            "dapi-call-7",
+            "CA0af7651916cd43dd8448eb211c80319c",
+            "pul-session-7",
+            "sha256~session",
+            "glc_reception_of_the_north_american_branch_7",
             "ya29.",
             "",
         ] {

@@ -99,6 +99,9 @@ const IDS: [&str; 7] = ["id", "rid", "sid", "uid", "cid", "uuid", "guid"];
 impl Place {
     fn add(&mut self, name: &str, class: &str, hash: u64, text: Option<&str>) {
         if self.holders == 0 {
+            self.has_name_of_a_credential |= is_name_of_one(name);
+        }
+        if self.texts == 0 && text.is_some() {
             self.has_name_of_a_credential |= is_name_of_a_text_that_is_one(name);
         }
         self.holders += 1;
@@ -139,6 +142,11 @@ impl Place {
         self.has_name_of_a_credential || many
     }
 
+    /// Some of its texts look as random as a credential: a table whose sessions it names would show them.
+    pub fn looks_like_credentials(&self) -> bool {
+        self.look_alikes > 0
+    }
+
     /// How well it would name sessions, 0 best; None: not at all.
     pub fn rank(&self, spec: &Spec) -> Option<u8> {
         if self.is_credential() || self.texts == 0 {
@@ -157,6 +165,8 @@ impl Place {
             (true, true, true) => 0,
             (true, true, false) => 1,
             (true, false, true) => 2,
+            // Nothing says that these are ids.
+            (true, false, false) if self.looks_like_credentials() => 6,
             (true, false, false) => 3,
             // One value: one session, perhaps.
             (false, true, _) => 4,
@@ -237,6 +247,11 @@ mod tests {
         let mut by_name = Place::default();
         by_name.add("api_key", "str", 1, Some("a"));
         assert!(by_name.is_credential());
+        let mut auth = Place::default();
+        auth.add("auth", "User", 1, None);
+        assert!(!auth.is_credential(), "an object has more than its name says");
+        auth.add("auth", "str", 2, Some("joe:swordfish"));
+        assert!(auth.is_credential());
     }
 
     #[test]
@@ -278,6 +293,8 @@ mod tests {
         );
         assert!(ranked("call_sid", &ids) < ranked("color", &["red", "blue"]));
         assert!(ranked("rid", &ids) < ranked("color", &["red", "blue"]));
+        assert!(ranked("trace", &ids) > ranked("color", &["red", "blue"]));
+        assert!(place(&ids).looks_like_credentials() && !place(&["a", "b"]).looks_like_credentials());
         assert!(ranked("footprint_id", &["a", "b"]).is_some());
     }
 

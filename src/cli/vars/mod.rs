@@ -22,7 +22,9 @@ pub struct Listing {
 /// What stands in a credential's place.
 const MASKED: &str = "(credential: never shown)";
 /// What stands in place of values all of which look like one.
-const HIDDEN: &str = "(as random as a credential: never shown)";
+const HIDDEN: &str = "(as random as a credential: not shown here)";
+/// What a line that is proposed would do with such values, so that nobody shows them without having been told.
+const WOULD_SHOW: &str = ", as random as a credential: this would show them";
 /// Longer names are cut in the table; JSON has them whole.
 const LONGEST_NAME: usize = 48;
 
@@ -136,7 +138,14 @@ fn suggested(pid: Pid, suggestions: &[Suggestion]) -> String {
                 format!("  otop --pid {pid} --session-from {spec}"),
                 String::new(),
                 String::new(),
-                format!("{values} in {tasks}"),
+                format!(
+                    "{values} in {tasks}{}",
+                    if suggestion.looks_like_credentials {
+                        WOULD_SHOW
+                    } else {
+                        ""
+                    }
+                ),
             ]
         })
         .collect();
@@ -165,6 +174,7 @@ fn document(pid: Pid, found: &Variables, values: bool) -> String {
             "session_from": suggestion.spec.to_string(),
             "distinct": suggestion.distinct,
             "tasks": suggestion.holders,
+            "looks_like_credentials": suggestion.looks_like_credentials,
         })
     });
     let document = json!({
@@ -217,6 +227,7 @@ mod tests {
                     spec: Spec::parse("log['call id']").expect("a spec"),
                     distinct: 3,
                     holders: 6,
+                    looks_like_credentials: false,
                 }],
                 is_partial: false,
             },
@@ -241,6 +252,18 @@ mod tests {
             assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
             assert!(!text.lines().any(|line| line.starts_with("name")), "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_a_line_would_show_is_said_beside_it() {
+        let mut found = found();
+        found.inventory.suggestions[0].looks_like_credentials = true;
+        let said = text(Pid(7), &found, false);
+        assert!(
+            said.contains("3 values in 6 tasks, as random as a credential: this would show them\n"),
+            "{said}"
+        );
+        assert!(document(Pid(7), &found, false).contains("\"looks_like_credentials\":true"));
     }
 
     #[test]
