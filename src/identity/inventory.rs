@@ -13,7 +13,7 @@ use crate::cpython::{Builtin, Heap, Links};
 use crate::memory::Fault;
 use crate::model::Addr;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Tasks that are asked.
 const MOST_TASKS: usize = 50_000;
@@ -63,6 +63,8 @@ pub struct Suggestion {
     pub spec: Spec,
     pub distinct: usize,
     pub holders: usize,
+    /// There are more.
+    pub is_lower_bound: bool,
     /// Some of these values look as random as a credential, and the table would show them: many ids do, and so does a secret
     /// without a form of its own.
     pub looks_like_credentials: bool,
@@ -76,6 +78,17 @@ struct Value {
     text: Option<String>,
     /// What stands one step behind it.
     inside: Vec<(Step, String)>,
+    depth: Depth,
+}
+
+/// What is known of what stands behind a value.
+#[derive(Clone, Copy)]
+enum Depth {
+    /// Nothing has a name there.
+    Flat,
+    LookedInto,
+    /// There were too many like it.
+    Unknown,
 }
 
 /// Looks at the contexts of `tasks`.
@@ -85,6 +98,8 @@ pub fn inventory(heap: &Heap, tasks: &[Task]) -> Inventory {
     let mut names: HashMap<Addr, String> = HashMap::new();
     let mut values: HashMap<Addr, Value> = HashMap::new();
     let mut looked_into: HashMap<String, usize> = HashMap::new();
+    // Names under which there are more objects than were looked into.
+    let mut cut_off: HashSet<String> = HashSet::new();
     found.is_partial = tasks.len() > MOST_TASKS;
     for task in tasks.iter().take(MOST_TASKS) {
         let bindings = heap
@@ -111,11 +126,17 @@ pub fn inventory(heap: &Heap, tasks: &[Task]) -> Inventory {
                 continue;
             };
             if let std::collections::hash_map::Entry::Vacant(e) = values.entry(binding.value) {
-                let count = looked_into.entry(name.clone()).or_default();
-                *count += 1;
-                let Ok(value) = value(heap, binding.value, *count <= MOST_LOOKED_INTO) else {
+                let has_room = looked_into.get(name).is_none_or(|&count| count < MOST_LOOKED_INTO);
+                let Ok(value) = value(heap, binding.value, has_room) else {
                     continue;
                 };
+                match value.depth {
+                    Depth::Flat => {}
+                    Depth::LookedInto => *looked_into.entry(name.clone()).or_default() += 1,
+                    Depth::Unknown => {
+                        cut_off.insert(name.clone());
+                    }
+                }
                 e.insert(value);
             }
             let Some(value) = values.get(&binding.value) else {
@@ -127,7 +148,8 @@ pub fn inventory(heap: &Heap, tasks: &[Task]) -> Inventory {
             }
         }
     }
-    found.is_partial |= places.is_full;
+    found.is_partial |= places.is_full || !cut_off.is_empty();
+    cut_off.iter().for_each(|name| places.note_more_inside(name));
     let mut suggestions: Vec<(u8, Suggestion)> = Vec::new();
     for (name, step, place) in places.all() {
         let spec = Spec {
@@ -142,6 +164,7 @@ pub fn inventory(heap: &Heap, tasks: &[Task]) -> Inventory {
             let suggestion = Suggestion {
                 distinct: place.distinct(),
                 holders: place.texts(),
+                is_lower_bound: place.is_lower_bound(),
                 looks_like_credentials: place.looks_like_credentials(),
                 spec: spec.clone(),
             };
@@ -172,18 +195,25 @@ fn the_likeliest(mut suggestions: Vec<(u8, Suggestion)>) -> Vec<Suggestion> {
     suggestions.take(MOST_SUGGESTED).collect()
 }
 
-fn value(heap: &Heap, object: Addr, look_into: bool) -> Result<Value, Fault> {
+fn value(heap: &Heap, object: Addr, has_room: bool) -> Result<Value, Fault> {
     let class = heap.type_name(object)?.to_string();
     let text = text_at(heap, object)?;
-    let inside = match (&text, look_into) {
-        (None, true) => inside(heap, object),
-        _ => Vec::new(),
+    let is_flat = text.is_some() || !matches!(heap.builtin(object), Ok(None | Some(Builtin::Dict)));
+    let depth = match (is_flat, has_room) {
+        (true, _) => Depth::Flat,
+        (false, true) => Depth::LookedInto,
+        (false, false) => Depth::Unknown,
+    };
+    let inside = match depth {
+        Depth::LookedInto => inside(heap, object),
+        Depth::Flat | Depth::Unknown => Vec::new(),
     };
     Ok(Value {
         class,
         hash: text.as_ref().map_or(object.0, |text| hash_of(text)),
         text,
         inside,
+        depth,
     })
 }
 
@@ -231,6 +261,7 @@ mod tests {
             spec: Spec::variable(variable),
             distinct,
             holders: 40,
+            is_lower_bound: false,
             looks_like_credentials: false,
         };
         let mut all: Vec<(u8, Suggestion)> = ["app.request", "my var", "a b", "c d", "e f", "g h", "i j", "k l"]

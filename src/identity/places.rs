@@ -83,6 +83,13 @@ impl Places {
         place.add(inner, "", hash_of(text), Some(text));
     }
 
+    /// There are more objects under this name than were looked into: what was counted behind it is a lower bound.
+    pub fn note_more_inside(&mut self, name: &str) {
+        for place in self.inside.get_mut(name).into_iter().flat_map(HashMap::values_mut) {
+            place.is_lower_bound = true;
+        }
+    }
+
     pub fn all(self) -> impl Iterator<Item = (String, Option<Step>, Place)> {
         let variables = self.variables.into_iter().map(|(name, place)| (name, None, place));
         let inside = self.inside.into_iter().flat_map(|(name, inside)| {
@@ -140,6 +147,11 @@ impl Place {
     fn is_credential(&self) -> bool {
         let many = self.credentials > 0 && self.credentials * SHARE_OF_CREDENTIALS >= self.distinct_texts;
         self.has_name_of_a_credential || many
+    }
+
+    /// There are more than were told apart.
+    pub fn is_lower_bound(&self) -> bool {
+        self.is_lower_bound
     }
 
     /// Some of its texts look as random as a credential: a table whose sessions it names would show them.

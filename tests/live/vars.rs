@@ -122,6 +122,14 @@ fn ten_thousand_values_are_bounded() {
     assert_eq!((&v["tasks"], &v["distinct"]), (&10_500.into(), &10_000.into()), "{v}");
     assert_eq!(v["distinct_is_lower_bound"], true);
     assert!(v["values"].as_array().is_some_and(|values| values.len() <= 3), "{v}");
+    // Not all of so many dictionaries are looked into, and that is said.
+    let suggested = found["suggestions"].as_array().expect("suggestions").iter();
+    let of_behind = |one: &&Value| one["session_from"] == "behind[\"item_id\"]";
+    let behind = suggested.clone().find(of_behind).expect("what stands in dictionaries");
+    assert_eq!(behind["is_lower_bound"], true, "{behind}");
+    assert!(behind["distinct"].as_u64() < Some(10_500), "{behind}");
+    assert_eq!(found["partial"], true);
+    assert_eq!(suggested.clone().next().expect("one")["is_lower_bound"], false);
     // What sounds like an id goes before what merely has many values.
     assert_eq!(
         found["suggestions"][0]["session_from"], "call_ref_id",

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A worker whose contextvars hold what `otop vars` must tell apart: ids, labels, credentials, and hostile values.
 
-Every session has three tasks. With --many N there are N tasks besides, each with a value of its own in `per_task`.
+Every session has three tasks. With --many N there are N tasks besides, each with a value of its own in `per_task` and in a dictionary of its own.
 Prints ready; ends with its stdin. Python 3.8 to 3.15, standard library only. It knows nothing of otop.
 """
 import argparse
@@ -24,6 +24,7 @@ DIGEST = contextvars.ContextVar("digest")
 EVIL = contextvars.ContextVar("evil\x1b[2J\nname")
 HUGE = contextvars.ContextVar("huge")
 PER_TASK = contextvars.ContextVar("per_task")
+BEHIND = contextvars.ContextVar("behind")
 NOTHING = contextvars.ContextVar("nothing")
 
 
@@ -64,6 +65,7 @@ async def session(i):
 
 async def one(i):
     PER_TASK.set("value-%d" % i)
+    BEHIND.set({"item_id": "item-%d" % i})
     await asyncio.sleep(3600)
 
 

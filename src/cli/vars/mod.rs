@@ -132,7 +132,8 @@ fn suggested(pid: Pid, suggestions: &[Suggestion]) -> String {
         .iter()
         .map(|suggestion| {
             let spec = printable(&shell_word(&suggestion.spec.to_string()));
-            let many = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+            let more = if suggestion.is_lower_bound { "≥ " } else { "" };
+            let many = |n: usize, what: &str| format!("{more}{n} {what}{}", if n == 1 { "" } else { "s" });
             let (values, tasks) = (many(suggestion.distinct, "value"), many(suggestion.holders, "task"));
             vec![
                 format!("  otop --pid {pid} --session-from {spec}"),
@@ -174,6 +175,7 @@ fn document(pid: Pid, found: &Variables, values: bool) -> String {
             "session_from": suggestion.spec.to_string(),
             "distinct": suggestion.distinct,
             "tasks": suggestion.holders,
+            "is_lower_bound": suggestion.is_lower_bound,
             "looks_like_credentials": suggestion.looks_like_credentials,
         })
     });
@@ -227,6 +229,7 @@ mod tests {
                     spec: Spec::parse("log['call id']").expect("a spec"),
                     distinct: 3,
                     holders: 6,
+                    is_lower_bound: false,
                     looks_like_credentials: false,
                 }],
                 is_partial: false,
@@ -252,6 +255,15 @@ mod tests {
             assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
             assert!(!text.lines().any(|line| line.starts_with("name")), "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_was_not_counted_to_its_end_is_said_to_be_more() {
+        let mut found = found();
+        found.inventory.suggestions[0].is_lower_bound = true;
+        let said = text(Pid(7), &found, false);
+        assert!(said.contains("  ≥ 3 values in ≥ 6 tasks\n"), "{said}");
+        assert!(document(Pid(7), &found, false).contains("\"is_lower_bound\":true"));
     }
 
     #[test]
