@@ -36,5 +36,5 @@ pub use proof::{Proof, ProofSlots};
 pub use resolver::{Resolved, Resolver, Subject};
 pub use rules::Rules;
 pub use spec::{Filter, Reading, Source, Spec, SpecError, Step};
-pub use trial::{Live, Trial, attempt, live_contexts, settled};
+pub use trial::{Live, Misfits, Trial, attempt, live_contexts, misfits, settled};
 pub use variables::{Variable, all_variables, likely_variables, variables_in_use};

@@ -12,7 +12,11 @@ use crate::cpython::{Builtin, Heap, LARGER_DICT, Links, MOST_SEARCHED};
 use crate::memory::Fault;
 use crate::model::Addr;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ops::ControlFlow;
+
+/// Contexts in which a spec that fits is tried all the same, to say where it does not.
+const MOST_HELD_AGAINST: usize = 500;
 
 /// How far a spec came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,13 +107,34 @@ pub fn attempt(heap: &Heap, spec: &Spec, live: &Live<'_>) -> Result<Trial, Fault
     if spec.needs_task() {
         return attempt_by_task(heap, spec, live);
     }
+    let mut trial = Trial::NotYet;
+    each_value(heap, spec, &live.contexts, |value, steps| {
+        match try_value(heap, spec, value, steps)? {
+            Trial::Fits => trial = Trial::Fits,
+            other => trial.take_better(other),
+        }
+        Ok(match trial {
+            Trial::Fits => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        })
+    })?;
+    Ok(trial)
+}
+
+/// Calls `look` with each value that the spec's variable has in these contexts, and the steps from there, until it is
+/// enough.
+fn each_value(
+    heap: &Heap,
+    spec: &Spec,
+    contexts: &[(Addr, Task)],
+    mut look: impl FnMut(Addr, &[Step]) -> Result<ControlFlow<()>, Fault>,
+) -> Result<(), Fault> {
     let readings = spec.readings();
     let Some(Reading { variable, steps }) = readings.first() else {
-        return Ok(Trial::NotYet);
+        return Ok(());
     };
     let mut names: HashMap<Addr, Option<Variable>> = HashMap::new();
-    let mut trial = Trial::NotYet;
-    for &(vars, _) in &live.contexts {
+    for &(vars, _) in contexts {
         let Ok(bindings) = heap.bindings(vars) else { continue };
         for binding in bindings {
             let known = names.entry(binding.variable).or_insert_with(|| {
@@ -123,13 +148,52 @@ pub fn attempt(heap: &Heap, spec: &Spec, live: &Live<'_>) -> Result<Trial, Fault
             if known.as_ref().is_none_or(|known| known.name != *variable) {
                 continue;
             }
-            match try_value(heap, spec, binding.value, steps)? {
-                Trial::Fits => return Ok(Trial::Fits),
-                other => trial.take_better(other),
+            if look(binding.value, steps)?.is_break() {
+                return Ok(());
             }
         }
     }
-    Ok(trial)
+    Ok(())
+}
+
+/// Contexts in which a spec that fits elsewhere leads to what is no id: nobody's tasks are those.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Misfits {
+    pub contexts: usize,
+    /// Of so many that were looked at in which its variable is set.
+    pub of: usize,
+    /// The types of what it is there.
+    pub classes: BTreeSet<String>,
+}
+
+/// Where a settled spec leads to an object that is no id. A spec that begins with a task is not asked.
+pub fn misfits(heap: &Heap, spec: &Spec, live: &Live<'_>) -> Result<Misfits, Fault> {
+    let mut found = Misfits::default();
+    if spec.needs_task() {
+        return Ok(found);
+    }
+    let contexts = live.contexts.get(..MOST_HELD_AGAINST).unwrap_or(&live.contexts);
+    each_value(heap, spec, contexts, |value, steps| {
+        found.of += 1;
+        match follow(heap, value, steps, &spec.filters, &mut Links::new()) {
+            Ok(Found::Other { object, class }) => {
+                found.contexts += 1;
+                found.classes.insert(kind_of(heap, object, &class));
+            }
+            Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
+            _ => {}
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(found)
+}
+
+/// The type of what is no id; of an int, why it is none.
+fn kind_of(heap: &Heap, object: Addr, class: &str) -> String {
+    match heap.builtin(object) {
+        Ok(Some(Builtin::Int)) if class != "bool" => format!("{class} of more than 128 bits"),
+        _ => class.to_owned(),
+    }
 }
 
 fn attempt_by_task(heap: &Heap, spec: &Spec, live: &Live<'_>) -> Result<Trial, Fault> {
@@ -259,7 +323,7 @@ fn try_value(heap: &Heap, spec: &Spec, value: Addr, steps: &[Step]) -> Result<Tr
         Ok(Found::Other { object, class }) => {
             let (near, meant) = instead(heap, spec, object, steps.len());
             Trial::NoText {
-                class: class.to_string(),
+                class: kind_of(heap, object, &class),
                 near,
                 meant,
             }
@@ -357,6 +421,27 @@ mod tests {
 
     const TYPE: u64 = 0x10_0000;
     const DICT: u64 = 0x20_0000;
+
+    #[test]
+    fn an_int_that_is_no_id_is_told_to_be_too_wide() {
+        let offsets = Offsets::of_minor(12).expect("offsets of 3.12");
+        let mut image = Image::new();
+        image.put(Addr(TYPE), &[0; 0x1000]);
+        image.put(Addr(TYPE + 0x800), b"int");
+        image.put(Addr(TYPE).offset(offsets.type_name), &(TYPE + 0x800).to_le_bytes());
+        image.put(Addr(TYPE).offset(offsets.type_flags), &(1u64 << 24).to_le_bytes());
+        image.put(Addr(DICT), &[0xff; 128]);
+        image.put(Addr(DICT + 8), &TYPE.to_le_bytes());
+        // So many digits of 30 bits.
+        image.put(Addr(DICT).offset(offsets.int_tag), &(7u64 << 3).to_le_bytes());
+        let heap = Heap::new(Box::new(image), offsets, Version::parse("3.12.1").expect("a version"));
+        heap.grant(1 << 20);
+        let trial = try_value(&heap, &Spec::variable("x"), Addr(DICT), &[]).expect("a trial");
+        let Trial::NoText { class, .. } = trial else {
+            panic!("{trial:?}")
+        };
+        assert_eq!(class, "int of more than 128 bits");
+    }
 
     /// What comes of a step into a dictionary of so many entries, of which nothing more can be read.
     fn into_dict(entries: u64, spec: &str) -> Trial {

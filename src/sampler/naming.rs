@@ -4,8 +4,8 @@
 use super::AttachOptions;
 use crate::cpython::ONE_WALK;
 use crate::identity::{
-    Chooser, Fits, Live, Naming, Reading, Rules, Source, Spec, Trial, all_variables, attempt, distance, is_near,
-    likely_variables, live_contexts, nearest, settled, variables_in_use,
+    Chooser, Fits, Live, Misfits, Naming, Reading, Rules, Source, Spec, Trial, all_variables, attempt, distance,
+    is_near, likely_variables, live_contexts, misfits, nearest, settled, variables_in_use,
 };
 use crate::model::{Addr, Pid};
 use crate::source::error::AttachError;
@@ -140,6 +140,13 @@ fn settle(
                 }
             }
         }
+        // Of several, the next may fit where the first does not.
+        if let ([spec], [Some((settled, Trial::Fits))]) = (specs.as_slice(), trials.as_slice())
+            && *option == "--session-from"
+        {
+            let misfits = misfits(heap, settled, &live).unwrap_or_default();
+            notes.extend(mixed(option, spec, &misfits));
+        }
         // One that names nothing stays, for a program that sets it later.
         *specs = specs
             .iter()
@@ -158,6 +165,21 @@ fn not_met(option: &str, spec: &Spec, near: &[String]) -> String {
         near => format!("; those that are there and are called nearly so: {}", near.join(", ")),
     };
     format!("{option} {spec}: no live task is in a coroutine of that name yet{near}")
+}
+
+/// What is said of a spec that is an id in some contexts and something else in others: their tasks have no row, and
+/// nothing else would say why.
+fn mixed(option: &str, spec: &Spec, misfits: &Misfits) -> Option<String> {
+    let Misfits { contexts, of, classes } = misfits;
+    if *contexts == 0 {
+        return None;
+    }
+    // Debug formatting keeps control characters off the terminal.
+    let classes: Vec<String> = classes.iter().take(OFFERED).map(|class| format!("{class:?}")).collect();
+    Some(format!(
+        "{option} {spec}: in {contexts} of {of} contexts it gives a {}, which is no id: these are unattributed",
+        classes.join(" or ")
+    ))
 }
 
 /// No variable of any of the names that the spec may mean. The name that is said is the one that is nearest to one there
@@ -312,6 +334,21 @@ mod tests {
         let readings = spec.readings();
         let (reading, near) = nearest_reading(&readings, &names);
         (reading.unwrap().variable.clone(), near)
+    }
+
+    #[test]
+    fn contexts_in_which_a_spec_is_no_id_are_said() {
+        let spec = Spec::parse("mix").unwrap();
+        let misfits = |contexts, classes: &[&str]| Misfits {
+            contexts,
+            of: 18,
+            classes: classes.iter().map(|&class| class.to_owned()).collect(),
+        };
+        assert_eq!(mixed("--session-from", &spec, &misfits(0, &[])), None);
+        assert_eq!(
+            mixed("--session-from", &spec, &misfits(12, &["list", "dict"])).unwrap(),
+            "--session-from mix: in 12 of 18 contexts it gives a \"dict\" or \"list\", which is no id: these are unattributed"
+        );
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub enum AttachError {
         meant: Option<Box<str>>,
     },
     /// A path ends in what names nobody.
-    #[error("{option} {spec} gives a {class:?} in process {pid}, which is no id: text, an int or a UUID is{}", has(.near))]
+    #[error("{option} {spec} gives a {class:?} in process {pid}, which is no id: text, an int of up to 128 bits or a UUID is{}", has(.near))]
     NoText {
         pid: Pid,
         option: &'static str,

@@ -302,7 +302,7 @@ fn a_path_that_leads_nowhere_is_refused_with_the_nearest_names() {
         (
             "mapping['user']",
             "gives a \"dict\"",
-            "no id: text, an int or a UUID is",
+            "no id: text, an int of up to 128 bits or a UUID is",
             "mapping[\"user\"][\"id\"]",
         ),
         (

@@ -138,6 +138,20 @@ fn ten_thousand_values_are_bounded() {
     );
 }
 
+/// What names sessions in some contexts and is something else in others is no silence.
+#[test]
+fn contexts_in_which_an_id_is_none_are_said() {
+    let Some(python) = any_python() else { return };
+    let target = Target::launch(&python, "held.py", &[]);
+    let pid = target.pid.to_string();
+    let shape = ["--pid", &pid, "--once", "--window", "100ms", "--session-from"];
+    let of = |spec: &str| run(&[&shape[..], &[spec]].concat());
+    let ran = of("mixed");
+    let word = "--session-from mixed: in 2 of 4 contexts it gives a \"list\", which is no id: these are unattributed";
+    assert!(ran.code == Some(0) && ran.stderr.contains(word), "{ran:?}");
+    assert!(!of("call_ref_id").stderr.contains("contexts"));
+}
+
 #[test]
 fn refusals_are_those_of_every_command() {
     let ran = run(&["vars", "--pid", "999999999"]);

@@ -25,6 +25,7 @@ EVIL = contextvars.ContextVar("evil\x1b[2J\nname")
 HUGE = contextvars.ContextVar("huge")
 PER_TASK = contextvars.ContextVar("per_task")
 BEHIND = contextvars.ContextVar("behind")
+MIXED = contextvars.ContextVar("mixed")
 NOTHING = contextvars.ContextVar("nothing")
 
 
@@ -51,6 +52,7 @@ def label(i):
     DIGEST.set("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a%02d" % i)
     EVIL.set("\x1b[31mred\x07\r\nnext%d" % i)
     HUGE.set("x" * 5000000 + str(i))
+    MIXED.set("mixed-%d" % i if i % 2 else [i])
     NOTHING.set(None)
 
 
