@@ -4,9 +4,12 @@
 //! A session's tasks share its id, since children copy their parent's context: so what names sessions has several
 //! values, and mostly more holders than values. A name that sounds like an id counts for more than either.
 
+use super::at_work::AtWork;
 use super::credentials::is_perhaps_one;
 use super::follow::{Found, follow};
-use super::places::{Places, hash_of};
+use super::places::{Place, Places, hash_of};
+use super::resolver::Subject;
+use super::rules::Rules;
 use super::spec::{Filter, Source, Spec, Step};
 use crate::asyncio::Task;
 use crate::cpython::{Builtin, Heap, Links};
@@ -91,10 +94,12 @@ enum Depth {
     Unknown,
 }
 
-/// Looks at the contexts of `tasks`.
-pub fn inventory(heap: &Heap, tasks: &[Task]) -> Inventory {
+/// Looks at the contexts of `tasks`, and at what the rules that hold without a flag give there: their specs lead further
+/// than the one step that is tried of any variable. `threads`: thread states among which are those that run tasks.
+pub fn inventory(heap: &Heap, tasks: &[Task], threads: &[Addr], rules: &Rules) -> Inventory {
     let mut found = Inventory::default();
     let mut places = Places::default();
+    let mut at_work = AtWork::of(rules);
     let mut names: HashMap<Addr, String> = HashMap::new();
     let mut values: HashMap<Addr, Value> = HashMap::new();
     let mut looked_into: HashMap<String, usize> = HashMap::new();
@@ -104,9 +109,9 @@ pub fn inventory(heap: &Heap, tasks: &[Task]) -> Inventory {
     for task in tasks.iter().take(MOST_TASKS) {
         let bindings = heap
             .context(task.context)
-            .and_then(|context| heap.bindings(context.vars));
-        let bindings = match bindings {
-            Ok(bindings) => bindings,
+            .and_then(|context| Ok((context.vars, heap.bindings(context.vars)?)));
+        let (vars, bindings) = match bindings {
+            Ok(found) => found,
             Err(Fault::Gone | Fault::Budget) => {
                 found.is_partial = true;
                 break;
@@ -115,6 +120,7 @@ pub fn inventory(heap: &Heap, tasks: &[Task]) -> Inventory {
             Err(_) => continue,
         };
         found.tasks += 1;
+        let mut here: HashMap<String, Addr> = HashMap::new();
         for binding in bindings {
             if let std::collections::hash_map::Entry::Vacant(e) = names.entry(binding.variable) {
                 let Ok((name, _)) = heap.context_variable(binding.variable) else {
@@ -125,6 +131,9 @@ pub fn inventory(heap: &Heap, tasks: &[Task]) -> Inventory {
             let Some(name) = names.get(&binding.variable) else {
                 continue;
             };
+            if at_work.wants(name) {
+                here.insert(name.clone(), binding.value);
+            }
             if let std::collections::hash_map::Entry::Vacant(e) = values.entry(binding.value) {
                 let has_room = looked_into.get(name).is_none_or(|&count| count < MOST_LOOKED_INTO);
                 let Ok(value) = value(heap, binding.value, has_room) else {
@@ -147,6 +156,16 @@ pub fn inventory(heap: &Heap, tasks: &[Task]) -> Inventory {
                 places.add_inside(name, step, text);
             }
         }
+        let subject = Subject {
+            vars,
+            context: task.context,
+            tasks: std::slice::from_ref(task),
+            threads,
+        };
+        if at_work.look(heap, subject, &here).is_err() {
+            found.is_partial = true;
+            break;
+        }
     }
     found.is_partial |= places.is_full || !cut_off.is_empty();
     cut_off.iter().for_each(|name| places.note_more_inside(name));
@@ -157,26 +176,32 @@ pub fn inventory(heap: &Heap, tasks: &[Task]) -> Inventory {
             steps: step.into_iter().collect(),
             filters: Vec::<Filter>::new(),
         };
-        // A name that nobody can type is no suggestion.
-        if !name.contains(char::is_control)
-            && let Some(rank) = place.rank(&spec)
-        {
-            let suggestion = Suggestion {
-                distinct: place.distinct(),
-                holders: place.texts(),
-                is_lower_bound: place.is_lower_bound(),
-                looks_like_credentials: place.looks_like_credentials(),
-                spec: spec.clone(),
-            };
-            suggestions.push((rank, suggestion));
-        }
+        suggestions.extend(suggestion(&spec, &place));
         if spec.steps.is_empty() {
             found.variables.push(place.held(name));
         }
     }
+    let known: HashSet<String> = suggestions.iter().map(|(_, one)| one.spec.to_string()).collect();
+    let of_rules = at_work.all().filter(|(spec, _)| !known.contains(&spec.to_string()));
+    suggestions.extend(of_rules.filter_map(|(spec, place)| suggestion(&spec, &place)));
     found.variables.sort_by(|a, b| a.name.cmp(&b.name));
     found.suggestions = the_likeliest(suggestions);
     found
+}
+
+/// With how well it would name sessions. None: not at all, or nobody can type it.
+fn suggestion(spec: &Spec, place: &Place) -> Option<(u8, Suggestion)> {
+    if spec.to_string().contains(char::is_control) {
+        return None;
+    }
+    let suggestion = Suggestion {
+        distinct: place.distinct(),
+        holders: place.texts(),
+        is_lower_bound: place.is_lower_bound(),
+        looks_like_credentials: place.looks_like_credentials(),
+        spec: spec.clone(),
+    };
+    Some((place.rank(spec)?, suggestion))
 }
 
 /// By how well they name sessions; of equal ones the shorter path, and what needs no quotes.

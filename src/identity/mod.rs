@@ -2,6 +2,7 @@
 //! nothing of samples and time.
 
 mod aliases;
+mod at_work;
 mod chooser;
 mod credentials;
 mod follow;
@@ -24,6 +25,7 @@ mod trial;
 mod variables;
 
 pub use aliases::{Aliases, Ranked};
+pub use at_work::disagree;
 pub use chooser::{Chooser, Fits, Naming};
 pub use credentials::{is_name_of_one, is_perhaps_one, is_surely_one, shown};
 pub use follow::{Found, follow};

@@ -3,7 +3,7 @@
 
 use super::credentials::{Likeness, is_name_of_a_text_that_is_one, is_name_of_one, likeness, words};
 use super::inventory::Held;
-use super::spec::{Source, Spec, Step};
+use super::spec::{Spec, Step};
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{Hash, Hasher};
@@ -86,7 +86,7 @@ impl Places {
     /// There are more objects under this name than were looked into: what was counted behind it is a lower bound.
     pub fn note_more_inside(&mut self, name: &str) {
         for place in self.inside.get_mut(name).into_iter().flat_map(HashMap::values_mut) {
-            place.is_lower_bound = true;
+            place.note_more();
         }
     }
 
@@ -104,7 +104,8 @@ impl Places {
 const IDS: [&str; 7] = ["id", "rid", "sid", "uid", "cid", "uuid", "guid"];
 
 impl Place {
-    fn add(&mut self, name: &str, class: &str, hash: u64, text: Option<&str>) {
+    /// Another holder.
+    pub fn add(&mut self, name: &str, class: &str, hash: u64, text: Option<&str>) {
         if self.holders == 0 {
             self.has_name_of_a_credential |= is_name_of_one(name);
         }
@@ -149,6 +150,11 @@ impl Place {
         self.has_name_of_a_credential || many
     }
 
+    /// Not all are looked at.
+    pub fn note_more(&mut self) {
+        self.is_lower_bound = true;
+    }
+
     /// There are more than were told apart.
     pub fn is_lower_bound(&self) -> bool {
         self.is_lower_bound
@@ -164,10 +170,7 @@ impl Place {
         if self.is_credential() || self.texts == 0 {
             return None;
         }
-        let last = match (spec.steps.last(), &spec.source) {
-            (Some(Step::Attribute(name) | Step::Key(name)), _) | (None, Source::Quoted(name)) => name.as_str(),
-            _ => "",
-        };
+        let last = spec.last_name();
         let sounds_like_an_id = words(last).last().is_some_and(|word| IDS.contains(&word.as_str()));
         let last = last.to_lowercase();
         let several = self.distinct.len() > 1;
@@ -220,6 +223,7 @@ pub(super) fn hash_of(text: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::Source;
 
     fn place(values: &[&str]) -> Place {
         let mut place = Place::default();

@@ -151,6 +151,17 @@ impl Spec {
             })
     }
 
+    /// The name of the place that it ends in; nothing, where that has none.
+    pub fn last_name(&self) -> &str {
+        match (self.steps.last(), &self.source) {
+            (Some(Step::Attribute(name) | Step::Key(name) | Step::KeyPrefix(name)), _) => name,
+            (Some(Step::Index(_)), _) => "",
+            (None, Source::Quoted(name) | Source::Local { local: name, .. }) => name,
+            (None, Source::Variable(parts)) => parts.last().map_or("", String::as_str),
+            (None, Source::TaskName | Source::RootTask) => "",
+        }
+    }
+
     /// It begins with a task or a frame, so that the contextvars alone do not tell whose a context is.
     pub fn needs_task(&self) -> bool {
         matches!(self.source, Source::TaskName | Source::RootTask | Source::Local { .. })

@@ -87,6 +87,22 @@ fn what_goes_through_a_name_of_a_credential_leads_to_one() {
 }
 
 #[test]
+fn the_last_name_is_that_of_the_place_where_it_ends() {
+    for (text, name) in [
+        ("session_id", "session_id"),
+        ("request_ctx.request_id", "request_id"),
+        ("\"a.b\"", "a.b"),
+        ("x['call_id']", "call_id"),
+        ("x[0]|hex(32)", ""),
+        ("frame:Worker.run_job:job_id", "job_id"),
+        ("frame:Worker.run_job:req.id", "id"),
+        ("task:name", ""),
+    ] {
+        assert_eq!(parsed(text).last_name(), name, "{text}");
+    }
+}
+
+#[test]
 fn every_step_and_filter() {
     let spec = parsed(r#"context["a key"]['current-span-'*]._context[0][-1] | hex(32) | strip("agent-") | hex"#);
     assert_eq!(spec.source, Source::Variable(vec!["context".to_owned()]));

@@ -22,8 +22,8 @@ pub use reach::{Reach, reach};
 
 use self::dumping::Dumper;
 use crate::cpython::ONE_WALK;
-use crate::identity::{Inventory, Naming, Spec, inventory};
-use crate::model::{Hello, LoopKind, Nanos, Observation, OwnCode, Pid};
+use crate::identity::{Inventory, Naming, Spec, disagree, inventory};
+use crate::model::{Addr, Hello, LoopKind, Nanos, Observation, OwnCode, Pid};
 use crate::process::{self, Host, Sameness};
 use crate::source::error::AttachError;
 use crate::source::{Attachment, Plan, StackReader, TickReader, Walker};
@@ -149,7 +149,7 @@ pub fn probe(pid: Pid) -> Result<Probe, AttachError> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variables {
     pub python: String,
-    /// What names sessions where nothing is asked for.
+    /// What names sessions where nothing is asked for; behind a `?` where it disagrees, as in the table.
     pub session_from: String,
     /// Before asyncio is imported there are no tasks.
     pub asyncio_imported: bool,
@@ -161,9 +161,10 @@ pub fn variables(pid: Pid) -> Result<Variables, AttachError> {
     let attachment = crate::source::attach(pid)?;
     let (naming, _) = naming::naming(&attachment, &AttachOptions::default())?;
     let Attachment { plan, heap, lists, .. } = &attachment;
+    let rules = naming.rules(naming.fits());
     let mut found = Variables {
         python: plan.version.to_string(),
-        session_from: naming.rules(naming.fits()).name,
+        session_from: rules.name.clone(),
         asyncio_imported: lists.is_some(),
         inventory: Inventory::default(),
     };
@@ -172,7 +173,12 @@ pub fn variables(pid: Pid) -> Result<Variables, AttachError> {
         let of_fault = |fault| crate::source::of_fault(pid, fault);
         let threads = heap.thread_states(&plan.runtime).map_err(of_fault)?;
         let tasks = lists.walk(heap, &plan.runtime, &threads, &[]).map_err(of_fault)?;
-        found.inventory = inventory(heap, &tasks.pending);
+        let threads: Vec<Addr> = threads.iter().map(|thread| thread.address).collect();
+        found.inventory = inventory(heap, &tasks.pending, &threads, &rules);
+        heap.grant(INVENTORY_BUDGET);
+        if disagree(heap, &mut naming.resolver(naming.fits()), &tasks.pending, &threads) {
+            found.session_from = format!("? {}", rules.name);
+        }
     }
     Ok(found)
 }

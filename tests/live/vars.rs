@@ -1,8 +1,9 @@
 //! `otop vars`: what contextvars there are, on every Python; values only where they are asked for, a credential never,
 //! and nothing hostile on the terminal.
 
-use crate::support::{Ran, Target, any_python, one_python, run};
+use crate::support::{Ran, Target, any_python, one_python, presets, run};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 fn vars(target: &Target, more: &[&str]) -> Ran {
     let pid = target.pid.to_string();
@@ -150,6 +151,49 @@ fn contexts_in_which_an_id_is_none_are_said() {
     let word = "--session-from mixed: in 2 of 4 contexts it gives a \"list\", which is no id: these are unattributed";
     assert!(ran.code == Some(0) && ran.stderr.contains(word), "{ran:?}");
     assert!(!of("call_ref_id").stderr.contains("contexts"));
+}
+
+/// A package's sessions, which it keeps deeper than one step from a variable, or in none.
+#[test]
+fn what_a_package_names_sessions_by_is_proposed() {
+    let Some(python) = presets("presets") else { return };
+    for package in [
+        "langgraph",
+        "opentelemetry_baggage",
+        "opentelemetry",
+        "sentry_tags",
+        "quart",
+        "dramatiq",
+        "arq",
+        "mcp",
+    ] {
+        let target = Target::launch(&python, "presets.py", &[package]);
+        let sessions = target.said.last().expect("ready")["sessions"].clone();
+        let sessions = sessions.as_array().expect("sessions").iter();
+        let truth: BTreeSet<&str> = sessions.map(|one| one["sid"].as_str().expect("an id")).collect();
+        let found = document(&target, &[]);
+        let suggested = found["suggestions"].as_array().expect("suggestions").iter();
+        let specs: Vec<&str> = suggested.filter_map(|one| one["session_from"].as_str()).collect();
+        let gives_them = |spec: &&str| {
+            let rows = crate::support::once(target.pid, &["--window", "100ms", "--session-from", spec]);
+            let ids: BTreeSet<String> = rows.labels().into_keys().collect();
+            ids.iter().map(String::as_str).eq(truth.iter().copied())
+        };
+        assert!(specs.iter().any(gives_them), "{specs:?} of {package}");
+    }
+}
+
+/// What two packages of one right say is not said to be agreed upon.
+#[test]
+fn names_that_disagree_are_said_to() {
+    let Some(python) = presets("presets") else { return };
+    let target = Target::launch(&python, "presets.py", &["structlog", "loguru_other"]);
+    assert_eq!(document(&target, &[])["session_from"], "? structlog, loguru");
+    let said = vars(&target, &[]).stdout;
+    assert!(
+        said.contains("sessions are named by structlog, loguru, which disagree: "),
+        "{said}"
+    );
 }
 
 #[test]

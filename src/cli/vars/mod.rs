@@ -8,6 +8,8 @@ use super::output;
 use super::wire::{Reading, Variables};
 use crate::identity::{Held, Suggestion};
 use crate::model::{Pid, TASKS};
+use crate::process::candidates::pythons_below;
+use crate::source::error::started;
 use crate::view::{printable, width};
 use serde_json::{Value, json};
 
@@ -25,6 +27,8 @@ const MASKED: &str = "(credential: never shown)";
 const HIDDEN: &str = "(as random as a credential: not shown here)";
 /// What a line that is proposed would do with such values, so that nobody shows them without having been told.
 const WOULD_SHOW: &str = ", as random as a credential: this would show them";
+/// Processes below this one that are asked whether they are workers.
+const MOST_ASKED: usize = 16;
 /// Longer names are cut in the table; JSON has them whole.
 const LONGEST_NAME: usize = 48;
 
@@ -34,13 +38,33 @@ pub fn list(pid: Pid, listing: &Listing, reading: &dyn Reading) -> Result<(), Cl
     if !found.asyncio_imported {
         return Err(CliError::NoAsyncio(pid));
     }
-    output::write(&match listing.json {
-        true => document(pid, &found, listing.values),
-        false => text(pid, &found, listing.values),
-    })
+    let elsewhere = match found.inventory.suggestions.is_empty() && found.session_from == TASKS {
+        true => below(&pythons_below(pid), reading),
+        false => None,
+    };
+    if !listing.json {
+        return output::write(&text(pid, &found, listing.values, elsewhere.as_deref()));
+    }
+    output::write(&document(pid, &found, listing.values))?;
+    if let Some(word) = elsewhere {
+        output::say(&word);
+    }
+    Ok(())
 }
 
-fn text(pid: Pid, found: &Variables, values: bool) -> String {
+/// That the sessions are in workers below this process, as a pool's are below its master, with the command for one of
+/// them. None: none of these processes runs a loop.
+fn below(pythons: &[Pid], reading: &dyn Reading) -> Option<String> {
+    let runs_a_loop = |pid: &&Pid| reading.probe(**pid).is_ok_and(|probe| probe.loop_kind.is_some());
+    let worker = pythons.iter().take(MOST_ASKED).find(runs_a_loop)?;
+    Some(format!(
+        "nothing names sessions in this process{}; try: otop vars --pid {worker}",
+        started(pythons)
+    ))
+}
+
+/// `elsewhere`: where the sessions are, if not here.
+fn text(pid: Pid, found: &Variables, values: bool, elsewhere: Option<&str>) -> String {
     let inventory = &found.inventory;
     let partial = if inventory.is_partial {
         ", and more than could be read"
@@ -55,7 +79,14 @@ fn text(pid: Pid, found: &Variables, values: bool) -> String {
     );
     text.push_str(&match found.session_from.as_str() {
         TASKS => "nothing that otop knows names sessions here: tasks stand for them\n\n".to_owned(),
-        name => format!("without a flag, sessions are named by {}\n\n", printable(name)),
+        name => match name.strip_prefix("? ") {
+            Some(names) => format!(
+                "without a flag, sessions are named by {}, which disagree: an id is \"? one | other\" until \
+                 --session-from says which is meant\n\n",
+                printable(names)
+            ),
+            None => format!("without a flag, sessions are named by {}\n\n", printable(name)),
+        },
     });
     let mut heading = vec!["VARIABLE", "TASKS", "VALUES", "TYPES"]
         .into_iter()
@@ -71,7 +102,16 @@ fn text(pid: Pid, found: &Variables, values: bool) -> String {
     } else {
         text.push_str(&columns(&rows));
     }
-    text.push_str(&suggested(pid, &inventory.suggestions));
+    text.push_str(
+        &match (inventory.suggestions.as_slice(), elsewhere, found.session_from.as_str()) {
+            ([], Some(elsewhere), _) => format!("\n{elsewhere}\n"),
+            ([], None, TASKS) => {
+                "\nnone of them names sessions: --session-from task:name or frame:COROUTINE:LOCAL may\n".to_owned()
+            }
+            ([], None, _) => "\nno live task has an id of a session now\n".to_owned(),
+            (suggestions, _, _) => suggested(pid, suggestions),
+        },
+    );
     text
 }
 
@@ -125,13 +165,16 @@ fn columns(rows: &[Vec<String>]) -> String {
 }
 
 fn suggested(pid: Pid, suggestions: &[Suggestion]) -> String {
-    if suggestions.is_empty() {
-        return "\nnone of them names sessions: --session-from task:name or frame:COROUTINE:LOCAL may\n".to_owned();
-    }
-    let rows: Vec<Vec<String>> = suggestions
-        .iter()
+    // What is written out here (`\u{202e}`) is no SPEC: a line that does not work is no line.
+    let is_typed = |suggestion: &&Suggestion| {
+        let spec = suggestion.spec.to_string();
+        printable(&spec) == spec
+    };
+    let (typed, others): (Vec<&Suggestion>, Vec<&Suggestion>) = suggestions.iter().partition(is_typed);
+    let rows: Vec<Vec<String>> = typed
+        .into_iter()
         .map(|suggestion| {
-            let spec = printable(&shell_word(&suggestion.spec.to_string()));
+            let spec = shell_word(&suggestion.spec.to_string());
             let more = if suggestion.is_lower_bound { "≥ " } else { "" };
             let many = |n: usize, what: &str| format!("{more}{n} {what}{}", if n == 1 { "" } else { "s" });
             let (values, tasks) = (many(suggestion.distinct, "value"), many(suggestion.holders, "task"));
@@ -150,7 +193,14 @@ fn suggested(pid: Pid, suggestions: &[Suggestion]) -> String {
             ]
         })
         .collect();
-    format!("\nwhat would name sessions, the likeliest first:\n{}", columns(&rows))
+    let hidden = match others.len() {
+        0 => String::new(),
+        n => format!("  {n} more whose names have characters that cannot be shown: --json has them\n"),
+    };
+    format!(
+        "\nwhat would name sessions, the likeliest first:\n{}{hidden}",
+        columns(&rows)
+    )
 }
 
 fn document(pid: Pid, found: &Variables, values: bool) -> String {
@@ -202,6 +252,7 @@ fn cut(text: &str, room: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::scripted::{Other, Scripted};
     use crate::identity::{Inventory, Spec};
     use std::collections::BTreeMap;
 
@@ -239,9 +290,9 @@ mod tests {
 
     #[test]
     fn values_are_shown_only_where_they_were_asked_for() {
-        let without = text(Pid(7), &found(), false);
+        let without = text(Pid(7), &found(), false, None);
         assert!(!without.contains("red") && without.contains("TYPES\n"), "{without}");
-        let with = text(Pid(7), &found(), true);
+        let with = text(Pid(7), &found(), true, None);
         assert!(with.contains("red") && with.contains(MASKED), "{with}");
         let shown = |values| serde_json::from_str::<Value>(&document(Pid(7), &found(), values)).expect("JSON");
         assert_eq!(shown(false)["variables"][1]["values"], Value::Null);
@@ -251,17 +302,79 @@ mod tests {
 
     #[test]
     fn nothing_of_a_value_or_a_name_reaches_the_terminal_raw() {
-        for text in [text(Pid(7), &found(), true), document(Pid(7), &found(), true)] {
+        for text in [text(Pid(7), &found(), true, None), document(Pid(7), &found(), true)] {
             assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
             assert!(!text.lines().any(|line| line.starts_with("name")), "{text:?}");
         }
     }
 
     #[test]
+    fn a_line_that_is_proposed_parses_as_it_stands() {
+        let mut found = found();
+        let suggestion = |spec: &str| Suggestion {
+            spec: Spec::parse(spec).expect("a spec"),
+            ..found.inventory.suggestions[0].clone()
+        };
+        found.inventory.suggestions = ["rid", "\"bi\u{202e}di\"", "log['e\u{301}']"].map(suggestion).to_vec();
+        let said = text(Pid(7), &found, false, None);
+        for line in said.lines().filter_map(|line| line.split_once("--session-from ")) {
+            let spec = line.1.split("  ").next().expect("a first part").trim_matches('\'');
+            assert!(Spec::parse(spec).is_ok(), "{spec} in {said}");
+        }
+        assert!(
+            said.contains("--session-from rid ") && !said.contains("u{202e}"),
+            "{said}"
+        );
+        assert!(
+            said.ends_with("\n  1 more whose names have characters that cannot be shown: --json has them\n"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn what_names_sessions_and_disagrees_is_said_to() {
+        let mut found = found();
+        found.session_from = "? a, b".to_owned();
+        let said = text(Pid(7), &found, false, None);
+        assert!(said.contains("named by a, b, which disagree: "), "{said}");
+        assert!(document(Pid(7), &found, false).contains("\"session_from\":\"? a, b\""));
+    }
+
+    #[test]
+    fn where_nothing_would_name_sessions_it_is_said_what_would() {
+        let mut found = found();
+        found.inventory.suggestions.clear();
+        assert!(text(Pid(7), &found, false, None).ends_with("task:name or frame:COROUTINE:LOCAL may\n"));
+        let said = text(Pid(7), &found, false, Some("they are below"));
+        assert!(
+            said.ends_with("\n\nthey are below\n") && !said.contains("task:name"),
+            "{said}"
+        );
+        found.session_from = "openrtc".to_owned();
+        let said = text(Pid(7), &found, false, None);
+        assert!(said.ends_with("no live task has an id of a session now\n"), "{said}");
+    }
+
+    #[test]
+    fn the_worker_below_a_master_is_one_that_runs_a_loop() {
+        let others = [(Pid(8), Other::WithoutAsyncio), (Pid(9), Other::Idle)];
+        let scripted = Scripted {
+            others: others.into_iter().collect(),
+            ..Scripted::default()
+        };
+        assert_eq!(below(&[Pid(8), Pid(9)], &scripted), None);
+        let said = below(&[Pid(8), Pid(9), Pid(10)], &scripted).expect("one runs a loop");
+        assert_eq!(
+            said,
+            "nothing names sessions in this process; process 8 and 2 more below it are Python; try: otop vars --pid 10"
+        );
+    }
+
+    #[test]
     fn what_was_not_counted_to_its_end_is_said_to_be_more() {
         let mut found = found();
         found.inventory.suggestions[0].is_lower_bound = true;
-        let said = text(Pid(7), &found, false);
+        let said = text(Pid(7), &found, false, None);
         assert!(said.contains("  ≥ 3 values in ≥ 6 tasks\n"), "{said}");
         assert!(document(Pid(7), &found, false).contains("\"is_lower_bound\":true"));
     }
@@ -270,7 +383,7 @@ mod tests {
     fn what_a_line_would_show_is_said_beside_it() {
         let mut found = found();
         found.inventory.suggestions[0].looks_like_credentials = true;
-        let said = text(Pid(7), &found, false);
+        let said = text(Pid(7), &found, false, None);
         assert!(
             said.contains("3 values in 6 tasks, as random as a credential: this would show them\n"),
             "{said}"
@@ -280,7 +393,7 @@ mod tests {
 
     #[test]
     fn the_line_is_ready_for_a_shell() {
-        let text = text(Pid(7), &found(), false);
+        let text = text(Pid(7), &found(), false, None);
         assert!(
             text.contains("otop --pid 7 --session-from 'log[\"call id\"]'"),
             "{text}"
