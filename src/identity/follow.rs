@@ -50,6 +50,7 @@ pub(super) fn hop(heap: &Heap, at: Addr, step: &Step, links: &mut Links) -> Resu
     };
     match step {
         Step::Attribute(name) => heap.attribute_by(at, name, links),
+        Step::With(name) => Ok(heap.attribute_by(at, name, links)?.map(|_| at)),
         Step::Key(key) => of_dict(Key::Text(key), links),
         Step::KeyPrefix(prefix) => of_dict(Key::Prefix(prefix), links),
         Step::Index(index) => match heap.builtin(at)? {
@@ -61,7 +62,7 @@ pub(super) fn hop(heap: &Heap, at: Addr, step: &Step, links: &mut Links) -> Resu
 }
 
 /// The text of a str, or of an int (an IntEnum's too) or a `uuid.UUID` as Python prints these, after the filters. A bool
-/// is an int to Python, and names nobody.
+/// is an int to Python, and names nobody. Where it is asked for, an object by its class and address.
 pub fn text(heap: &Heap, object: Addr, filters: &[Filter], links: &mut Links) -> Result<Found, Fault> {
     let class = heap.type_name(object)?;
     let text = if heap.builtin(object)? == Some(Builtin::Str) {
@@ -97,6 +98,9 @@ pub fn text(heap: &Heap, object: Addr, filters: &[Filter], links: &mut Links) ->
         }
     } else if &*class == "NoneType" {
         return Ok(Found::Nothing);
+    } else if filters.contains(&Filter::Address) && &*class != "bool" {
+        // The word that led here keeps it alive, so that nothing else has this address as long as that word stands.
+        format!("{class} at {object}")
     } else {
         return Ok(Found::Other { object, class });
     };
@@ -122,7 +126,7 @@ pub fn filtered(mut text: String, filters: &[Filter]) -> Found {
 fn hexadecimal(filter: &Filter) -> Option<usize> {
     match filter {
         Filter::Hex(digits) => Some(usize::from(*digits)),
-        Filter::Strip(_) => None,
+        Filter::Strip(_) | Filter::Address => None,
     }
 }
 
@@ -165,6 +169,28 @@ mod tests {
             );
         }
         assert!(matches!(of_int("bool", 1, "x"), Found::Other { .. }));
+    }
+
+    #[test]
+    fn an_object_is_told_by_its_address_where_that_is_asked_for_and_bools_are_all_one() {
+        assert_eq!(of_int("bool", 1, "x|address"), of_int("bool", 1, "x"));
+        assert_eq!(of_int("int", 7, "x|address"), Found::Text("7".to_owned()));
+        let offsets = Offsets::of_minor(12).unwrap();
+        let mut image = Image::new();
+        image.put(Addr(TYPE), &[0; 0x1000]);
+        image.put(Addr(TYPE + 0x800), b"app.Call");
+        image.put(Addr(TYPE).offset(offsets.type_name), &(TYPE + 0x800).to_le_bytes());
+        image.put(Addr(OBJECT), &[0; 64]);
+        image.put(Addr(OBJECT + 8), &TYPE.to_le_bytes());
+        let heap = Heap::new(Box::new(image), offsets, Version::parse("3.12.1").unwrap());
+        heap.grant(1 << 20);
+        let of = |filters: &[Filter]| text(&heap, Addr(OBJECT), filters, &mut Links::new()).unwrap();
+        assert!(matches!(of(&[]), Found::Other { .. }));
+        let Found::Text(text) = of(&[Filter::Address]) else {
+            panic!("no text")
+        };
+        assert!(text.ends_with("Call at 0x200000"), "{text}");
+        assert_eq!(crate::identity::shown(text.clone()), text);
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl Places {
         }
         let inner = match step {
             Step::Attribute(name) | Step::Key(name) | Step::KeyPrefix(name) => name.as_str(),
-            Step::Index(_) => "",
+            Step::Index(_) | Step::With(_) => "",
         };
         place.add(inner, "", hash_of(text), Some(text));
     }

@@ -273,14 +273,18 @@ pub static PRESETS: &[Preset] = &[
         agent: NONE,
         tenant: NONE,
     },
+    // A transaction's, with tracing switched off too. Not the isolation scope's: the process's own has one from the start,
+    // which its forks share until a request brings another. Nor a span's that is in no transaction: the integration for
+    // asyncio begins one in every task, and it has that same trace.
     Preset {
         name: "sentry",
         checked: "sentry-sdk 2.75.0",
         rank: 10,
         is_it_if_imported: None,
         session: &[
-            "current_scope._span._trace_id",
-            "isolation_scope._propagation_context._trace_id",
+            "current_scope._span._containing_transaction._trace_id",
+            "current_scope._span[?source]._trace_id",
+            "current_scope._span._segment._trace_id",
         ],
         agent: NONE,
         tenant: NONE,

@@ -12,8 +12,10 @@
 //!         | "[" [ "-" ] digits "]"          an item of a tuple or a list, or a dictionary's int key
 //!         | "[" quoted "]"                  a dictionary's key
 //!         | "[" quoted "*" "]"              the first of a dictionary's keys that begins so
+//!         | "[?" attribute "]"              goes on from the same object, if it has that attribute
 //! filter  = "hex" [ "(" digits ")" ]        an int in hexadecimal, with zeros in front up to so many digits
 //!         | "strip" "(" quoted ")"          taken off the front of the text, where it is there
+//!         | "address"                       an object that is no text, as Python tells it from its like: `Call at 0x7f12a4`
 //! quoted  = '"' text '"' | "'" text "'"     with \\, \" and \' for themselves
 //! ```
 //!
@@ -61,6 +63,8 @@ pub enum Step {
     Index(i64),
     Key(String),
     KeyPrefix(String),
+    /// The same object, if it has this attribute.
+    With(String),
 }
 
 /// What is done with the value at the end.
@@ -69,6 +73,8 @@ pub enum Filter {
     /// At least so many digits.
     Hex(u8),
     Strip(String),
+    /// An object by its class and address, which no other has while it lives.
+    Address,
 }
 
 /// One way to read a spec's name.
@@ -147,7 +153,7 @@ impl Spec {
                 Step::Attribute(name) | Step::Key(name) | Step::KeyPrefix(name) => {
                     is_one(name, self.steps.get(at + 1..).unwrap_or_default())
                 }
-                Step::Index(_) => false,
+                Step::Index(_) | Step::With(_) => false,
             })
     }
 
@@ -191,6 +197,7 @@ impl fmt::Display for Spec {
         }
         for filter in &self.filters {
             match filter {
+                Filter::Address => f.write_str("|address")?,
                 Filter::Hex(0) => f.write_str("|hex")?,
                 Filter::Hex(digits) => write!(f, "|hex({digits})")?,
                 Filter::Strip(prefix) => {
@@ -208,6 +215,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Step::Attribute(name) => write!(f, ".{name}"),
+            Step::With(name) => write!(f, "[?{name}]"),
             Step::Index(index) => write!(f, "[{index}]"),
             Step::Key(key) => {
                 f.write_str("[")?;

@@ -169,6 +169,10 @@ impl<'t> Parser<'t> {
                     false => Step::Key(key),
                 }
             }
+            Some('?') => {
+                self.take('?');
+                Step::With(self.identifier("an attribute's name")?)
+            }
             _ => {
                 let number = self.take_while(|c| c == '-' || c.is_ascii_digit());
                 match number.parse() {
@@ -234,6 +238,7 @@ impl<'t> Parser<'t> {
                 }
             }
             "hex" => Ok(Filter::Hex(0)),
+            "address" => Ok(Filter::Address),
             "strip" => match (self.take('('), self.peek()) {
                 (true, Some(quote @ ('"' | '\''))) => {
                     let prefix = self.quoted(quote)?;
@@ -243,7 +248,7 @@ impl<'t> Parser<'t> {
             },
             other => {
                 self.at -= other.len();
-                self.wrong("a filter is missing: hex, hex(32) or strip(\"prefix\")")
+                self.wrong("a filter is missing: hex, hex(32), strip(\"prefix\") or address")
             }
         }
     }

@@ -104,7 +104,8 @@ fn the_last_name_is_that_of_the_place_where_it_ends() {
 
 #[test]
 fn every_step_and_filter() {
-    let spec = parsed(r#"context["a key"]['current-span-'*]._context[0][-1] | hex(32) | strip("agent-") | hex"#);
+    let text = r#"context["a key"]['current-span-'*]._context[0][-1][?_id] | hex(32) | strip("agent-") | hex|address"#;
+    let spec = parsed(text);
     assert_eq!(spec.source, Source::Variable(vec!["context".to_owned()]));
     assert_eq!(
         spec.steps,
@@ -114,10 +115,11 @@ fn every_step_and_filter() {
             attribute("_context"),
             Step::Index(0),
             Step::Index(-1),
+            Step::With("_id".to_owned()),
         ]
     );
     let strip = Filter::Strip("agent-".to_owned());
-    assert_eq!(spec.filters, [Filter::Hex(32), strip, Filter::Hex(0)]);
+    assert_eq!(spec.filters, [Filter::Hex(32), strip, Filter::Hex(0), Filter::Address]);
     assert_eq!(parsed("task:name").source, Source::TaskName);
     assert_eq!(
         parsed("frame:serve.<locals>.handle:info.job_id"),
@@ -146,6 +148,8 @@ fn what_is_wrong_is_said_at_its_place() {
         ("a[x]", 2, "an index or a key in quotes is missing"),
         ("a[1-]", 2, "an index or a key in quotes is missing"),
         ("a[99999999999999999999]", 2, "an index or a key in quotes is missing"),
+        ("a[?]", 3, "an attribute's name is missing"),
+        ("a[?b", 4, "the closing bracket is missing"),
         ("a[1", 3, "the closing bracket is missing"),
         ("a[\"b]", 2, "the closing quote is missing"),
         ("a[\"b\\n\"]", 5, "after a \\ comes a \\ or a quote"),
@@ -197,6 +201,7 @@ fn source() -> impl Strategy<Value = Source> {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         "[a-z_][a-z0-9_]{0,6}".prop_map(Step::Attribute),
+        "[a-z_][a-z0-9_]{0,6}".prop_map(Step::With),
         any::<i64>().prop_map(Step::Index),
         "[^\\p{Cc}]{0,8}".prop_map(Step::Key),
         "[^\\p{Cc}]{0,8}".prop_map(Step::KeyPrefix),
@@ -207,6 +212,7 @@ fn filter() -> impl Strategy<Value = Filter> {
     prop_oneof![
         (0u8..=MOST_HEX_DIGITS).prop_map(Filter::Hex),
         "[^\\p{Cc}]{0,8}".prop_map(Filter::Strip),
+        Just(Filter::Address),
     ]
 }
 

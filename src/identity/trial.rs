@@ -373,7 +373,7 @@ fn instead(heap: &Heap, spec: &Spec, object: Addr, place: usize) -> (Vec<String>
         Some(Step::Index(_)) if matches!(heap.builtin(object), Ok(Some(Builtin::Tuple | Builtin::List))) => {
             return (Vec::new(), None);
         }
-        Some(Step::Index(_)) | None => "",
+        Some(Step::Index(_) | Step::With(_)) | None => "",
     };
     let children = children(heap, object);
     let all: Vec<(String, Step)> = children

@@ -45,6 +45,7 @@ presets_that_fit! {
     starlette_context "presets" "starlette-context"
     starlette_context_session "presets" "starlette-context"
     sentry "presets" "sentry"
+    sentry_requests "presets" "sentry"
     sentry_tags "presets" "sentry (tags)"
     langgraph "presets" "langgraph"
     langchain "presets" "langgraph"

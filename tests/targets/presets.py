@@ -166,26 +166,25 @@ async def starlette_context_session(i, work):
     await asgi(RawContextMiddleware(app, plugins=(plugins.RequestIdPlugin(),)))
 
 
-_SENTRY = []
-
-
-def sentry_init():
-    import sentry_sdk
-    if not _SENTRY:
-        sentry_sdk.init(dsn=None, default_integrations=False, traces_sample_rate=1.0)
-        _SENTRY.append(True)
-    return sentry_sdk
-
-
 async def sentry(i, work):
-    sdk = sentry_init()
+    import sentry_sdk as sdk
     with sdk.isolation_scope():
         with sdk.start_transaction(op="call", name="call") as transaction:
             await work(transaction.trace_id)
 
 
+async def sentry_requests(i, work):
+    """Errors alone, no tracing, as its middleware for ASGI does it."""
+    from sentry_sdk.integrations.asgi import SentryAsgiMiddleware
+
+    async def app(scope, receive, send):
+        await work(sentry_sdk.get_current_scope().span.trace_id)
+    import sentry_sdk
+    await asgi(SentryAsgiMiddleware(app))
+
+
 async def sentry_tags(i, work):
-    sdk = sentry_init()
+    import sentry_sdk as sdk
     with sdk.isolation_scope() as scope:
         scope.set_tag("session_id", sid_of(i))
         scope.set_tag("tenant", tenant_of(i))
@@ -313,14 +312,32 @@ async def dramatiq(i, work):
     await END.wait()
 
 
+def set_up(name):
+    """What a program does before its first session."""
+    if name.startswith("sentry"):
+        import sentry_sdk
+        from sentry_sdk.integrations.asyncio import AsyncioIntegration
+        rate = None if name == "sentry_requests" else 1.0
+        sentry_sdk.init(dsn="http://key@127.0.0.1:9/1", default_integrations=False, traces_sample_rate=rate,
+                        integrations=[AsyncioIntegration()])
+
+
+async def metrics():
+    """Work of no session, which has what the whole program has."""
+    while True:
+        await asyncio.sleep(0.05)
+
+
 PACKAGES = {name: value for name, value in list(globals().items())
-            if asyncio.iscoroutinefunction(value) and name not in ("wait", "asgi")}
+            if asyncio.iscoroutinefunction(value) and name not in ("wait", "asgi", "metrics")}
 
 
 async def main(names):
     global END
     END = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    for name in names:
+        set_up(name)
+    of_no_session = asyncio.ensure_future(metrics())
 
     def session(i):
         run = PACKAGES[names[0]]

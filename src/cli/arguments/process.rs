@@ -23,8 +23,10 @@ and goes on with any of
   [0] [-1]               an item of a tuple or a list; a dict's int key
   [\"key\"]                a dict's key
   [\"prefix\"*]            the first of a dict's keys that begins so
+  [?ATTRIBUTE]           the same object, if it has that attribute
   |hex |hex(32)          an int in hexadecimal, with zeros in front
   |strip(\"prefix\")       taken off the front, where it is there
+  |address               an object by its class and address
 
 A contextvar's name may have dots: a.b is the contextvar a.b, if there is one, and else the attribute b of a. Text, ints \
 and UUIDs are ids; what else a path leads to is refused.";
