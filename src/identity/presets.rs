@@ -155,13 +155,15 @@ pub static PRESETS: &[Preset] = &[
             "child_runnable_config[\"metadata\"][\"{tenant}\"]",
         ],
     },
-    // 1.x has a variable; from 2.x on the request is a local of the coroutine that handles it. Numbered per connection.
+    // A connection, which is a client: requests are numbered anew in each, and two clients' first ones have one number. 1.x
+    // keeps it behind a variable, without a text that tells it from others; from 2.x on it is a local of the coroutine that
+    // handles the request, and over HTTP it has the id that client and server call it by (None over a pair of streams).
     Preset {
         name: "mcp",
         checked: "mcp 1.30.0",
         rank: 6,
         is_it_if_imported: None,
-        session: &["request_ctx.request_id"],
+        session: &["request_ctx.session|address"],
         agent: NONE,
         tenant: &["auth_context.username"],
     },
@@ -169,8 +171,11 @@ pub static PRESETS: &[Preset] = &[
         name: "mcp",
         checked: "mcp 2.3.0",
         rank: 6,
-        is_it_if_imported: Some("mcp.shared.jsonrpc_dispatcher"),
-        session: &["frame:JSONRPCDispatcher._handle_request:req.id"],
+        is_it_if_imported: Some("mcp.server.runner"),
+        session: &[
+            "frame:ServerRunner._on_request:self.connection.session_id",
+            "frame:ServerRunner._on_request:self.connection|address",
+        ],
         agent: NONE,
         tenant: &["auth_context.username"],
     },

@@ -52,6 +52,7 @@ presets_that_fit! {
     quart "presets" "quart"
     flask "presets" "flask"
     mcp "presets" "mcp"
+    mcp_http "presets" "mcp"
     arq "presets" "arq"
     dramatiq "presets" "dramatiq"
 }
@@ -60,6 +61,11 @@ presets_that_fit! {
 #[test]
 fn mcp_1() {
     fits("presets-mcp1", "mcp", "mcp");
+}
+
+#[test]
+fn mcp_1_http() {
+    fits("presets-mcp1", "mcp_http", "mcp");
 }
 
 /// Spans without an SDK all have the same number, which is none.

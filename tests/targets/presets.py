@@ -240,30 +240,63 @@ async def flask(i, work):
         await work(sid_of(i), agent_of(i))
 
 
-async def mcp(i, work):
-    """A tool that is called by three clients, over streams as a transport gives them."""
+def mcp_server(work):
+    """With one tool; a session is called as its connection is, or by where that lies."""
     try:
         from mcp.server.mcpserver import Context, MCPServer as Server
     except ImportError:             # 1.x
         from mcp.server.fastmcp import Context, FastMCP as Server
-    from mcp import ClientSession
-    from mcp.shared.memory import create_client_server_memory_streams
     server = Server("presets")
 
     async def look_up(ctx) -> str:
-        await work(str(ctx.request_id))
+        connection = getattr(ctx.request_context.session, "_connection", ctx.request_context.session)
+        sid = getattr(connection, "session_id", None)
+        await work(sid or "%s at %#x" % (type(connection).__name__, id(connection)))
         return ""
     look_up.__annotations__["ctx"] = Context
     server.tool()(look_up)
+    return server
+
+
+async def mcp(i, work):
+    """A tool that is called by three clients, over streams as a transport gives them."""
+    from mcp import ClientSession
+    from mcp.shared.memory import create_client_server_memory_streams
+    server = mcp_server(work)
     inner = getattr(server, "_lowlevel_server", None) or server._mcp_server
     async with create_client_server_memory_streams() as (client, (read, write)):
         serving = asyncio.ensure_future(inner.run(read, write, inner.create_initialization_options()))
         async with ClientSession(*client) as session:
             await session.initialize()
-            for _ in range(i):      # so that the three have different numbers
-                await session.list_tools()
             await session.call_tool("look_up", {})
         serving.cancel()
+
+
+async def mcp_http(i, work):
+    """The same over HTTP; each of the three has a request of the same number."""
+    if i:
+        return
+    import socket
+    import uvicorn
+    from mcp import ClientSession
+    try:
+        from mcp.client.streamable_http import streamable_http_client as connect
+    except ImportError:             # 1.x
+        from mcp.client.streamable_http import streamablehttp_client as connect
+    server = mcp_server(work)
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    serving = uvicorn.Server(uvicorn.Config(server.streamable_http_app(), log_level="error"))
+    asyncio.ensure_future(serving.serve(sockets=[listener]))
+    while not serving.started:
+        await asyncio.sleep(0.02)
+
+    async def client():
+        async with connect("http://127.0.0.1:%d/mcp" % listener.getsockname()[1]) as streams:
+            async with ClientSession(streams[0], streams[1]) as session:
+                await session.initialize()
+                await session.call_tool("look_up", {})
+    await asyncio.gather(*[client() for _ in range(COUNT)])
 
 
 async def arq(i, work):
