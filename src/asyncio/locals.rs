@@ -86,8 +86,8 @@ pub fn is_of_context(heap: &Heap, task: &Task, context: Addr, links: &mut Links)
     Ok(found == context)
 }
 
-/// The value of a local variable of the coroutine named `qualname` that the task runs or waits in, the outermost of that
-/// name. `threads` are the thread states among which is the one that runs the task, if one does; where none is given, only
+/// The value of a local variable of the coroutine named `qualname` that the task runs or waits in: the outermost of that
+/// name that has such a local, for a decorator's wrapper mostly bears the name of what it wraps. `threads` are the thread states among which is the one that runs the task, if one does; where none is given, only
 /// the outermost of what runs is looked at.
 pub fn coroutine_local(
     heap: &Heap,
@@ -114,8 +114,10 @@ pub fn coroutine_local(
             _ => return Ok(Local::Absent),
         }
         let look = heap.coroutine_by(at, links)?;
-        if is_named(heap, at, qualname, links)? {
-            return local_of(heap, &look, local, links);
+        if is_named(heap, at, &look, qualname, links)?
+            && let Some(found) = local_of(heap, &look, local, links)?
+        {
+            return Ok(found);
         }
         match (look.frame.state, look.awaited) {
             (CoroutineState::Executing, _) => {
@@ -152,9 +154,11 @@ fn local_inside(
             if look.frame.state != CoroutineState::Executing {
                 return Ok(Local::Torn);
             }
-            if is_named(heap, at, qualname, &mut so_far)? {
+            if is_named(heap, at, &look, qualname, &mut so_far)?
+                && let Some(found) = local_of(heap, &look, local, &mut so_far)?
+            {
                 links.append(&mut so_far);
-                return local_of(heap, &look, local, links);
+                return Ok(found);
             }
         }
         return Ok(Local::AbsentNow);
@@ -166,33 +170,69 @@ fn local_inside(
     })
 }
 
-fn is_named(heap: &Heap, coroutine: Addr, qualname: &str, links: &mut Links) -> Result<bool, Fault> {
+/// By its own name, as it is printed, or by its code's, which stands in stacks (from 3.11 on): of a decorator's wrapper
+/// they differ.
+fn is_named(
+    heap: &Heap,
+    coroutine: Addr,
+    look: &CoroutineLook,
+    qualname: &str,
+    links: &mut Links,
+) -> Result<bool, Fault> {
     let name = heap.coroutine_name_by(coroutine, links)?;
-    Ok(!name.is_null() && heap.str(name)? == qualname)
+    if name.is_null() {
+        return Ok(false);
+    }
+    Ok(heap.str(name)? == qualname || name_of_code(heap, look, name)?.is_some_and(|name| name == qualname))
 }
 
-fn local_of(heap: &Heap, look: &CoroutineLook, local: &str, links: &mut Links) -> Result<Local, Fault> {
-    // It has ended, or what it would run with is not there yet.
-    let (Some(raw), false) = (look.frame.raw, look.frame.state == CoroutineState::Finished) else {
-        return Ok(Local::Absent);
+/// What its code is called, if that is another text than the coroutine's own name.
+fn name_of_code(heap: &Heap, look: &CoroutineLook, own: Addr) -> Result<Option<String>, Fault> {
+    let Some(raw) = look.frame.raw.filter(|_| heap.version.at_least(3, 11)) else {
+        return Ok(None);
     };
-    let Some(place) = place_of_local(heap, raw.code, local)? else {
-        return Ok(Local::Absent);
+    let name = heap.object(raw.code, heap.offsets.code_qualname)?;
+    if name == own {
+        return Ok(None);
+    }
+    heap.str(name).map(Some)
+}
+
+/// The names under which a coroutine may be asked for.
+pub fn names_of(heap: &Heap, coroutine: Addr) -> Result<Vec<String>, Fault> {
+    let own = heap.coroutine_name_by(coroutine, &mut Links::new())?;
+    if own.is_null() {
+        return Ok(Vec::new());
+    }
+    let look = heap.coroutine_by(coroutine, &mut Links::new())?;
+    let names = std::iter::once(heap.str(own)?).chain(name_of_code(heap, &look, own)?);
+    Ok(names.collect())
+}
+
+/// None: its code has no local of that name.
+fn local_of(heap: &Heap, look: &CoroutineLook, local: &str, links: &mut Links) -> Result<Option<Local>, Fault> {
+    // It has ended, or what it would run with is not there yet.
+    if look.frame.raw.is_none() || look.frame.state == CoroutineState::Finished {
+        return Ok(Some(Local::Absent));
+    }
+    // Of two coroutines of one name, each may be in the other's memory next.
+    let code = heap.frame_code_by(look.place, links)?;
+    let Some(place) = place_of_local(heap, code, local)? else {
+        return Ok(None);
     };
     let value = heap.frame_local_by(look.place, place as u64, links)?;
     if value.is_null() {
-        return Ok(Local::Absent);
+        return Ok(Some(Local::Absent));
     }
     // A local that an inner function uses too.
     if heap.is_a(value, "cell")? {
         let inside = heap.pointer_by(value, 16, links)?;
-        return Ok(if inside.is_null() {
-            Local::Absent
-        } else {
-            Local::Value(inside)
-        });
+        return Ok(Some(match inside.is_null() {
+            true => Local::Absent,
+            false => Local::Value(inside),
+        }));
     }
-    Ok(Local::Value(value))
+    Ok(Some(Local::Value(value)))
 }
 
 /// The coroutines that the task runs or waits in, outermost first; to look around, and not to prove anything.
@@ -244,8 +284,8 @@ pub fn locals_of(heap: &Heap, coroutine: Addr) -> Result<Option<Locals>, Fault> 
             continue;
         }
         let value = match local_of(heap, &look, &name, &mut Links::new())? {
-            Local::Value(value) => Some(value),
-            Local::Absent | Local::AbsentNow | Local::Torn => None,
+            Some(Local::Value(value)) => Some(value),
+            Some(Local::Absent | Local::AbsentNow | Local::Torn) | None => None,
         };
         found.push((name, value));
     }

@@ -22,7 +22,8 @@ pub use coroutines::{codes, local, qualified_name};
 pub use handles::{Handle, HandleSlots, Handles, MOST_HANDLES, scheduled};
 pub use libuv::{CallbackSlots, Libuv};
 pub use locals::{
-    Local, Locals, coroutine_local, coroutines, given_name, is_of_context, locals_of, root_name, running_tasks,
+    Local, Locals, coroutine_local, coroutines, given_name, is_of_context, locals_of, names_of, root_name,
+    running_tasks,
 };
 pub use loops::{DEQUE_HEAD, EventLoop, ReadyWords, describe, running_loop_address, running_loops};
 pub use names::{task_name, task_numbers};

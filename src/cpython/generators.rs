@@ -315,6 +315,18 @@ impl Heap {
         Ok(GeneratorLayout::new(o, self.version).awaited(word.0))
     }
 
+    /// The code of the frame at `frame` (`CoroutineLook::place`): the word that would be another if the memory were reused.
+    pub fn frame_code_by(&self, frame: Addr, links: &mut Links) -> Result<Addr, Fault> {
+        let o = &self.offsets;
+        let at = if o.coro_frame == ABSENT {
+            o.frameobject_code
+        } else {
+            o.frame_executable
+        };
+        let word = self.pointer_by(frame, at, links)?;
+        Ok(GeneratorLayout::new(o, self.version).awaited(word.0))
+    }
+
     /// `gi_qualname` (Include/genobject.h up to 3.10, later Include/internal/pycore_genobject.h). NULL: it is being
     /// freed, which is where a coroutine loses its names first (`gen_dealloc`).
     pub fn coroutine_name_by(&self, coroutine: Addr, links: &mut Links) -> Result<Addr, Fault> {

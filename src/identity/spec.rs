@@ -20,7 +20,8 @@
 //! ```
 //!
 //! The arguments of a `functools.partial` are `.args[1]` and `.keywords["name"]`. A coroutine is named as its
-//! `__qualname__` has it: `Worker.run_job`, `serve.<locals>.handle`.
+//! `__qualname__` has it: `Worker.run_job`, `serve.<locals>.handle`; from 3.11 on also as its code's, by which a stack calls
+//! a decorator's wrapper. The outermost of that name that has such a local is meant.
 //!
 //! What is said of a task holds for one that waits for it too, directly or through `gather`, `wait_for`, `wait`, `shield`
 //! or a TaskGroup: the task itself first, then the one that waits for it, and so on. Which task created it is recorded

@@ -7,7 +7,7 @@ use super::resolver::{Resolver, Subject};
 use super::rules::Rules;
 use super::spec::{Reading, Source, Spec, Step};
 use super::variables::Variable;
-use crate::asyncio::{Locals, Task, coroutines, locals_of};
+use crate::asyncio::{Locals, Task, coroutines, locals_of, names_of};
 use crate::cpython::{Builtin, Heap, LARGER_DICT, Links, MOST_SEARCHED};
 use crate::memory::Fault;
 use crate::model::Addr;
@@ -17,6 +17,9 @@ use std::ops::ControlFlow;
 
 /// Contexts in which a spec that fits is tried all the same, to say where it does not.
 const MOST_HELD_AGAINST: usize = 500;
+
+/// Local variables of one task's coroutines of one name that are looked at for a hint.
+const MOST_LOCALS: usize = 4096;
 
 /// How far a spec came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -219,7 +222,7 @@ fn attempt_by_task(heap: &Heap, spec: &Spec, live: &Live<'_>) -> Result<Trial, F
 
 /// Looks for the coroutine in each task itself: one that waits for it is a live task too.
 fn attempt_local(heap: &Heap, spec: &Spec, (wanted, local): (&str, &str), live: &Live<'_>) -> Result<Trial, Fault> {
-    let mut names: HashMap<Addr, String> = HashMap::new();
+    let mut names: HashSet<String> = HashSet::new();
     let mut met = false;
     let mut trial = Trial::NotYet;
     for task in live.tasks {
@@ -228,38 +231,42 @@ fn attempt_local(heap: &Heap, spec: &Spec, (wanted, local): (&str, &str), live: 
             // It moved on under the look; others will show the same.
             inside => inside.unwrap_or_default(),
         };
+        // Those of all coroutines of that name: of a local that several have, the outermost's is the one that is meant.
+        let mut locals = None;
+        let mut known: HashSet<String> = HashSet::new();
         for coroutine in inside {
-            let Ok(name) = heap.coroutine_name_by(coroutine, &mut Links::new()) else {
+            let Ok(found) = names_of(heap, coroutine) else {
                 continue;
             };
-            if let Entry::Vacant(vacant) = names.entry(name)
-                && let Ok(text) = heap.str(name)
-            {
-                vacant.insert(text);
-            }
-            if names.get(&name).is_none_or(|name| name != wanted) {
+            let is_wanted = found.iter().any(|name| name == wanted);
+            names.extend(found);
+            if !is_wanted {
                 continue;
             }
             met = true;
-            let locals = match locals_of(heap, coroutine) {
+            let found = match locals_of(heap, coroutine) {
                 Err(fault @ (Fault::Gone | Fault::Budget)) => return Err(fault),
-                Ok(Some(locals)) => locals,
+                Ok(Some(found)) => found,
                 // It has ended, or moved on under the look.
                 Ok(None) | Err(_) => break,
             };
-            match try_local(heap, spec, (wanted, local), locals)? {
-                Trial::Fits => return Ok(Trial::Fits),
-                Trial::NotYet => {}
-                other => trial.take_better(other),
+            let locals = locals.get_or_insert_with(Locals::new);
+            locals.extend(found.into_iter().filter(|(name, _)| known.insert(name.clone())));
+            if known.contains(local) || known.len() > MOST_LOCALS {
+                break;
             }
-            // The outermost of that name is the one that is meant.
-            break;
+        }
+        let Some(locals) = locals else { continue };
+        match try_local(heap, spec, (wanted, local), locals)? {
+            Trial::Fits => return Ok(Trial::Fits),
+            Trial::NotYet => {}
+            other => trial.take_better(other),
         }
     }
     match met {
         true => Ok(trial),
         false => {
-            let near = nearest(wanted, names.into_values().filter(|name| is_near(wanted, name)));
+            let near = nearest(wanted, names.into_iter().filter(|name| is_near(wanted, name)));
             Ok(Trial::NotMet { near })
         }
     }

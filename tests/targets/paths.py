@@ -102,6 +102,14 @@ def compute(seconds, depth=12):
     return time.thread_time() - begin
 
 
+def logged(coroutine):
+    """What it returns bears the name of what it wraps."""
+    @functools.wraps(coroutine)
+    async def wrapper(*args, **kwargs):
+        return await coroutine(*args, **kwargs)
+    return wrapper
+
+
 class Worker(object):
     async def turns(self, turn_id, works):
         start, used = time.monotonic(), 0.0
@@ -111,6 +119,7 @@ class Worker(object):
                 used += compute(0.004)
             await asyncio.sleep(max(0.0, used / 0.5 - (time.monotonic() - start)) if works else 3600)
 
+    @logged
     async def run_job(self, job_id, works):
         seen = []
 
