@@ -22,6 +22,10 @@ use std::sync::Arc;
 /// Contextvars that are known by address. A program that makes them by the thousand starts over.
 const MOST_VARIABLES: usize = 50_000;
 
+/// Variables of one name that are looked for in a context one by one. Of more, as a program has that makes one an object,
+/// those that are set there are found by a walk over all that are.
+const FEW_OF_A_NAME: usize = 4;
+
 /// What was found in the variables of a context.
 #[derive(Clone, Debug)]
 pub struct Resolved {
@@ -69,6 +73,19 @@ fn one_of(texts: Vec<&String>) -> Option<String> {
     }
 }
 
+/// The variables of this name that are set there.
+fn set_here(heap: &Heap, vars: Addr, wanted: &str) -> Result<Vec<Variable>, Fault> {
+    let mut set = Vec::new();
+    for binding in heap.bindings(vars)? {
+        let (name, hash) = heap.context_variable(binding.variable)?;
+        if name == wanted {
+            let address = binding.variable;
+            set.push(Variable { address, name, hash });
+        }
+    }
+    Ok(set)
+}
+
 /// Finds sessions by rules. Each reading thread has its own.
 pub struct Resolver {
     /// The best first; the next is asked where it gives nothing.
@@ -81,7 +98,7 @@ pub struct Resolver {
     seen: HashSet<Addr>,
     /// A context was given a session.
     has_named: bool,
-    /// Rules of the same right gave different texts.
+    /// Rules of the same right, or variables of one name, gave different texts.
     disagreed: bool,
     labels: LabelBook,
     aliases: Aliases,
@@ -183,7 +200,7 @@ impl Resolver {
         self.has_named || rules.any(|rule| rule.readings.iter().any(met))
     }
 
-    /// Rules of the same right gave different texts for one and the same context.
+    /// Rules of the same right, or variables of one name, gave different texts for one and the same context.
     pub fn has_disagreed(&self) -> bool {
         self.disagreed
     }
@@ -228,10 +245,9 @@ impl Resolver {
     /// What the context's variables name, or its task.
     pub fn resolve_subject(&mut self, heap: &Heap, subject: Subject<'_>) -> Result<Resolved, Fault> {
         let vars = subject.vars;
-        // Before the first look, not after it: a rule whose variable is not known yet may come before one that fits.
-        if self.wanted.values().any(Vec::is_empty) {
-            self.learn(heap, vars)?;
-        }
+        // Before the first look, not after it: a rule whose variable is not known yet may come before one that fits. And
+        // also where all names are known: two variables may have one.
+        self.learn(heap, vars)?;
         let mut search = Search::default();
         let Some((id, mut text)) = self.session_id(heap, subject, &mut search)? else {
             return Ok(Resolved {
@@ -351,10 +367,10 @@ impl Resolver {
     ) -> Result<Vec<Said>, Fault> {
         let mut found: Vec<Said> = Vec::new();
         for rules in rivals {
-            if let Some(said) = self.first(heap, subject, rules, search)?
-                && !found.iter().any(|known| known.text == said.text)
-            {
-                found.push(said);
+            for said in self.first(heap, subject, rules, search)? {
+                if !found.iter().any(|known| known.text == said.text) {
+                    found.push(said);
+                }
             }
         }
         Ok(found)
@@ -383,33 +399,48 @@ impl Resolver {
         }
     }
 
-    /// The text of the first rule that gives one.
+    /// The text of the first rule that gives one; several where variables of one name differ.
     fn first(
         &self,
         heap: &Heap,
         subject: Subject<'_>,
         rules: &[Rule],
         search: &mut Search,
-    ) -> Result<Option<Said>, Fault> {
+    ) -> Result<Vec<Said>, Fault> {
         for rule in rules {
-            let found = match &rule.spec.source {
+            let texts = match &rule.spec.source {
                 Source::Variable(_) | Source::Quoted(_) => self.by_variable(heap, subject.vars, rule, search)?,
                 Source::TaskName | Source::RootTask | Source::Local { .. } => {
-                    by_task(heap, subject, &rule.spec, search)?
+                    match by_task(heap, subject, &rule.spec, search)? {
+                        Found::Text(text) => BTreeSet::from([text]),
+                        _ => BTreeSet::new(),
+                    }
                 }
             };
-            if let Found::Text(text) = found {
-                let shown = match rule.gives_credentials {
-                    true => untold(&text),
-                    false => shown(text.clone()),
-                };
-                return Ok(Some(Said { text, shown }));
+            if !texts.is_empty() {
+                let said = texts.into_iter().map(|text| {
+                    let shown = match rule.gives_credentials {
+                        true => untold(&text),
+                        false => shown(text.clone()),
+                    };
+                    Said { text, shown }
+                });
+                return Ok(said.collect());
             }
         }
-        Ok(None)
+        Ok(Vec::new())
     }
 
-    fn by_variable(&self, heap: &Heap, vars: Addr, rule: &Rule, search: &mut Search) -> Result<Found, Fault> {
+    /// The texts behind all variables of the name: a module that was imported under two names has its own twice. Sorted, so
+    /// that it is not the order of addresses in which they are said.
+    fn by_variable(
+        &self,
+        heap: &Heap,
+        vars: Addr,
+        rule: &Rule,
+        search: &mut Search,
+    ) -> Result<BTreeSet<String>, Fault> {
+        let mut found = BTreeSet::new();
         // The longest name that is a variable is the one that is meant, whether it is set here or not.
         let known = rule.readings.iter().find_map(|reading| {
             let known = self.wanted.get(&reading.variable)?;
@@ -417,24 +448,32 @@ impl Resolver {
         });
         let Some((reading, known)) = known else {
             search.is_unset = true;
-            return Ok(Found::Nothing);
+            return Ok(found);
         };
-        let mut found = Found::Nothing;
+        let set: Vec<Variable>;
+        let known = match known.len() {
+            ..=FEW_OF_A_NAME => known,
+            _ => {
+                search.is_unset = true;
+                set = set_here(heap, vars, &reading.variable)?;
+                &set
+            }
+        };
         for variable in known {
             let mut links = Links::new();
             match heap.binding_by(vars, variable.address, variable.hash, &mut links)? {
                 None => search.is_unset = true,
                 Some(binding) => {
                     search.links.append(&mut links);
-                    found = follow(
+                    let end = follow(
                         heap,
                         binding.value,
                         &reading.steps,
                         &rule.spec.filters,
                         &mut search.links,
                     )?;
-                    if matches!(found, Found::Text(_)) {
-                        break;
+                    if let Found::Text(text) = end {
+                        found.insert(text);
                     }
                 }
             }
@@ -442,9 +481,8 @@ impl Resolver {
         Ok(found)
     }
 
-    /// Looks at all variables that are set here. True: one of those that are wanted was met for the first time.
-    fn learn(&mut self, heap: &Heap, vars: Addr) -> Result<bool, Fault> {
-        let mut new = false;
+    /// Looks at all variables that are set here.
+    fn learn(&mut self, heap: &Heap, vars: Addr) -> Result<(), Fault> {
         for binding in heap.bindings(vars)? {
             if self.seen.contains(&binding.variable) {
                 continue;
@@ -460,10 +498,9 @@ impl Resolver {
                     name,
                     hash,
                 });
-                new = true;
             }
         }
-        Ok(new)
+        Ok(())
     }
 
     /// Notes what a session that was met is called, so far as it is not known yet: contexts of one session may carry fewer

@@ -179,6 +179,25 @@ on_every_python! {
 }
 
 /// Without anything that names sessions: tasks belong to the task that waits for them, however it waits.
+/// A module that was imported twice has its contextvar twice: none of the sessions is lost, and where the two differ neither
+/// is believed, whichever lies first in memory.
+#[test]
+fn contextvars_of_one_name_are_all_asked() {
+    let Some(python) = any_python() else { return };
+    let mut expected: BTreeSet<String> = ["web", "job", "own"]
+        .iter()
+        .flat_map(|kind| (0..3).map(move |i| format!("{kind}-{i}")))
+        .collect();
+    expected.extend(["same".to_owned(), "? left | right".to_owned()]);
+    // Addresses are others in every run.
+    for _ in 0..3 {
+        let target = Target::launch(&python, "twins.py", &[]);
+        let doc = rows(&target, &["request_id"], "100ms");
+        assert_eq!(ids(&doc), expected, "{}", target.what);
+        assert_eq!(doc["worker"]["session_from"], "? request_id");
+    }
+}
+
 #[test]
 fn tasks_belong_to_the_root_that_waits_for_them() {
     for minor in ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15"] {
