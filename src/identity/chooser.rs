@@ -2,7 +2,7 @@
 //! Knows nothing of threads: two of them come to the same rules because they share one word, the presets that fit.
 
 use super::aliases::Aliases;
-use super::presets::{PRESETS, Preset, RUNS_ALL_SESSIONS};
+use super::presets::{Module, PRESETS, Preset, RUNS_ALL_SESSIONS};
 use super::resolver::{Resolver, Subject};
 use super::rules::{Rank, Rules};
 use super::spec::{Reading, Source, Spec};
@@ -170,10 +170,11 @@ fn ranks(fits: Fits, of: fn(&Preset) -> Vec<Spec>) -> Vec<Rank> {
 /// needs that, unless a variable bears the package's own name, as in `otop demo`. `set`: the variables that are set here,
 /// of those that the preset begins with.
 fn may_fit<'n>(preset: &Preset, imported: bool, needs_task: bool, mut set: impl Iterator<Item = &'n str>) -> bool {
-    match (preset.is_it_if_imported, imported) {
-        (None, _) => set.next().is_some(),
-        (Some(_), true) => needs_task || set.next().is_some(),
-        (Some(_), false) => set.any(|name| name.starts_with(preset.name)),
+    match (preset.module, imported) {
+        (Module::Any, _) => set.next().is_some(),
+        (Module::Needed(_), false) => false,
+        (Module::Needed(_) | Module::IsIt(_), true) => needs_task || set.next().is_some(),
+        (Module::IsIt(_), false) => set.any(|name| name.starts_with(preset.name)),
     }
 }
 
@@ -196,6 +197,9 @@ pub struct Chooser {
     last: AddrSet,
     /// Names of the variables that were met.
     names: AddrMap<String>,
+    /// Imports were looked at since the last look at tasks.
+    knows_imports: bool,
+    asks_for_imports: bool,
 }
 
 struct Open {
@@ -228,6 +232,8 @@ impl Default for Chooser {
             seen: AddrSet::default(),
             last: AddrSet::default(),
             names: AddrMap::default(),
+            knows_imports: false,
+            asks_for_imports: false,
         }
     }
 }
@@ -238,7 +244,7 @@ impl Chooser {
         let modules = heap.dict_items(heap.modules(runtime)?)?;
         let keys: Vec<Addr> = modules.into_iter().map(|(key, _)| key).collect();
         let wanted = self.open.iter_mut().filter_map(|open| {
-            let module = PRESETS.get(open.preset)?.is_it_if_imported?;
+            let module = PRESETS.get(open.preset)?.module.name()?;
             Some((open, module))
         });
         let (open, names): (Vec<&mut Open>, Vec<&str>) = wanted.unzip();
@@ -246,13 +252,22 @@ impl Chooser {
         let mut fits = Fits::default();
         for (open, found) in open.into_iter().zip(found) {
             open.imported = found.is_some();
+            let is_it = PRESETS
+                .get(open.preset)
+                .is_some_and(|preset| matches!(preset.module, Module::IsIt(_)));
             // What stands in frames has to be seen there: a library may be imported for another part of it.
-            if open.imported && !open.needs_task {
+            if open.imported && is_it && !open.needs_task {
                 fits = fits.with(open.preset);
             }
         }
         self.note(fits);
+        self.knows_imports = true;
         Ok(fits)
+    }
+
+    /// A variable was met that may be a package's which has been imported since the last look at imports.
+    pub fn asks_for_imports(&self) -> bool {
+        self.asks_for_imports
     }
 
     /// Those that name sessions where no preset of a smaller rank names any, as far as was looked.
@@ -270,6 +285,7 @@ impl Chooser {
         self.last = new.iter().take(MOST_LOOKED_AT).map(|task| task.context).collect();
         let mut fits = Fits::default();
         let mut sets = AddrSet::default();
+        self.asks_for_imports = false;
         for task in new.into_iter().take(MOST_LOOKED_AT) {
             self.seen.insert(task.context);
             let Ok(context) = heap.context(task.context) else {
@@ -288,7 +304,13 @@ impl Chooser {
                 // It changed under the look; others will show the same.
                 Err(_) => {}
             }
+            // What it fits is said once it is known whose the variable is, with the next look.
+            if self.asks_for_imports {
+                self.seen.remove(&task.context);
+                break;
+            }
         }
+        self.knows_imports = false;
         Ok(fits)
     }
 
@@ -306,6 +328,11 @@ impl Chooser {
         for binding in &bindings {
             if let std::collections::hash_map::Entry::Vacant(e) = self.names.entry(binding.variable) {
                 let (name, _) = heap.context_variable(binding.variable)?;
+                let is_of = |open: &Open| {
+                    let module = PRESETS.get(open.preset).map(|preset| preset.module);
+                    !open.imported && matches!(module, Some(Module::Needed(_))) && open.variables.contains(&name)
+                };
+                self.asks_for_imports |= !self.knows_imports && self.open.iter().any(is_of);
                 e.insert(name);
             }
         }
@@ -315,6 +342,9 @@ impl Chooser {
                 .filter_map(|b| self.names.get(&b.variable).map(String::as_str)),
         );
         let mut fits = Fits::default();
+        if self.asks_for_imports {
+            return Ok(fits);
+        }
         // The rank that names a session here.
         let mut named = None;
         for open in &mut self.open {
@@ -398,7 +428,7 @@ mod tests {
         assert_eq!(rules.session.len(), 1);
         assert!(rules.rivals.is_empty());
         let others: Vec<(u8, usize)> = rules.others.iter().map(|(rank, specs)| (*rank, specs.len())).collect();
-        assert_eq!((rules.rank, others), (7, vec![(9, 1)]));
+        assert_eq!((rules.rank, others), (8, vec![(11, 1)]));
     }
 
     #[test]
@@ -444,6 +474,28 @@ mod tests {
         let may = |preset, imported, set: &str| may_fit(preset, imported, false, [set].into_iter());
         assert!(may(openrtc, false, "openrtc_session_id") && may(openrtc, true, "agents_job_context"));
         assert!(!may(openrtc, false, "agents_job_context") && !may(livekit, false, "agents_job_context"));
+    }
+
+    #[test]
+    fn a_variable_that_is_called_as_a_packages_is_the_programs_own_where_that_is_not_imported() {
+        let mut own: Vec<&str> = Vec::new();
+        for (name, variable) in [
+            ("asgi-correlation-id", "correlation_id"),
+            ("correlation_id", "correlation_id"),
+            ("mcp", "request_ctx"),
+            ("langgraph", "child_runnable_config"),
+            ("langchain-core", "child_runnable_config"),
+            ("dramatiq", "_MESSAGE"),
+            ("opentelemetry", "current_context"),
+            ("sentry", "current_scope"),
+        ] {
+            let preset = PRESETS.iter().find(|preset| preset.name == name).expect(name);
+            assert!(may_fit(preset, true, false, [variable].into_iter()), "{name}");
+            if may_fit(preset, false, false, [variable].into_iter()) {
+                own.push(name);
+            }
+        }
+        assert_eq!(own, ["correlation_id", "langchain-core"]);
     }
 
     #[test]

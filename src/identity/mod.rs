@@ -33,7 +33,7 @@ pub use hints::{distance, is_near, nearest};
 pub use inventory::{Held, Inventory, Suggestion, inventory};
 pub use names::Names;
 pub use openrtc::{Pool, PoolLook, PoolSession};
-pub use presets::{PRESETS, Preset};
+pub use presets::{Module, PRESETS, Preset};
 pub use proof::{Proof, ProofSlots};
 pub use resolver::{Resolved, Resolver, Subject};
 pub use rules::Rules;

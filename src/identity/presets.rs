@@ -18,11 +18,32 @@ pub struct Preset {
     pub checked: &'static str,
     /// Rows of a smaller rank go before.
     pub rank: u8,
-    /// A module whose import says that this is what the program is, also before the first session.
-    pub is_it_if_imported: Option<&'static str>,
+    pub module: Module,
     session: &'static [&'static str],
     agent: &'static [&'static str],
     tenant: &'static [&'static str],
+}
+
+/// What the import of a module says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Module {
+    /// None is asked for: nobody else's variables are called so.
+    Any,
+    /// The package's variables are called as others' may be: without this module they are others'.
+    Needed(&'static str),
+    /// With this module it is what the program is, also before the first session; without, a variable has to bear the
+    /// package's own name.
+    IsIt(&'static str),
+}
+
+impl Module {
+    /// The one to look for.
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Module::Any => None,
+            Module::Needed(name) | Module::IsIt(name) => Some(name),
+        }
+    }
 }
 
 /// Names under which programs keep these, where a package leaves the name to them; the surest first.
@@ -46,7 +67,7 @@ pub static PRESETS: &[Preset] = &[
         name: "openrtc",
         checked: "openrtc 0.20.1",
         rank: 0,
-        is_it_if_imported: Some("openrtc"),
+        module: Module::IsIt("openrtc"),
         session: &[
             "openrtc_session_id",
             "agents_job_context._openrtc_session_finish.args[1].job_id",
@@ -66,7 +87,7 @@ pub static PRESETS: &[Preset] = &[
         name: "livekit-agents",
         checked: "livekit-agents 1.8.9, process and thread executors",
         rank: 1,
-        is_it_if_imported: Some("livekit.agents"),
+        module: Module::IsIt("livekit.agents"),
         session: &[LIVEKIT_IDENTITY],
         agent: &["agents_job_context._primary_agent_session._agent._id"],
         tenant: NONE,
@@ -76,7 +97,7 @@ pub static PRESETS: &[Preset] = &[
         name: "structlog",
         checked: "structlog 26.1.0, contextvars",
         rank: 2,
-        is_it_if_imported: None,
+        module: Module::Any,
         session: &["structlog_{session}"],
         agent: &["structlog_{agent}"],
         tenant: &["structlog_{tenant}"],
@@ -85,7 +106,7 @@ pub static PRESETS: &[Preset] = &[
         name: "loguru",
         checked: "loguru 0.7.3, contextualize",
         rank: 2,
-        is_it_if_imported: None,
+        module: Module::Any,
         session: &["loguru_context[\"{session}\"]"],
         agent: &["loguru_context[\"{agent}\"]"],
         tenant: &["loguru_context[\"{tenant}\"]"],
@@ -94,7 +115,7 @@ pub static PRESETS: &[Preset] = &[
         name: "quart",
         checked: "Quart 0.22.0, what the program puts into g",
         rank: 2,
-        is_it_if_imported: None,
+        module: Module::Any,
         session: &["\"quart.app_ctx\".g.{session}"],
         agent: &["\"quart.app_ctx\".g.{agent}"],
         tenant: &["\"quart.app_ctx\".g.{tenant}"],
@@ -103,7 +124,7 @@ pub static PRESETS: &[Preset] = &[
         name: "flask",
         checked: "Flask 3.1.3, what the program puts into g",
         rank: 2,
-        is_it_if_imported: None,
+        module: Module::Any,
         session: &["\"flask.app_ctx\".g.{session}"],
         agent: &["\"flask.app_ctx\".g.{agent}"],
         tenant: &["\"flask.app_ctx\".g.{tenant}"],
@@ -112,7 +133,7 @@ pub static PRESETS: &[Preset] = &[
         name: "starlette-context",
         checked: "starlette-context 0.5.1, what the program puts into context",
         rank: 2,
-        is_it_if_imported: None,
+        module: Module::Any,
         session: &["starlette_context[\"{session}\"]"],
         agent: &["starlette_context[\"{agent}\"]"],
         tenant: &["starlette_context[\"{tenant}\"]"],
@@ -122,7 +143,7 @@ pub static PRESETS: &[Preset] = &[
         name: "dramatiq",
         checked: "dramatiq 2.2.1, middleware CurrentMessage",
         rank: 3,
-        is_it_if_imported: None,
+        module: Module::Needed("dramatiq"),
         session: &["_MESSAGE._message.message_id", "_MESSAGE.message_id"],
         agent: &["_MESSAGE._message.actor_name", "_MESSAGE.actor_name"],
         tenant: NONE,
@@ -132,28 +153,29 @@ pub static PRESETS: &[Preset] = &[
         name: "arq",
         checked: "arq 0.28.0",
         rank: 4,
-        is_it_if_imported: Some("arq.worker"),
+        module: Module::IsIt("arq.worker"),
         session: &["frame:Worker.run_job:job_id"],
         agent: &["frame:Worker.run_job:function_name"],
         tenant: NONE,
     },
+    // Both read the same run's config: what it is for is the library that runs.
     Preset {
         name: "langgraph",
         checked: "langgraph 1.2.22, langchain-core 1.7.2",
         rank: 5,
-        is_it_if_imported: None,
-        session: &[
-            "child_runnable_config[\"configurable\"][\"{session}\"]",
-            "child_runnable_config[\"metadata\"][\"{session}\"]",
-        ],
-        agent: &[
-            "child_runnable_config[\"metadata\"][\"{agent}\"]",
-            "child_runnable_config[\"metadata\"][\"langgraph_node\"]",
-        ],
-        tenant: &[
-            "child_runnable_config[\"configurable\"][\"{tenant}\"]",
-            "child_runnable_config[\"metadata\"][\"{tenant}\"]",
-        ],
+        module: Module::Needed("langgraph.pregel"),
+        session: RUN_SESSION,
+        agent: RUN_AGENT,
+        tenant: RUN_TENANT,
+    },
+    Preset {
+        name: "langchain-core",
+        checked: "langchain-core 1.7.2",
+        rank: 6,
+        module: Module::Any,
+        session: RUN_SESSION,
+        agent: RUN_AGENT,
+        tenant: RUN_TENANT,
     },
     // A connection, which is a client: requests are numbered anew in each, and two clients' first ones have one number. 1.x
     // keeps it behind a variable, without a text that tells it from others; from 2.x on it is a local of the coroutine that
@@ -161,8 +183,8 @@ pub static PRESETS: &[Preset] = &[
     Preset {
         name: "mcp",
         checked: "mcp 1.30.0",
-        rank: 6,
-        is_it_if_imported: None,
+        rank: 7,
+        module: Module::Needed("mcp.server.lowlevel.server"),
         session: &["request_ctx.session|address"],
         agent: NONE,
         tenant: &["auth_context.username"],
@@ -170,8 +192,8 @@ pub static PRESETS: &[Preset] = &[
     Preset {
         name: "mcp",
         checked: "mcp 2.3.0",
-        rank: 6,
-        is_it_if_imported: Some("mcp.server.runner"),
+        rank: 7,
+        module: Module::IsIt("mcp.server.runner"),
         session: &[
             "frame:ServerRunner._on_request:self.connection.session_id",
             "frame:ServerRunner._on_request:self.connection|address",
@@ -182,8 +204,8 @@ pub static PRESETS: &[Preset] = &[
     Preset {
         name: "asgi-correlation-id",
         checked: "asgi-correlation-id 5.0.1",
-        rank: 7,
-        is_it_if_imported: None,
+        rank: 8,
+        module: Module::Needed("asgi_correlation_id"),
         session: &["correlation_id"],
         agent: NONE,
         tenant: NONE,
@@ -191,8 +213,8 @@ pub static PRESETS: &[Preset] = &[
     Preset {
         name: "starlette-context",
         checked: "starlette-context 0.5.1, plugins RequestId and CorrelationId",
-        rank: 7,
-        is_it_if_imported: None,
+        rank: 8,
+        module: Module::Any,
         session: &[
             "starlette_context[\"X-Request-ID\"]",
             "starlette_context[\"X-Correlation-ID\"]",
@@ -204,8 +226,8 @@ pub static PRESETS: &[Preset] = &[
     Preset {
         name: "structlog",
         checked: "structlog 26.1.0, contextvars",
-        rank: 7,
-        is_it_if_imported: None,
+        rank: 8,
+        module: Module::Any,
         session: &["structlog_{request}"],
         agent: &["structlog_{agent}"],
         tenant: &["structlog_{tenant}"],
@@ -213,8 +235,8 @@ pub static PRESETS: &[Preset] = &[
     Preset {
         name: "loguru",
         checked: "loguru 0.7.3, contextualize",
-        rank: 7,
-        is_it_if_imported: None,
+        rank: 8,
+        module: Module::Any,
         session: &["loguru_context[\"{request}\"]"],
         agent: &["loguru_context[\"{agent}\"]"],
         tenant: &["loguru_context[\"{tenant}\"]"],
@@ -222,8 +244,8 @@ pub static PRESETS: &[Preset] = &[
     Preset {
         name: "quart",
         checked: "Quart 0.22.0, what the program puts into g",
-        rank: 7,
-        is_it_if_imported: None,
+        rank: 8,
+        module: Module::Any,
         session: &["\"quart.app_ctx\".g.{request}"],
         agent: &["\"quart.app_ctx\".g.{agent}"],
         tenant: &["\"quart.app_ctx\".g.{tenant}"],
@@ -231,18 +253,28 @@ pub static PRESETS: &[Preset] = &[
     Preset {
         name: "flask",
         checked: "Flask 3.1.3, what the program puts into g",
-        rank: 7,
-        is_it_if_imported: None,
+        rank: 8,
+        module: Module::Any,
         session: &["\"flask.app_ctx\".g.{request}"],
         agent: &["\"flask.app_ctx\".g.{agent}"],
         tenant: &["\"flask.app_ctx\".g.{tenant}"],
+    },
+    // The program's own.
+    Preset {
+        name: "correlation_id",
+        checked: "a contextvar of that name",
+        rank: 9,
+        module: Module::Any,
+        session: &["correlation_id"],
+        agent: NONE,
+        tenant: NONE,
     },
     // What the program says of the session travels as baggage; else the trace stands for it.
     Preset {
         name: "opentelemetry (baggage)",
         checked: "opentelemetry-api 1.45.2",
-        rank: 8,
-        is_it_if_imported: None,
+        rank: 10,
+        module: Module::Needed("opentelemetry.context"),
         session: &[
             "current_context[\"baggage-\"*][\"session.id\"]",
             "current_context[\"baggage-\"*][\"{session}\"]",
@@ -259,8 +291,8 @@ pub static PRESETS: &[Preset] = &[
     Preset {
         name: "sentry (tags)",
         checked: "sentry-sdk 2.75.0",
-        rank: 8,
-        is_it_if_imported: None,
+        rank: 10,
+        module: Module::Needed("sentry_sdk"),
         session: &[
             "isolation_scope._tags[\"{session}\"]",
             "isolation_scope._gen_ai_conversation_id",
@@ -272,8 +304,8 @@ pub static PRESETS: &[Preset] = &[
     Preset {
         name: "opentelemetry",
         checked: "opentelemetry-api 1.45.2, opentelemetry-sdk 1.45.2",
-        rank: 9,
-        is_it_if_imported: None,
+        rank: 11,
+        module: Module::Needed("opentelemetry.context"),
         session: &["current_context[\"current-span-\"*]._context[0]|hex(32)"],
         agent: NONE,
         tenant: NONE,
@@ -284,8 +316,8 @@ pub static PRESETS: &[Preset] = &[
     Preset {
         name: "sentry",
         checked: "sentry-sdk 2.75.0",
-        rank: 10,
-        is_it_if_imported: None,
+        rank: 12,
+        module: Module::Needed("sentry_sdk"),
         session: &[
             "current_scope._span._containing_transaction._trace_id",
             "current_scope._span[?source]._trace_id",
@@ -294,6 +326,20 @@ pub static PRESETS: &[Preset] = &[
         agent: NONE,
         tenant: NONE,
     },
+];
+
+/// Of the config of a run of LangChain's.
+const RUN_SESSION: &[&str] = &[
+    "child_runnable_config[\"configurable\"][\"{session}\"]",
+    "child_runnable_config[\"metadata\"][\"{session}\"]",
+];
+const RUN_AGENT: &[&str] = &[
+    "child_runnable_config[\"metadata\"][\"{agent}\"]",
+    "child_runnable_config[\"metadata\"][\"langgraph_node\"]",
+];
+const RUN_TENANT: &[&str] = &[
+    "child_runnable_config[\"configurable\"][\"{tenant}\"]",
+    "child_runnable_config[\"metadata\"][\"{tenant}\"]",
 ];
 
 const LIVEKIT_IDENTITY: &str = "agents_job_context._info.accept_arguments.identity|strip(\"agent-\")";

@@ -229,7 +229,7 @@ impl Walker {
     /// found anew.
     pub(super) fn choose(&mut self, tasks: &[Task]) -> Result<(), Fault> {
         let mut fits = self.naming.fits();
-        if self.walks % FORGET_AFTER == 1 {
+        if self.walks % FORGET_AFTER == 1 || self.chooser.asks_for_imports() {
             let imported = self.chooser.look_at_imports(&self.heap, &self.plan.runtime);
             fits = fits.and(imported.unwrap_or_default());
         }

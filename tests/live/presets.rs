@@ -48,7 +48,7 @@ presets_that_fit! {
     sentry_requests "presets" "sentry"
     sentry_tags "presets" "sentry (tags)"
     langgraph "presets" "langgraph"
-    langchain "presets" "langgraph"
+    langchain "presets" "langchain-core"
     quart "presets" "quart"
     flask "presets" "flask"
     mcp "presets" "mcp"
@@ -106,6 +106,22 @@ fn an_id_that_a_task_is_given_late_is_its_session() {
     let told = std::time::Instant::now();
     otop.until("the call", |doc, _| ids(doc) == ["call-late", "request-0", "request-1"]);
     assert!(told.elapsed().as_secs() < 9, "{:?}", told.elapsed());
+}
+
+/// A package's variable is the package's also where that is imported only then, and at once.
+#[test]
+fn a_package_that_is_imported_late_is_named() {
+    let Some(python) = any_python() else { return };
+    let mut target = Target::launch(&python, "two_ids.py", &["--none-yet"]);
+    let mut otop = Otop::follow(target.pid, &[]);
+    otop.until("the tasks", |doc, _| doc.worker("session_from") == "tasks");
+    target.tell(&["import"]);
+    target.until("import", |_| true);
+    // Imports are looked at every 14 s.
+    let told = std::time::Instant::now();
+    let doc = otop.until("the request", |doc, _| doc.labels().contains_key("request-import"));
+    assert!(told.elapsed().as_secs() < 9, "{:?}", told.elapsed());
+    assert_eq!(doc.worker("session_from"), "asgi-correlation-id");
 }
 
 /// Two of the same right that say different things: neither is believed, and both are shown.
@@ -167,7 +183,8 @@ fn what_the_best_preset_does_not_name_the_next_one_does_and_nothing_is_two_sessi
     let requests = ["request-0", "request-1", "request-2"];
     let ids = |doc: &crate::support::Doc| doc.labels().into_keys().collect::<Vec<String>>();
     let doc = otop.until("the requests", |doc, _| ids(doc) == requests);
-    assert_eq!(doc.worker("session_from"), "asgi-correlation-id");
+    // The program's own variable, called as the package's.
+    assert_eq!(doc.worker("session_from"), "correlation_id");
 
     target.tell(&["call"]);
     target.until("call", |_| true);
@@ -176,7 +193,7 @@ fn what_the_best_preset_does_not_name_the_next_one_does_and_nothing_is_two_sessi
     for _ in 0..4 {
         let doc = otop.fresh(1);
         assert_eq!(ids(&doc), with_call);
-        assert_eq!(doc.worker("session_from"), "structlog (also asgi-correlation-id)");
+        assert_eq!(doc.worker("session_from"), "structlog (also correlation_id)");
         assert_eq!(doc.row("call-1")["tasks"], 2, "the outer task, and the inner one");
     }
     // And the samples go by the same.

@@ -3,8 +3,10 @@
 
 Three requests have a correlation_id alone. Commands on stdin: `call` starts a call as behind Starlette's
 BaseHTTPMiddleware, an outer task with a correlation_id alone that waits for an inner one, which has a structlog_call_id
-too; `late` gives request-2 a structlog_call_id too, in its own task; then, `fan` starts a task with a correlation_id that waits for two such calls with the same; `block` lets request-1 hold the
-loop for 150 ms; `end` ends the call. Each is answered when it is so. Ends with its stdin. It knows nothing of otop.
+too; `late` gives request-2 a structlog_call_id too, in its own task; `fan` starts a task with a correlation_id that waits
+for two such calls with the same; `block` lets request-1 hold the loop for 150 ms; `end` ends the call; `import` imports a
+module that is called as asgi-correlation-id's, and starts a request with a variable of that. Each is answered when it is
+so. With --none-yet there are no requests at first. Ends with its stdin. It knows nothing of otop.
 """
 import asyncio
 import contextvars
@@ -13,6 +15,7 @@ import os
 import sys
 import threading
 import time
+import types
 
 CORRELATION = contextvars.ContextVar("correlation_id")
 CALL = contextvars.ContextVar("structlog_call_id")
@@ -37,6 +40,11 @@ async def request(number, block, late):
         say("blocked")
 
 
+async def other(variable, text):
+    variable.set(text)
+    await asyncio.sleep(3600)
+
+
 async def inner(call, begun, end):
     CALL.set(call)
     begun.set()
@@ -57,7 +65,8 @@ async def main():
     loop = asyncio.get_running_loop()
     blocks = [asyncio.Event() for _ in range(3)]
     late = asyncio.Event()
-    kept = [asyncio.ensure_future(request(number, block, late)) for number, block in enumerate(blocks)]
+    kept = [asyncio.ensure_future(request(number, block, late)) for number, block in enumerate(blocks)
+            if "--none-yet" not in sys.argv]
     commands = asyncio.Queue()
 
     def listen():
@@ -74,6 +83,11 @@ async def main():
         elif command == "late":
             late.set()
             blocks[2].set()
+        elif command == "import":
+            sys.modules["asgi_correlation_id"] = types.ModuleType("asgi_correlation_id")
+            variable = contextvars.ContextVar("correlation_id")
+            kept.append(asyncio.ensure_future(other(variable, "request-import")))
+            say("import")
         elif command == "end":
             call_ends.set()
             await kept.pop(3)
