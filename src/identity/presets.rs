@@ -158,7 +158,8 @@ pub static PRESETS: &[Preset] = &[
         agent: &["frame:Worker.run_job:function_name"],
         tenant: NONE,
     },
-    // Both read the same run's config: what it is for is the library that runs.
+    // Both read the same run's config: what it is for is the library that runs. A node of a graph is no agent, and several run
+    // at once.
     Preset {
         name: "langgraph",
         checked: "langgraph 1.2.22, langchain-core 1.7.2",
@@ -333,10 +334,7 @@ const RUN_SESSION: &[&str] = &[
     "child_runnable_config[\"configurable\"][\"{session}\"]",
     "child_runnable_config[\"metadata\"][\"{session}\"]",
 ];
-const RUN_AGENT: &[&str] = &[
-    "child_runnable_config[\"metadata\"][\"{agent}\"]",
-    "child_runnable_config[\"metadata\"][\"langgraph_node\"]",
-];
+const RUN_AGENT: &[&str] = &["child_runnable_config[\"metadata\"][\"{agent}\"]"];
 const RUN_TENANT: &[&str] = &[
     "child_runnable_config[\"configurable\"][\"{tenant}\"]",
     "child_runnable_config[\"metadata\"][\"{tenant}\"]",

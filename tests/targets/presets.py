@@ -199,12 +199,17 @@ async def langgraph(i, work):
         n: int
 
     async def answer(state):
-        await work("thread-%d" % i, "answer")
+        await work("thread-%d" % i)
         return {"n": 1}
+
+    async def research(state):      # beside it, in the same run: two nodes are not two agents
+        await END.wait()
+        return {}
     graph = StateGraph(State)
-    graph.add_node("answer", answer)
-    graph.add_edge(START, "answer")
-    graph.add_edge("answer", STOP)
+    for node in answer, research:
+        graph.add_node(node.__name__, node)
+        graph.add_edge(START, node.__name__)
+        graph.add_edge(node.__name__, STOP)
     await graph.compile().ainvoke({"n": 0}, config={"configurable": {"thread_id": "thread-%d" % i}})
 
 
@@ -212,10 +217,10 @@ async def langchain(i, work):
     from langchain_core.runnables import RunnableLambda
 
     async def answer(n):
-        await work("chat-%d" % i)
+        await work("chat-%d" % i, agent_of(i))
         return n
     chain = RunnableLambda(answer)
-    await chain.ainvoke(1, config={"configurable": {"session_id": "chat-%d" % i}})
+    await chain.ainvoke(1, config={"configurable": {"session_id": "chat-%d" % i}, "metadata": {"agent_name": agent_of(i)}})
 
 
 async def quart(i, work):
