@@ -14,6 +14,7 @@ use std::path::Path;
 /// Numbers of `linux/capability.h`.
 pub const CAP_SYS_PTRACE: u32 = 19;
 pub const CAP_SYS_NICE: u32 = 23;
+pub const CAP_DAC_OVERRIDE: u32 = 1;
 pub const CAP_DAC_READ_SEARCH: u32 = 2;
 
 /// What a file of the kernel's says.

@@ -4,7 +4,8 @@
 //! Kept, and why:
 //! - `SYS_PTRACE`: every read of memory asks for it, and `/proc/PID/{maps,exe,ns,root}` and `task/TID/syscall` too.
 //! - `DAC_READ_SEARCH`: `mem` and `task/TID/syscall` are their owner's alone (0600, 0400), `fd` is (0500); threads that
-//!   are born later are opened later.
+//!   are born later are opened later. Where it is not given, `DAC_OVERRIDE`, which opens them too: a container's root has
+//!   that one and not the other (Docker's and Podman's defaults).
 //! - `SYS_NICE` and `CHECKPOINT_RESTORE` until the reading threads are set up: the real-time class, and
 //!   `/proc/PID/map_files`, by which a deleted interpreter is opened (Linux 5.9 and later).
 //! - `DAC_OVERRIDE` and `FOWNER`, by root that nobody called `sudo` for, where a file is to be written: such a root writes
@@ -14,7 +15,7 @@
 //! Rights are a thread's own, and inherited by the threads that it starts (capabilities(7)).
 
 use super::facts::{Credentials, credentials};
-use super::gates::{CAP_DAC_READ_SEARCH, CAP_SYS_NICE, CAP_SYS_PTRACE};
+use super::gates::{CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_SYS_NICE, CAP_SYS_PTRACE};
 use crate::model::Pid;
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
@@ -23,8 +24,15 @@ use std::sync::OnceLock;
 /// Whom `settle` made of root.
 static BECAME: OnceLock<Uid> = OnceLock::new();
 
-/// Needed for as long as otop reads.
-const TO_READ: [Capability; 2] = [Capability::CAP_SYS_PTRACE, Capability::CAP_DAC_READ_SEARCH];
+/// Needed for as long as otop reads, of what is permitted.
+fn to_read(permitted: &CapsHashSet) -> [Capability; 2] {
+    let files = match permitted.contains(&Capability::CAP_DAC_READ_SEARCH) {
+        true => Capability::CAP_DAC_READ_SEARCH,
+        false => Capability::CAP_DAC_OVERRIDE,
+    };
+    [Capability::CAP_SYS_PTRACE, files]
+}
+
 /// Needed until it does.
 const TO_SET_UP: [Capability; 2] = [Capability::CAP_SYS_NICE, Capability::CAP_CHECKPOINT_RESTORE];
 
@@ -57,11 +65,10 @@ pub fn settle(writes: bool) -> Result<(), NotGivenUp> {
         })?;
         let _ = BECAME.set(user);
     }
-    let kept = TO_READ.into_iter().chain(TO_SET_UP);
     if writes && geteuid().is_root() {
-        keep(kept, &TO_WRITE)
+        keep(&TO_SET_UP, &TO_WRITE)
     } else {
-        keep(kept, &[])
+        keep(&TO_SET_UP, &[])
     }
 }
 
@@ -74,33 +81,47 @@ pub fn became() -> Option<Uid> {
 pub fn only_read() {
     // It goes by `settle`'s rule, and what could not be given up there has been said.
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_PTRACE).unwrap_or(false) {
-        let _ = keep(TO_READ.into_iter(), &[]);
+        let _ = keep(&[], &[]);
     }
 }
 
 /// Gives up, for the thread that has set up reading, what was needed for that; what `settle` left it to write with stays.
 pub fn is_set_up() {
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_PTRACE).unwrap_or(false) {
-        let _ = keep(TO_READ.into_iter(), &TO_WRITE);
+        let _ = keep(&[], &TO_WRITE);
     }
 }
 
-/// Does something with the name of a file that was asked for, with what `settle` kept for that in force meanwhile.
+/// Whether root may have it here: it is in the bounding set, which nothing goes over.
+pub fn may_be_given(capability: Capability) -> bool {
+    caps::has_cap(None, CapSet::Bounding, capability).unwrap_or(false)
+}
+
+/// Does something with the name of a file that was asked for, with what `settle` kept for that in force meanwhile; and for
+/// who writes as a user, without the right over all files that is kept to read.
 pub fn to_write<T>(what: impl FnOnce() -> T) -> T {
+    write_as(geteuid().is_root(), what)
+}
+
+fn write_as<T>(root: bool, what: impl FnOnce() -> T) -> T {
     let in_force = |capability: Capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
     let permitted = caps::read(None, CapSet::Permitted).unwrap_or_default();
-    let asleep = TO_WRITE
+    let turned: Vec<Capability> = TO_WRITE
         .into_iter()
-        .filter(|&capability| permitted.contains(&capability) && !in_force(capability));
-    let asleep: Vec<Capability> = asleep.collect();
-    // What cannot be raised is missed by what is done, which says so.
-    for capability in &asleep {
-        let _ = caps::raise(None, CapSet::Effective, *capability);
-    }
+        .filter(|&capability| permitted.contains(&capability) && in_force(capability) != root)
+        .collect();
+    let turn = |on: bool| {
+        for &capability in &turned {
+            // What cannot be raised is missed by what is done, which says so.
+            let _ = match on {
+                true => caps::raise(None, CapSet::Effective, capability),
+                false => caps::drop(None, CapSet::Effective, capability),
+            };
+        }
+    };
+    turn(root);
     let done = what();
-    for capability in asleep {
-        let _ = caps::drop(None, CapSet::Effective, capability);
-    }
+    turn(!root);
     done
 }
 
@@ -126,13 +147,14 @@ fn become_user(user: Uid, group: Gid) -> nix::Result<()> {
     nix::sys::prctl::set_keepcaps(false)
 }
 
-/// Of what the calling thread has, keeps these in force, and those at hand.
-fn keep(wanted: impl Iterator<Item = Capability>, at_hand: &[Capability]) -> Result<(), NotGivenUp> {
+/// Of what the calling thread has, keeps what reading takes and these in force, and those at hand.
+fn keep(besides: &[Capability], at_hand: &[Capability]) -> Result<(), NotGivenUp> {
     let failed = |error: caps::errors::CapsError| NotGivenUp {
         what: "a capability",
         why: error.to_string(),
     };
     let has = caps::read(None, CapSet::Permitted).map_err(failed)?;
+    let wanted = to_read(&has).into_iter().chain(besides.iter().copied());
     let kept: CapsHashSet = wanted.filter(|capability| has.contains(capability)).collect();
     caps::set(None, CapSet::Effective, &kept).map_err(failed)?;
     let at_hand = at_hand.iter().copied().filter(|capability| has.contains(capability));
@@ -150,13 +172,22 @@ pub fn standing() -> String {
     }
 }
 
+/// The right by which the files of other users are opened, with its name.
+pub fn right_to_files(ours: &Credentials) -> (u32, &'static str) {
+    let has = |number: u32| ours.effective_capabilities & (1 << number) != 0;
+    match has(CAP_DAC_READ_SEARCH) || !has(CAP_DAC_OVERRIDE) {
+        true => (CAP_DAC_READ_SEARCH, "DAC_READ_SEARCH"),
+        false => (CAP_DAC_OVERRIDE, "DAC_OVERRIDE"),
+    }
+}
+
 fn in_words(ours: &Credentials) -> String {
+    let has = |number: u32| ours.effective_capabilities & (1 << number) != 0;
     let known = [
         (CAP_SYS_PTRACE, "SYS_PTRACE"),
-        (CAP_DAC_READ_SEARCH, "DAC_READ_SEARCH"),
+        right_to_files(ours),
         (CAP_SYS_NICE, "SYS_NICE"),
     ];
-    let has = |number: u32| ours.effective_capabilities & (1 << number) != 0;
     let names = known.iter().filter(|(number, _)| has(*number));
     let names: Vec<&str> = names.map(|(_, name)| *name).collect();
     let user = match ours.uids {
@@ -189,6 +220,10 @@ mod tests {
             in_words(&ours(0, u64::MAX)),
             "root, with SYS_PTRACE, DAC_READ_SEARCH and SYS_NICE"
         );
+        assert_eq!(
+            in_words(&ours(0, 1 << 19 | 1 << 1)),
+            "root, with SYS_PTRACE and DAC_OVERRIDE"
+        );
     }
 
     /// On a thread of its own, for what is given up does not come back.
@@ -206,7 +241,7 @@ mod tests {
         .join()
         .expect("it ends");
         assert_eq!(kept, before);
-        assert!(!before || left <= TO_READ.len(), "{left}");
+        assert!(!before || left <= 2, "{left}");
         assert_eq!(may_ptrace(), before, "the others keep theirs");
     }
 
@@ -219,7 +254,7 @@ mod tests {
         }
         let thread = std::thread::spawn(move || {
             let both = || [CapSet::Permitted, CapSet::Effective].map(|set| has(set, Capability::CAP_DAC_OVERRIDE));
-            keep(TO_READ.into_iter(), &TO_WRITE).expect("it may give up");
+            keep(&[], &TO_WRITE).expect("it may give up");
             for _ in 0..2 {
                 assert_eq!(both(), [true, false]);
                 assert_eq!(to_write(both), [true, true]);
@@ -227,6 +262,31 @@ mod tests {
             }
             only_read();
             assert_eq!(to_write(both), [false, false]);
+        });
+        thread.join().expect("all of it holds");
+    }
+
+    /// A container's root by Docker's defaults and SYS_PTRACE; and the user whom `sudo` was called by there, who may read
+    /// what root may, and write what that user may.
+    #[test]
+    fn where_the_right_to_read_files_is_not_given_the_one_over_files_stays_to_read() {
+        let has = |set, capability| caps::has_cap(None, set, capability).unwrap_or(false);
+        let needed = [Capability::CAP_DAC_OVERRIDE, Capability::CAP_SYS_PTRACE];
+        if !needed.into_iter().all(|capability| has(CapSet::Effective, capability)) {
+            return;
+        }
+        let thread = std::thread::spawn(move || {
+            for set in [CapSet::Effective, CapSet::Permitted] {
+                caps::drop(None, set, Capability::CAP_DAC_READ_SEARCH).expect("it may give up");
+            }
+            let in_force = || has(CapSet::Effective, Capability::CAP_DAC_OVERRIDE);
+            keep(&TO_SET_UP, &TO_WRITE).expect("it may give up");
+            assert!(in_force());
+            only_read();
+            assert!(in_force());
+            assert_eq!(caps::read(None, CapSet::Permitted).map_or(0, |set| set.len()), 2);
+            assert_eq!([write_as(true, in_force), in_force()], [true; 2]);
+            assert_eq!([write_as(false, in_force), in_force()], [false, true]);
         });
         thread.join().expect("all of it holds");
     }

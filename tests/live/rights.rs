@@ -165,6 +165,35 @@ fn a_root_without_the_right_reads_what_has_no_more_than_itself() {
     assert!(ran.stdout.contains("call-0000"), "{ran:?}");
 }
 
+/// What Docker gives a container's root, with SYS_PTRACE added: no right to read all files, but the one over them. Also of
+/// one whom `sudo` was called by there, whose user may not open what is root's.
+#[test]
+fn a_containers_root_with_the_one_capability_reads_what_the_kernel_lets_it() {
+    const DOCKER: &str = "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,\
+                          +net_raw,+sys_chroot,+mknod,+audit_write,+setfcap,+sys_ptrace";
+    let Some(python) = any_python() else { return };
+    if !nix::unistd::geteuid().is_root() {
+        return skip("a container's root: this is not root");
+    }
+    let target = Target::sessions(&python, "asyncio", &["--sessions", "1"]);
+    let pid = target.pid.to_string();
+    for sudo_user in [None, Some("65534")] {
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--bounding-set", DOCKER, "--inh-caps", "-all", OTOP])
+            .args(["--once", "--json", "--window", "300ms", "--pid", &pid])
+            .args(FROM)
+            .env_remove("SUDO_UID")
+            .env_remove("SUDO_GID");
+        if let Some(user) = sudo_user {
+            command.envs([("SUDO_UID", user), ("SUDO_GID", user)]);
+        }
+        let ran = crate::support::run_command(&mut command);
+        assert_eq!(ran.code, Some(0), "{sudo_user:?}: {ran:?}");
+        assert!(ran.stdout.contains("call-0000"), "{ran:?}");
+    }
+}
+
 /// Which of the two says no, and not that the process was not there: this test, for who may not see it in `/proc` or sees
 /// it under a number that is another's for the kernel.
 #[test]
