@@ -6,7 +6,8 @@ use super::files::FileError;
 use super::record::size;
 use crate::demo::DemoError;
 use crate::model::Pid;
-use crate::process::permission::{MOUNT_PROC, way_to_own_numbers};
+use crate::process::permission::Refusal;
+use crate::process::remedies::{MOUNT_PROC, way_to_own_numbers};
 use crate::process::sight::Sight;
 use crate::source::error::AttachError;
 use crate::view::stretch;
@@ -58,7 +59,12 @@ pub enum CliError {
         longest_ms: f64,
     },
     #[error("no asyncio worker was found on this machine{}", without_access(*.unreadable, *.sight))]
-    NoWorker { unreadable: usize, sight: Sight },
+    NoWorker {
+        unreadable: usize,
+        /// Why the first of these may not be read.
+        refusal: Option<Box<Refusal>>,
+        sight: Sight,
+    },
     /// Of each the reason has been said.
     #[error("none of the processes that were named runs an event loop")]
     NoLoops { lack_asyncio: bool },
@@ -204,6 +210,11 @@ impl CliError {
     pub fn remedies(&self) -> Vec<String> {
         match self {
             CliError::Attach(AttachError::NotPermitted { refusal, .. }) => refusal.remedies(),
+            CliError::NoWorker {
+                refusal: Some(refusal),
+                sight: Sight::Whole | Sight::OwnAlone,
+                ..
+            } => refusal.remedies_for_any(),
             other => other.remedy().into_iter().collect(),
         }
     }
@@ -245,7 +256,11 @@ impl CliError {
             CliError::NoWorker {
                 unreadable: 0,
                 sight: Sight::Whole,
+                ..
             } => "otop demo (starts a sample worker)".to_owned(),
+            CliError::NoWorker {
+                refusal: Some(refusal), ..
+            } => return refusal.remedies_for_any().into_iter().next(),
             CliError::NoWorker { .. } => "sudo otop".to_owned(),
             CliError::NoWorkerBelow { .. } | CliError::NoLoops { .. } => {
                 "otop (lists the workers that run now)".to_owned()

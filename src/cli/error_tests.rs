@@ -1,6 +1,7 @@
 //! One table: each cause, its exit code, a piece of its text and of its remedy.
 
 use super::*;
+use crate::process::container::Container;
 use crate::process::permission::Refusal;
 
 const PID: Pid = Pid(77);
@@ -210,6 +211,7 @@ fn each_cause_has_its_text_its_code_and_its_command() {
         (
             CliError::NoWorker {
                 unreadable: 0,
+                refusal: None,
                 sight: Sight::Whole,
             },
             Exit::NoWorker,
@@ -219,15 +221,32 @@ fn each_cause_has_its_text_its_code_and_its_command() {
         (
             CliError::NoWorker {
                 unreadable: 2,
+                refusal: None,
                 sight: Sight::Whole,
             },
             Exit::NoWorker,
             "2 Python processes may not be read",
             "sudo otop",
         ),
+        // As the same is said with `--pid`, without the one process.
+        (
+            CliError::NoWorker {
+                unreadable: 1,
+                refusal: Some(Box::new(Refusal::MissingCapability {
+                    pid: PID,
+                    effective: 0,
+                    container: Some(Container::Docker),
+                })),
+                sight: Sight::Whole,
+            },
+            Exit::NoWorker,
+            "one Python process may not be read",
+            "docker run --cap-add SYS_PTRACE …",
+        ),
         (
             CliError::NoWorker {
                 unreadable: 0,
+                refusal: None,
                 sight: Sight::OwnAlone,
             },
             Exit::NoWorker,
@@ -237,6 +256,7 @@ fn each_cause_has_its_text_its_code_and_its_command() {
         (
             CliError::NoWorker {
                 unreadable: 2,
+                refusal: None,
                 sight: Sight::Outer,
             },
             Exit::NoWorker,
@@ -246,6 +266,7 @@ fn each_cause_has_its_text_its_code_and_its_command() {
         (
             CliError::NoWorker {
                 unreadable: 0,
+                refusal: None,
                 sight: Sight::Foreign,
             },
             Exit::NoWorker,
@@ -255,6 +276,7 @@ fn each_cause_has_its_text_its_code_and_its_command() {
         (
             CliError::NoWorker {
                 unreadable: 0,
+                refusal: None,
                 sight: Sight::NotMounted,
             },
             Exit::NoWorker,

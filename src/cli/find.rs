@@ -6,6 +6,7 @@ use super::output;
 use super::wire::{Probe, Reading};
 use crate::model::{Nanos, Pid};
 use crate::process::candidates::{Candidate, candidates};
+use crate::process::permission::Refusal;
 use crate::process::sight::sight;
 use crate::process::{masked, process_cpu};
 use crate::view::{printable, width};
@@ -21,11 +22,18 @@ struct Found {
 }
 
 /// How many there are, for who wants no more than that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Census {
     pub workers: usize,
-    /// Python processes that this user may not read.
-    pub unreadable: usize,
+    pub unreadable: Unreadable,
+}
+
+/// Python processes that this user may not read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unreadable {
+    pub count: usize,
+    /// Why the first of them may not.
+    pub first: Option<Refusal>,
 }
 
 pub fn census(reading: &dyn Reading) -> Census {
@@ -36,19 +44,27 @@ pub fn census(reading: &dyn Reading) -> Census {
     }
 }
 
-/// The workers, and how many Python processes may not be read.
-fn look(reading: &dyn Reading) -> (Vec<Found>, usize) {
-    let candidates = candidates();
-    let unreadable = candidates.iter().filter(|candidate| !candidate.readable).count();
-    let readable = candidates.into_iter().filter(|candidate| candidate.readable);
-    let found = readable.filter_map(|candidate| found(reading, candidate));
-    (found.collect(), unreadable)
+/// The workers, and which Python processes may not be read.
+fn look(reading: &dyn Reading) -> (Vec<Found>, Unreadable) {
+    let mut unreadable = Unreadable::default();
+    let mut workers = Vec::new();
+    for candidate in candidates() {
+        match candidate.refusal {
+            Some(refusal) => {
+                unreadable.count += 1;
+                unreadable.first.get_or_insert(refusal);
+            }
+            None => workers.extend(found(reading, candidate)),
+        }
+    }
+    (workers, unreadable)
 }
 
 /// That there are none, with what otop could not see.
-pub fn none(unreadable: usize) -> CliError {
+pub fn none(unreadable: Unreadable) -> CliError {
     CliError::NoWorker {
-        unreadable,
+        unreadable: unreadable.count,
+        refusal: unreadable.first.map(Box::new),
         sight: sight(),
     }
 }
@@ -262,7 +278,7 @@ mod tests {
         let candidate = Candidate {
             pid: Pid(7),
             command_line: line.map(str::to_owned).to_vec(),
-            readable: true,
+            refusal: None,
         };
         let found = found(&Scripted::default(), candidate).expect("it runs a loop");
         let text = list(&[found], None, false);

@@ -1,6 +1,7 @@
 //! Which processes of this machine may be Python, by the names of what they run and map. Whether one is an asyncio worker
 //! is for those to say who read its memory.
 
+use super::permission::{NoAccess, Refusal};
 use super::{ProcessError, facts, family, maps, permission};
 use crate::model::Pid;
 
@@ -9,8 +10,8 @@ pub struct Candidate {
     pub pid: Pid,
     /// Not fit for a terminal.
     pub command_line: Vec<String>,
-    /// Its memory may be read.
-    pub readable: bool,
+    /// Why its memory may not be read; None: it may.
+    pub refusal: Option<Refusal>,
 }
 
 /// Ascending by PID, without otop itself.
@@ -34,7 +35,11 @@ fn candidate(pid: Pid) -> Option<Candidate> {
         Some(Candidate {
             pid,
             command_line: facts::command_line(pid).ok()?,
-            readable: permission::check(pid).is_ok(),
+            refusal: match permission::check(pid) {
+                Err(NoAccess::Refused(refusal)) => Some(refusal),
+                // One that has ended meanwhile is found out by who reads it.
+                Ok(_) | Err(NoAccess::Process(_)) => None,
+            },
         })
     })?
 }
@@ -95,7 +100,7 @@ mod tests {
         let of = |id: u32| found.iter().find(|candidate| u32::try_from(candidate.pid.0) == Ok(id));
         let seen = of(python.id()).expect("the python is among them");
         assert_eq!(seen.command_line.get(2).map(String::as_str), Some(script));
-        assert!(seen.readable, "{:?}", permission::check(seen.pid));
+        assert_eq!(seen.refusal, None);
         assert_eq!(of(shell.id()), None);
         assert_eq!(of(std::process::id()), None);
         drop((python.stdin.take(), shell.stdin.take()));

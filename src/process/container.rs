@@ -1,7 +1,6 @@
 //! Whether otop itself lives in a container, by the marks that the runtimes leave, and how one gets the right to read
 //! processes there. Knows nothing of the container that a worker may live in.
 
-use crate::model::Pid;
 use std::path::Path;
 
 /// The kind of container that otop runs in.
@@ -49,25 +48,63 @@ impl Container {
         }
     }
 
-    /// What gives otop SYS_PTRACE here, the easiest first: what is asked of the running container before what needs
-    /// a new one.
-    pub fn ways_to_ptrace(self, pid: Pid) -> Vec<String> {
-        let beside = |runtime: &str| {
-            format!("{runtime} run -it --rm --pid=container:NAME --cap-add SYS_PTRACE IMAGE otop --pid {pid}")
-        };
+    /// It is one of those whose images have no more in them than the program needs, and whose root has few rights.
+    pub fn is_a_runtimes(self) -> bool {
+        self != Container::Other
+    }
+
+    /// What gives otop these capabilities here, where it runs as root, the easiest first: what is asked of the running
+    /// container before what needs a new one. `whom`: otop's arguments, behind a blank.
+    pub fn ways_to(self, capabilities: &[&str], whom: &str) -> Vec<String> {
+        let added: String = capabilities.iter().map(|name| format!(" --cap-add {name}")).collect();
         match self {
             Container::Kubernetes => vec![
+                debug(whom),
                 format!(
-                    "kubectl debug -it POD --image=IMAGE --target=CONTAINER --profile=sysadmin -- otop --pid {pid}"
+                    "securityContext: {{capabilities: {{add: [{}]}}}} in the container's spec",
+                    capabilities.join(", ")
                 ),
-                "securityContext: {capabilities: {add: [SYS_PTRACE]}} in the container's spec".to_owned(),
             ],
-            Container::Podman => vec!["podman run --cap-add SYS_PTRACE …".to_owned(), beside("podman")],
-            Container::Docker | Container::Other => {
-                vec!["docker run --cap-add SYS_PTRACE …".to_owned(), beside("docker")]
+            Container::Podman | Container::Docker | Container::Other => {
+                let runtime = self.runtime();
+                vec![
+                    format!("{runtime} run{added} …"),
+                    format!("{runtime} run -it --rm --pid=container:NAME{added} IMAGE otop{whom}"),
+                ]
             }
         }
     }
+
+    /// For who is not root here, whom no capability reaches that is added to the container: what runs otop as root with
+    /// this one. `may_have`: the container's root has it.
+    pub fn ways_to_be_root(self, may_have: bool, capability: &str, whom: &str) -> Vec<String> {
+        let runtime = self.runtime();
+        match self {
+            Container::Kubernetes => vec![
+                debug(whom),
+                format!(
+                    "securityContext: {{runAsUser: 0, capabilities: {{add: [{capability}]}}}} in the container's spec"
+                ),
+            ],
+            _ if may_have => vec![format!("{runtime} exec -it -u 0 CONTAINER otop{whom}")],
+            _ => vec![format!(
+                "{runtime} run -it --rm -u 0 --pid=container:NAME --cap-add {capability} IMAGE otop{whom}"
+            )],
+        }
+    }
+
+    /// What runs otop as this user and group here; None: nothing lets one choose.
+    pub fn way_to_be(self, user: &str, whom: &str) -> Option<String> {
+        match self {
+            Container::Kubernetes => None,
+            _ => Some(format!("{} exec -it -u {user} CONTAINER otop{whom}", self.runtime())),
+        }
+    }
+}
+
+/// A container beside the pod's own, as privileged as there is.
+fn debug(whom: &str) -> String {
+    format!("kubectl debug -it POD --image=IMAGE --target=CONTAINER --profile=sysadmin -- otop{whom}")
 }
 
 #[cfg(test)]
@@ -76,7 +113,7 @@ mod tests {
 
     #[test]
     fn each_runtime_has_its_own_way() {
-        let first = |container: Container| container.ways_to_ptrace(Pid(7)).remove(0);
+        let first = |container: Container| container.ways_to(&["SYS_PTRACE"], " --pid 7").remove(0);
         assert!(first(Container::Docker).starts_with("docker run --cap-add SYS_PTRACE"));
         assert!(first(Container::Podman).starts_with("podman run --cap-add SYS_PTRACE"));
         let debug = first(Container::Kubernetes);
@@ -86,9 +123,28 @@ mod tests {
         );
         assert!(
             Container::Docker
-                .ways_to_ptrace(Pid(7))
+                .ways_to(&["SYS_PTRACE"], " --pid 7")
                 .iter()
                 .any(|way| way.contains("--pid=container:"))
+        );
+    }
+
+    #[test]
+    fn who_is_not_root_is_led_to_root_and_not_to_a_capability_alone() {
+        let first =
+            |container: Container, may_have| container.ways_to_be_root(may_have, "SYS_NICE", " --pid 7").remove(0);
+        assert_eq!(
+            first(Container::Docker, true),
+            "docker exec -it -u 0 CONTAINER otop --pid 7"
+        );
+        assert_eq!(
+            first(Container::Podman, false),
+            "podman run -it --rm -u 0 --pid=container:NAME --cap-add SYS_NICE IMAGE otop --pid 7"
+        );
+        assert!(first(Container::Kubernetes, false).starts_with("kubectl debug"));
+        assert_eq!(
+            Container::Docker.ways_to(&["SYS_PTRACE", "DAC_READ_SEARCH"], "")[0],
+            "docker run --cap-add SYS_PTRACE --cap-add DAC_READ_SEARCH …"
         );
     }
 }

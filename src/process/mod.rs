@@ -19,6 +19,7 @@ mod peer;
 pub mod permission;
 pub mod privilege;
 mod read;
+pub mod remedies;
 mod secrets;
 pub mod sight;
 mod socket_owner;

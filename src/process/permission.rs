@@ -4,7 +4,7 @@
 use super::container::Container;
 use super::gates::{self, Circumstances};
 use super::sight::{self, Sight};
-use super::{ProcessError, facts, maps, privilege};
+use super::{ProcessError, facts, maps};
 use crate::model::Pid;
 use nix::errno::Errno;
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
@@ -49,7 +49,11 @@ pub enum Refusal {
         "with SYS_PTRACE otop may read process {pid}, but not open its files in /proc, which are user {owner}'s alone: \
          that takes DAC_READ_SEARCH too"
     )]
-    FilesOfAnother { pid: Pid, owner: u32 },
+    FilesOfAnother {
+        pid: Pid,
+        owner: u32,
+        container: Option<Container>,
+    },
     #[error("Yama lets a process read its own children only (kernel.yama.ptrace_scope is 1)")]
     YamaChildren { pid: Pid },
     #[error("Yama lets only SYS_PTRACE read other processes (kernel.yama.ptrace_scope is 2)")]
@@ -113,77 +117,6 @@ impl Refusal {
             | Refusal::Unexplained { pid, .. } => pid,
         }
     }
-
-    /// The one command that mends it, as one would type it; None: none is known.
-    pub fn remedy(&self) -> Option<String> {
-        self.remedies().into_iter().next()
-    }
-
-    /// All the ways to mend it, the first one the one to try first.
-    pub fn remedies(&self) -> Vec<String> {
-        self.remedies_for(nix::unistd::geteuid().is_root() || privilege::became().is_some())
-    }
-
-    fn remedies_for(&self, is_root: bool) -> Vec<String> {
-        let sudo = |pid: &Pid| format!("sudo otop --pid {pid}");
-        match self {
-            Refusal::MissingCapability {
-                pid,
-                container: Some(container),
-                ..
-            }
-            | Refusal::Seccomp {
-                pid,
-                container: Some(container),
-                ..
-            } => container.ways_to_ptrace(*pid),
-            Refusal::MissingCapability { pid, .. } => vec![format!("sudo capsh -- -c 'otop --pid {pid}'")],
-            Refusal::FilesOfAnother { pid, .. } => vec![SETCAP_FOR_ALL.to_owned(), sudo(pid)],
-            Refusal::YamaChildren { pid } => vec![
-                "sudo sysctl kernel.yama.ptrace_scope=0".to_owned(),
-                sudo(pid),
-                SETCAP.to_owned(),
-            ],
-            Refusal::YamaAdmin { pid } => vec![sudo(pid), SETCAP.to_owned()],
-            Refusal::YamaNobody { .. } => {
-                vec!["sudo reboot, with kernel.yama.ptrace_scope=1 in /etc/sysctl.d".to_owned()]
-            }
-            Refusal::UserNamespace { pid, .. } => {
-                vec![format!(
-                    "sudo otop --pid {pid} on the host, with the PID that it has there"
-                )]
-            }
-            Refusal::Seccomp { pid, .. } => vec![format!("sudo otop --pid {pid} from a shell outside the filter")],
-            Refusal::Lockdown { .. } => vec!["sudo reboot, with lockdown=none on the kernel's command line".to_owned()],
-            Refusal::SecurityModule { .. } => vec!["sudo journalctl -k -g 'apparmor|avc|ptrace'".to_owned()],
-            Refusal::OtherNumbers { pid, sight } => vec![way_to_own_numbers(*sight, &format!(" --pid {pid}"))],
-            Refusal::NoProc { .. } => vec![MOUNT_PROC.to_owned()],
-            // To become root is no way for root.
-            Refusal::Unexplained { .. } if is_root => vec!["journalctl -k -g 'apparmor|avc|ptrace'".to_owned()],
-            Refusal::OtherUser { pid, .. }
-            | Refusal::NotDumpable { pid }
-            | Refusal::MoreCapable { pid, .. }
-            | Refusal::Hidden { pid }
-            | Refusal::Unexplained { pid, .. } => vec![sudo(pid)],
-        }
-    }
-}
-
-/// Lets whoever may run this file read the processes of every user: README says what that means.
-const SETCAP: &str = "sudo setcap cap_sys_ptrace+ep \"$(command -v otop)\"";
-
-/// The same for the processes of other users, whose files in /proc are closed even to SYS_PTRACE.
-const SETCAP_FOR_ALL: &str = "sudo setcap cap_sys_ptrace,cap_dac_read_search+ep \"$(command -v otop)\"";
-
-pub const MOUNT_PROC: &str = "sudo mount -t proc proc /proc";
-
-/// Where `/proc` and the kernel mean the same process. Into a namespace below one may go, into one above nobody may
-/// (`pidns_install` in kernel/pid_namespace.c).
-pub fn way_to_own_numbers(sight: Sight, arguments: &str) -> String {
-    match sight {
-        Sight::Foreign => format!("sudo nsenter --pid=/proc/1/ns/pid otop{arguments}"),
-        _ => format!("sudo otop{arguments} from a shell outside of this PID namespace"),
-    }
 }
 
 /// `pid` is a process of its own, as `facts` says it; and where it is not there to be asked, whether it is hidden.
@@ -232,7 +165,12 @@ fn files_open(pid: Pid) -> Result<(), NoAccess> {
     match std::fs::File::open(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
             let owner = std::fs::metadata(&path).map_or(0, |file| file.uid());
-            Err(Refusal::FilesOfAnother { pid, owner }.into())
+            Err(Refusal::FilesOfAnother {
+                pid,
+                owner,
+                container: Container::here(),
+            }
+            .into())
         }
         // What else there may be is said where the file is needed.
         _ => Ok(()),
@@ -280,34 +218,6 @@ fn ids(ids: &[u32; 3]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const PID: Pid = Pid(77);
-
-    #[test]
-    fn every_cause_has_a_command_of_its_own_kind() {
-        let pid = PID;
-        assert_eq!(
-            Refusal::NotDumpable { pid }.remedy().as_deref(),
-            Some("sudo otop --pid 77")
-        );
-        assert_eq!(
-            Refusal::YamaChildren { pid }.remedy().as_deref(),
-            Some("sudo sysctl kernel.yama.ptrace_scope=0")
-        );
-        let in_container = Refusal::MissingCapability {
-            pid,
-            effective: 0,
-            container: Some(Container::Docker),
-        };
-        let remedy = in_container.remedy().expect("there is one");
-        assert!(remedy.starts_with("docker run --cap-add SYS_PTRACE"));
-        let unexplained = Refusal::Unexplained {
-            pid,
-            errno: "no".to_owned(),
-        };
-        assert_eq!(unexplained.remedies_for(false), ["sudo otop --pid 77"]);
-        assert!(!unexplained.remedies_for(true).concat().contains("sudo"));
-    }
 
     #[test]
     fn own_memory_may_be_read_and_nobodys_is_gone() {

@@ -1,7 +1,7 @@
 //! What bad input gets: the word and the exit code of the contract, one line and the command that mends it, never a
 //! panic or a hang; and what happens when the worker ends, is replaced or is stopped while it is watched.
 
-use crate::support::{FROM, OTOP, Otop, Ran, Target, any_python, pythons, run, run_command, skip};
+use crate::support::{FROM, OTOP, Otop, Ran, Target, any_python, in_a_container, pythons, run, run_command, skip};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -140,7 +140,8 @@ fn not_permitted() {
         .gid(NOBODY);
     let ran = run_command(&mut command);
     std::fs::remove_file(&copy).expect("our own copy");
-    refused(&ran, 4, &["sudo"]);
+    let way = if in_a_container() { "CONTAINER" } else { "sudo" };
+    refused(&ran, 4, &[way, &format!("otop --pid {}", target.pid)]);
 }
 
 /// Different causes, different texts.

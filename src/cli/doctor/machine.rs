@@ -7,10 +7,11 @@ use crate::cli::wire;
 use crate::model::Pid;
 use crate::process::container::Container;
 use crate::process::cpu_group::{CpuGroup, NoRealtime, Quota};
-use crate::process::gates::{self, CAP_DAC_READ_SEARCH, CAP_SYS_NICE, CAP_SYS_PTRACE, Said};
+use crate::process::gates::{self, CAP_SYS_NICE, CAP_SYS_PTRACE, Said};
 use crate::process::namespaces::{self, Namespace};
-use crate::process::permission::{MOUNT_PROC, Refusal, way_to_own_numbers};
+use crate::process::permission::Refusal;
 use crate::process::privilege;
+use crate::process::remedies::{MOUNT_PROC, way_to_own_numbers};
 use crate::process::sight::{self, Sight};
 use crate::process::{Credentials, cpus_allowed, credentials};
 use std::path::Path;
@@ -65,9 +66,7 @@ fn yama(said: Said<u32>, own: Pid, may_ptrace: bool) -> Finding {
                 2 => Refusal::YamaAdmin { pid: own },
                 _ => Refusal::YamaNobody { pid: own },
             };
-            let ways = refusal.remedies().into_iter();
-            let ways = ways.map(|way| way.replace(&format!(" --pid {own}"), ""));
-            Finding::no("yama", refusal.to_string(), ways.collect())
+            Finding::no("yama", refusal.to_string(), refusal.remedies_for_any())
         }
     }
 }
@@ -110,7 +109,7 @@ fn capabilities(ours: &Credentials) -> Finding {
     let known = [
         (CAP_SYS_PTRACE, "SYS_PTRACE"),
         (CAP_SYS_NICE, "SYS_NICE"),
-        (CAP_DAC_READ_SEARCH, "DAC_READ_SEARCH"),
+        privilege::right_to_files(ours),
     ];
     let names = |wanted: bool| {
         let chosen = known.iter().filter(|(number, _)| has(*number) == wanted);
@@ -169,6 +168,8 @@ fn sampling(own: Pid) -> Finding {
     scheduling(&Scheduling {
         is_realtime: wire::reach(None).realtime,
         may_nice: credentials(own).is_ok_and(|ours| ours.effective_capabilities & (1 << CAP_SYS_NICE) != 0),
+        is_root: nix::unistd::geteuid().is_root(),
+        root_may_nice: privilege::may_be_given(caps::Capability::CAP_SYS_NICE),
         is_outermost: namespaces::in_first_user_namespace(),
         refused_by: CpuGroup::own().no_realtime(),
         container: Container::here(),
@@ -180,6 +181,9 @@ fn sampling(own: Pid) -> Finding {
 struct Scheduling {
     is_realtime: bool,
     may_nice: bool,
+    is_root: bool,
+    /// Root may have SYS_NICE here.
+    root_may_nice: bool,
     /// Otop is in the user namespace in which alone SYS_NICE gives it.
     is_outermost: bool,
     refused_by: Option<NoRealtime>,
@@ -239,13 +243,17 @@ fn scheduling(seen: &Scheduling) -> Finding {
         ),
         (None, container) => (
             "SYS_NICE or RLIMIT_RTPRIO".to_owned(),
-            vec![match container {
-                Some(Container::Kubernetes) => {
-                    "securityContext: {capabilities: {add: [SYS_NICE]}} in the container's spec".to_owned()
+            match container {
+                // What is added to a container reaches its root alone.
+                Some(container) if !seen.is_root && container.is_a_runtimes() => {
+                    container.ways_to_be_root(seen.root_may_nice, "SYS_NICE", " …")
                 }
-                Some(container) => format!("{} run --cap-add SYS_NICE …", container.runtime()),
-                None => "sudo otop …".to_owned(),
-            }],
+                Some(Container::Kubernetes) => {
+                    vec!["securityContext: {capabilities: {add: [SYS_NICE]}} in the container's spec".to_owned()]
+                }
+                Some(container) => vec![format!("{} run --cap-add SYS_NICE …", container.runtime())],
+                None => vec!["sudo otop …".to_owned()],
+            },
         ),
     };
     Finding::limited(

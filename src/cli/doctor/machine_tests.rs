@@ -7,6 +7,8 @@ fn without_class() -> Scheduling {
     Scheduling {
         is_realtime: false,
         may_nice: true,
+        is_root: true,
+        root_may_nice: true,
         is_outermost: true,
         refused_by: None,
         container: None,
@@ -78,6 +80,25 @@ fn who_has_the_capability_is_not_told_to_get_it() {
         ..without_class()
     });
     assert_eq!(finding.mend, ["docker run --cap-add SYS_NICE …"]);
+}
+
+/// A capability that is added to a container reaches its root alone.
+#[test]
+fn who_is_not_root_in_a_container_is_told_to_be() {
+    let first = |container, root_may_nice| {
+        let finding = scheduling(&Scheduling {
+            may_nice: false,
+            is_root: false,
+            root_may_nice,
+            container: Some(container),
+            ..without_class()
+        });
+        finding.mend.into_iter().next().expect("there is a way")
+    };
+    assert_eq!(first(Container::Docker, true), "docker exec -it -u 0 CONTAINER otop …");
+    assert!(first(Container::Docker, false).starts_with("docker run -it --rm -u 0"));
+    assert!(first(Container::Kubernetes, true).starts_with("kubectl debug"));
+    assert_eq!(first(Container::Other, true), "docker run --cap-add SYS_NICE …");
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn workers(reading: &dyn Reading, findings: &mut Vec<Finding>) -> Exit {
     let fact = format!(
         "{} found, {} that this user may not read",
         count(census.workers, "asyncio worker"),
-        count(census.unreadable, "Python process").replace("processs", "processes")
+        count(census.unreadable.count, "Python process").replace("processs", "processes")
     );
     if census.workers > 0 {
         findings.push(Finding::ok("workers", fact));

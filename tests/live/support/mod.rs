@@ -43,6 +43,12 @@ pub fn skip(what: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {what}");
 }
 
+/// The tests run in a container of a runtime's, where other ways lead to a right than on a host.
+pub fn in_a_container() -> bool {
+    let marks = ["/.dockerenv", "/run/.containerenv"];
+    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() || marks.iter().any(|mark| Path::new(mark).exists())
+}
+
 /// A program that goes before others, where that is permitted, in a session and so a scheduling group of its own. What
 /// is judged here is what a worker does to itself; on a busy machine most of a block is the machine's, and a sampler
 /// that gets no CPU can only say so. The process that starts is the program's in the end: everybody execs.
