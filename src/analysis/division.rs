@@ -174,6 +174,7 @@ fn native(sample: &StackSample, mode: Mode) -> Option<String> {
         _ if sample.collecting => Some("[gc]".to_owned()),
         // What waits or sleeps is not counted there.
         _ if mode == Mode::Cpu => None,
+        State::Syscall(..0) => Some("[asleep]".to_owned()),
         State::Syscall(number) => Some(format!("[syscall {}]", syscall_names::name(number))),
         State::GilWait => Some("[gil wait]".to_owned()),
         State::Runnable | State::Unknown => None,

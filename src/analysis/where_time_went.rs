@@ -20,6 +20,8 @@ pub(super) struct WhereTimeWent {
     stopped: f64,
     stolen: f64,
     suspended: f64,
+    /// Asleep outside of any system call: in a page fault, or where nobody could say that it was frozen.
+    asleep: f64,
     syscalls: Vec<(i32, f64)>,
     /// The part of `runnable` and `not_said` in which the loop's thread collected garbage.
     collected: f64,
@@ -122,6 +124,7 @@ impl WhereTimeWent {
             State::Unknown => self.not_said += nanos,
             State::Stopped => self.stopped += nanos,
             State::GilWait => self.gil.add(nanos, collecting && !by_itself),
+            State::Syscall(..0) => self.asleep += nanos,
             State::Syscall(number) => self.add_syscall(number, nanos),
         }
     }
@@ -137,7 +140,7 @@ impl WhereTimeWent {
     /// Some of it is a riddle, unless it was the hypervisor's.
     pub fn awaits_steal(&self) -> bool {
         let parts = self.parts(false, None);
-        parts.gil.riddle > 0.0 || (self.clocks.are_known() && parts.unknown > 0.0)
+        parts.gil.riddle > 0.0 || (self.clocks.are_known() && parts.unknown > self.asleep)
     }
 
     /// The parts as they are known now. While the stretch is `ongoing`, a clock that stands still says that the thread
@@ -166,6 +169,7 @@ impl WhereTimeWent {
             ..Parts::default()
         };
         self.divide_runnable(ongoing, &mut taken, &mut parts);
+        parts.unknown += self.asleep;
         // Garbage is collected on the CPU: of the time that looked so, what the clocks say was.
         let collected = self.collected.min(parts.cpu);
         parts.cpu -= collected;

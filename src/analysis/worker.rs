@@ -126,11 +126,13 @@ fn condition(engine: &Engine, census: Option<&Census>) -> Option<String> {
         Some(Ending::Lost(why)) => return Some(format!("lost: {why}")),
         None => {}
     }
-    let by_census = census.map(|census| (census.at, census.stopped));
+    let by_census = census.map(|census| (census.at, census.stopped || census.frozen));
     // Where otop itself stops the worker now and then, a tick may have seen just that.
     let by_ticks = engine
         .stopped
         .filter(|_| census.is_none_or(|census| census.pause.is_none()));
     let (_, stopped) = by_census.max(by_ticks)?;
-    stopped.then(|| "stopped".to_owned())
+    // The samples do not tell the two apart.
+    let by_group = census.is_some_and(|census| census.frozen);
+    stopped.then(|| if by_group { "frozen" } else { "stopped" }.to_owned())
 }

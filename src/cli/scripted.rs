@@ -166,6 +166,7 @@ pub fn census(asyncio_imported: bool) -> Observation {
         host: HostFacts::default(),
         unreadable: 0,
         stopped: false,
+        frozen: false,
         pause: None,
     }))
 }

@@ -280,6 +280,7 @@ fn census(at: Nanos, a: SessionKey, b: SessionKey) -> Census {
         },
         unreadable: 0,
         stopped: false,
+        frozen: false,
         pause: None,
     }
 }

@@ -290,6 +290,8 @@ pub struct Census {
     pub unreadable: u32,
     /// The process is stopped (state T or t), and not by otop.
     pub stopped: bool,
+    /// Its control group is frozen.
+    pub frozen: bool,
     /// Whether otop stopped it for the walk, where that was asked for.
     pub pause: Option<Pause>,
 }

@@ -93,7 +93,7 @@ pub struct WorkerReport {
     /// The worker's `cpu_pct`, a value a second, oldest first, at most 60.
     pub cpu_history: Vec<f64>,
     pub system: SystemReport,
-    /// What happened to the worker, if something did: `exited`, `execed`, `stopped`, `lost: …`; None while it runs.
+    /// What happened to the worker, if something did: `exited`, `execed`, `stopped`, `frozen`, `lost: …`; None while it runs.
     #[serde(skip)]
     pub condition: Option<String>,
     /// False only where it is known to be absent.

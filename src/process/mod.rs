@@ -4,11 +4,13 @@
 
 pub mod candidates;
 pub mod container;
+mod control_group;
 pub mod cpu_group;
 mod error;
 mod facts;
 pub mod family;
 mod fingerprint;
+mod freezer;
 pub mod gates;
 mod host;
 mod hostname;
@@ -32,6 +34,7 @@ pub use facts::{
     state, threads, uptime,
 };
 pub use fingerprint::{Fingerprint, Sameness};
+pub use freezer::Freezer;
 pub use host::Host;
 pub use hostname::uts_hostname;
 pub use maps::{Mapping, maps};

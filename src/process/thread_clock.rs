@@ -1,6 +1,7 @@
 //! What the kernel says of one thread at every sample: what it does (`syscall`), and how long it ran and waited for a
 //! CPU (`schedstat`). The files stay open, because opening them costs more than reading them. Knows nothing of CPython.
 
+use super::{Freezer, State};
 use crate::model::{Nanos, Pid, Tid};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -74,11 +75,12 @@ impl ThreadClock {
         parse_syscall(read(self.syscall.as_ref()?, &mut buffer)?)
     }
 
-    /// Stopped by a signal or a tracer.
-    pub fn is_stopped(&self) -> Option<bool> {
+    /// Stopped by a signal or a tracer, or frozen with its group.
+    pub fn is_stopped(&self, freezer: &Freezer) -> Option<bool> {
         let mut buffer = [0; 512];
         let state = behind_name(self.stat.as_ref()?, &mut buffer)?.chars().next()?;
-        Some(matches!(state, 'T' | 't'))
+        let state = State::from(state);
+        Some(state.is_stopped() || freezer.holds(state))
     }
 }
 
@@ -188,7 +190,7 @@ mod tests {
         while clock.account().is_some_and(|(cpu, ..)| cpu == Nanos::ZERO) {
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
-        assert_eq!(clock.is_stopped(), Some(false));
+        assert_eq!(clock.is_stopped(&Freezer::default()), Some(false));
         assert!(clock.runs().is_some_and(|runs| runs > 0));
     }
 
@@ -198,7 +200,7 @@ mod tests {
             // The last of them is half of a letter.
             std::fs::write("/proc/thread-self/comm", b"a) b \xc3\x84 (c) \xc3").unwrap();
             let clock = ThreadClock::open(Pid(std::process::id() as i32), Tid(nix::unistd::gettid().as_raw()));
-            (clock.is_stopped(), clock.cpu().is_some())
+            (clock.is_stopped(&Freezer::default()), clock.cpu().is_some())
         });
         assert_eq!(named.join().unwrap(), (Some(false), true));
     }

@@ -219,6 +219,7 @@ impl Reading {
             host: host(input)?,
             unreadable: input.small()?,
             stopped: input.flag()?,
+            frozen: false,
             // Nobody's worker is stopped for a recording.
             pause: None,
         })

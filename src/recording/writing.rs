@@ -234,7 +234,8 @@ impl Writing {
         out.maybe(census.rss_bytes, Out::number);
         host(out, &census.host);
         out.number(u64::from(census.unreadable));
-        out.flag(census.stopped);
+        // By what is not told apart there: the mend of a worker that stood still then is nobody's errand now.
+        out.flag(census.stopped || census.frozen);
     }
 
     fn session(&mut self, out: &mut Out, facts: &SessionFacts) {

@@ -19,7 +19,7 @@ use crate::memory::{Fault, LiveMemory, QuickMap, Scatter};
 use crate::model::{
     Addr, Batch, Labels, Nanos, Owner, SessionKey, StackBatch, StackMode, StackSample, State, ThreadIndex,
 };
-use crate::process;
+use crate::process::{self, Freezer};
 use std::io;
 use std::sync::Arc;
 
@@ -39,6 +39,7 @@ pub struct StackReader {
     followed: QuickMap<ThreadIndex, Followed>,
     reader: Reader,
     asker: Asker,
+    freezer: Freezer,
     first: FirstRead,
     /// Threads to look at in this tick.
     chosen: Vec<usize>,
@@ -65,6 +66,7 @@ impl StackReader {
             first: FirstRead::new(reader.at, FixedWords::new(&heap, &plan.runtime)),
             reader,
             asker: Asker::new(&plan),
+            freezer: Freezer::of(plan.pid),
             plan,
             heap,
             owners: Owners::new(naming),
@@ -262,7 +264,7 @@ impl StackReader {
             instant.stack = None;
         }
         // A thread that was stopped seems to sleep in the call that it was in. To be stopped, or to go on, it needs a CPU.
-        if slept && followed.clock.is_stopped() == Some(true) {
+        if slept && followed.clock.is_stopped(&self.freezer) == Some(true) {
             said = Said::only(State::Stopped);
         }
 

@@ -15,7 +15,7 @@ use crate::identity::{Chooser, Fits, Naming, Pool, PoolLook, Resolver, Subject};
 use crate::memory::{AddrMap, Fault, LiveMemory};
 use crate::model::{Addr, Census, HostFacts, LoopFacts, Nanos, OwnCode, Owner, Pid, SessionFacts, SessionKey};
 use crate::process::namespaces::{self, Namespace};
-use crate::process::{self, Host};
+use crate::process::{self, Freezer, Host};
 use std::collections::{HashMap, HashSet};
 use std::io;
 
@@ -51,6 +51,7 @@ pub struct Walker {
     live: HashSet<SessionKey>,
     /// Sessions that failed while otop watched, as long as somebody holds the task.
     errored: HashSet<SessionKey>,
+    freezer: Freezer,
     host: Host,
     /// What the host's files said last, and when.
     host_facts: (Nanos, HostFacts),
@@ -89,6 +90,7 @@ impl Walker {
         let heap = Heap::new(Box::new(memory), plan.offsets.clone(), plan.version);
         // A kernel that has none, or does not say, is taken to have one for all.
         let shares_clock = namespaces::shared(plan.pid, Namespace::Time) != Some(false);
+        let freezer = Freezer::of(plan.pid);
         Ok(Walker {
             plan,
             proved,
@@ -108,6 +110,7 @@ impl Walker {
             started: HashMap::new(),
             live: HashSet::new(),
             errored: HashSet::new(),
+            freezer,
             host: Host::new(),
             host_facts: (Nanos::ZERO, HostFacts::default()),
             before: Vec::new(),
@@ -152,6 +155,7 @@ impl Walker {
             host: self.host_facts(at),
             unreadable: 0,
             stopped,
+            frozen: process::state(self.plan.pid).is_ok_and(|state| self.freezer.holds(state)),
             pause: None,
         };
         let threads = match self.heap.thread_states(&self.plan.runtime) {

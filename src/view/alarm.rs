@@ -47,6 +47,9 @@ fn condition_text(condition: &str) -> String {
         "exited" => "THE WORKER HAS ENDED: these are its last figures".to_owned(),
         "execed" => "THE WORKER RUNS ANOTHER PROGRAM NOW: these are its last figures".to_owned(),
         "stopped" => "THE WORKER IS STOPPED: nothing runs in it until it is continued (kill -CONT)".to_owned(),
+        "frozen" => {
+            "THE WORKER IS FROZEN: nothing runs in it until its control group is thawed (docker unpause)".to_owned()
+        }
         other => format!("WORKER {other}"),
     }
 }
@@ -210,6 +213,12 @@ mod tests {
         report.blocks.push(sample::block_now(None, Cause::Stopped));
         report.worker.condition = Some("stopped".to_owned());
         assert!(texts(&report, 80)[0].starts_with("THE WORKER IS STOPPED"));
+        report.worker.condition = Some("frozen".to_owned());
+        let frozen = &texts(&report, 120)[0];
+        assert!(
+            frozen.starts_with("THE WORKER IS FROZEN") && frozen.contains("docker unpause"),
+            "{frozen}"
+        );
         report.worker.condition = Some("lost: Operation not permitted\n".to_owned());
         assert_eq!(texts(&report, 80)[0], "WORKER lost: Operation not permitted\\n");
         report.worker.condition = None;

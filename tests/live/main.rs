@@ -14,6 +14,7 @@ mod doctor;
 mod dump;
 mod follow;
 mod frames;
+mod frozen;
 mod gc;
 mod livekit;
 mod nested;

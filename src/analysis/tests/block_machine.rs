@@ -82,6 +82,34 @@ fn stopped_blames_nobody() {
     assert_ms(block.causes_ms.stopped, 502.0);
 }
 
+/// The samples say that it stands still, the walk by what.
+#[test]
+fn a_frozen_worker_is_said_to_be() {
+    let mut stage = stage();
+    stage.doing(LOOP, Doing::Stopped);
+    stage.doing(1, Doing::Stopped);
+    stage.frozen = true;
+    stage.census(&["a"]);
+    assert_eq!(stage.report().worker.condition.as_deref(), Some("frozen"));
+    stage.run(2.0);
+    assert_eq!(stage.report().worker.condition.as_deref(), Some("frozen"));
+    stage.doing(LOOP, Doing::Select);
+    stage.run(2.0);
+    assert_eq!(stage.report().worker.condition, None, "the samples know better by now");
+}
+
+/// A page fault, or a thread that stands still for a reason that nobody could say.
+#[test]
+fn asleep_outside_of_system_calls_is_none_of_them() {
+    let mut stage = stage();
+    stage.step(of("a"), Doing::Call(-1), 100.0);
+    stage.run(10.0);
+    let block = only(&mut stage);
+    assert_eq!((block.cause, block.syscall.as_deref()), (Cause::Unknown, None));
+    assert_ms(block.causes_ms.unknown, 100.0);
+    assert_eq!(block.causes_ms.syscall, 0.0);
+}
+
 #[test]
 fn a_machine_that_slept_blames_nobody() {
     let mut stage = stage();

@@ -311,6 +311,7 @@ fn hostile() -> impl Strategy<Value = Observation> {
                 host: HostFacts::default(),
                 unreadable: u32::MAX,
                 stopped: false,
+                frozen: false,
                 pause: None,
             }))
         });

@@ -277,6 +277,7 @@ fn census(at: u64) -> Census {
         },
         unreadable: 4,
         stopped: true,
+        frozen: false,
         pause: None,
     }
 }

@@ -79,6 +79,7 @@ pub struct Stage {
     pub unreadable: u32,
     /// What the next census says of having stopped the worker.
     pub pause: Option<Pause>,
+    pub frozen: bool,
 }
 
 pub fn hello() -> Hello {
@@ -154,6 +155,7 @@ impl Stage {
             draining: None,
             unreadable: 0,
             pause: None,
+            frozen: false,
         };
         stage.thread(LOOP, "MainThread", true);
         stage
@@ -410,6 +412,7 @@ impl Stage {
             host: HostFacts::default(),
             unreadable: self.unreadable,
             stopped: false,
+            frozen: self.frozen,
             pause: self.pause.clone(),
         };
         self.engine.observe(Observation::Census(Box::new(census)));

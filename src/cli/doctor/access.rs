@@ -9,7 +9,7 @@ use crate::model::Pid;
 use crate::process::gates::{Circumstances, Gate, Said};
 use crate::process::namespaces::{self, Namespace};
 use crate::process::permission::{self, Access};
-use crate::process::{State, comm, command_line, masked, state};
+use crate::process::{Freezer, State, comm, command_line, masked, state};
 use crate::source::error::AttachError;
 
 /// The process as a person knows it.
@@ -20,7 +20,13 @@ pub fn what_it_is(pid: Pid) -> Finding {
         "" => comm(pid).unwrap_or_default(),
         command => command.chars().take(200).collect(),
     };
+    let freezer = Freezer::of(pid);
     match state(pid) {
+        Ok(state) if freezer.holds(state) => Finding::limited(
+            "process",
+            format!("{name} (frozen with its control group: nothing in it moves)"),
+            freezer.thaw(),
+        ),
         Ok(State::Stopped | State::Traced) => Finding::limited(
             "process",
             format!("{name} (stopped: nothing in it moves)"),

@@ -203,6 +203,7 @@ impl Dice {
             },
             unreadable: self.roll(9) as u32,
             stopped: self.coin(),
+            frozen: false,
             pause: None,
         }
     }

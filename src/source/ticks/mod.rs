@@ -27,6 +27,7 @@ use crate::cpython::Heap;
 use crate::identity::Naming;
 use crate::memory::{Fault, LiveMemory, Scatter};
 use crate::model::{Addr, Batch, Gil, Labels, Nanos, Owner, Sample, SessionKey, State, Tick};
+use crate::process::Freezer;
 use std::io;
 use std::sync::Arc;
 
@@ -45,6 +46,7 @@ pub struct TickReader {
     owners: Owners,
     threads: Threads,
     asker: Asker,
+    freezer: Freezer,
     first: FirstRead,
     second: Scatter,
     /// Lists of one tick, kept so that the next need not allocate.
@@ -148,6 +150,7 @@ impl TickReader {
                 FixedWords::new(&heap, &plan.runtime),
             ),
             asker: Asker::new(&plan),
+            freezer: Freezer::of(plan.pid),
             plan,
             heap,
             owners: Owners::new(naming),

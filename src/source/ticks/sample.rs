@@ -158,7 +158,8 @@ impl TickReader {
         let mut state = state;
         if suspect || (thread.asleep >= STOPPED_AFTER && thread.asleep.is_multiple_of(STOPPED_AFTER)) {
             thread.asleep = STOPPED_AFTER;
-            if thread.clock.as_ref().and_then(ThreadClock::is_stopped) == Some(true) {
+            let is_stopped = |clock: &ThreadClock| clock.is_stopped(&self.freezer);
+            if thread.clock.as_ref().and_then(is_stopped) == Some(true) {
                 state = State::Stopped;
                 thread.asleep = STOPPED_AFTER - 1;
             }
