@@ -22,7 +22,10 @@ pub fn run(plan: &Plan, reading: &dyn Reading) -> anyhow::Result<()> {
     if !matches!(plan.target, Target::Socket(_))
         && let Err(error) = privilege::settle(plan.work.may_write())
     {
-        output::say(&error.to_string());
+        output::say(&match error.remedy() {
+            Some(remedy) => format!("{error}; try: {remedy}"),
+            None => error.to_string(),
+        });
     }
     if let Work::Table(look) = &plan.work {
         for word in look.words.iter().filter(|_| look.shape != Shape::Live) {

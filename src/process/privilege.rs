@@ -14,6 +14,7 @@
 //!
 //! Rights are a thread's own, and inherited by the threads that it starts (capabilities(7)).
 
+use super::container::Container;
 use super::facts::{Credentials, credentials};
 use super::gates::{CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_SYS_NICE, CAP_SYS_PTRACE};
 use crate::model::Pid;
@@ -45,6 +46,25 @@ const TO_WRITE: [Capability; 2] = [Capability::CAP_DAC_OVERRIDE, Capability::CAP
 pub struct NotGivenUp {
     what: &'static str,
     why: String,
+}
+
+impl NotGivenUp {
+    /// What mends it; None: no filter forbids it, and what else does is not known.
+    pub fn remedy(&self) -> Option<String> {
+        let filter = credentials(super::sight::own()).map_or(0, |ours| ours.seccomp);
+        (filter != 0).then(|| way_out_of_filter(Container::here()))
+    }
+}
+
+/// Where a seccomp filter forbids to give up a right (`capset`).
+pub fn way_out_of_filter(container: Option<Container>) -> String {
+    match container {
+        Some(Container::Kubernetes) => {
+            "securityContext: {seccompProfile: {type: Unconfined}} in the container's spec".to_owned()
+        }
+        Some(container) => format!("{} run --security-opt seccomp=unconfined …", container.runtime()),
+        None => "sudo otop … from a shell outside the filter".to_owned(),
+    }
 }
 
 /// Gives up what is not needed to set up and to read: under `sudo` being root, for the user who called it, and all
@@ -92,8 +112,26 @@ pub fn is_set_up() {
     }
 }
 
-/// Whether root may have it here: it is in the bounding set, which nothing goes over.
-pub fn may_be_given(capability: Capability) -> bool {
+/// What is permitted that reading and setting up do not take: where it was to be given up, it could not be.
+pub fn kept_too_much(ours: &Credentials) -> bool {
+    let (files, _) = right_to_files(ours);
+    let needed = TO_SET_UP.iter().map(|capability| u32::from(capability.index()));
+    let needed = needed.chain([CAP_SYS_PTRACE, files]);
+    ours.permitted_capabilities & !needed.fold(0, |bits, number| bits | 1 << number) != 0
+}
+
+/// Whether root may have SYS_PTRACE here.
+pub fn root_may_ptrace() -> bool {
+    is_in_bounds(Capability::CAP_SYS_PTRACE)
+}
+
+/// Whether root may have SYS_NICE here.
+pub fn root_may_nice() -> bool {
+    is_in_bounds(Capability::CAP_SYS_NICE)
+}
+
+/// It is in the bounding set, which nothing goes over.
+fn is_in_bounds(capability: Capability) -> bool {
     caps::has_cap(None, CapSet::Bounding, capability).unwrap_or(false)
 }
 
@@ -224,6 +262,24 @@ mod tests {
             in_words(&ours(0, 1 << 19 | 1 << 1)),
             "root, with SYS_PTRACE and DAC_OVERRIDE"
         );
+    }
+
+    #[test]
+    fn what_could_not_be_given_up_is_noticed() {
+        let ours = |capabilities| Credentials {
+            uids: [0; 3],
+            gids: [0; 3],
+            permitted_capabilities: capabilities,
+            effective_capabilities: capabilities,
+            seccomp: 2,
+        };
+        // SYS_PTRACE with DAC_READ_SEARCH or DAC_OVERRIDE, SYS_NICE and CHECKPOINT_RESTORE.
+        for needed in [1 << 19 | 1 << 2, 1 << 19 | 1 << 1, 1 << 19 | 1 << 2 | 1 << 23 | 1 << 40] {
+            assert!(!kept_too_much(&ours(needed)), "{needed:x}");
+        }
+        for more in [1 << 19 | 1 << 2 | 1 << 1, 1 << 19 | 1 << 21, 0x1ff_feff_ffff] {
+            assert!(kept_too_much(&ours(more)), "{more:x}");
+        }
     }
 
     /// On a thread of its own, for what is given up does not come back.

@@ -95,7 +95,7 @@ impl Standing {
         Standing {
             is_root: nix::unistd::geteuid().is_root() || privilege::became().is_some(),
             container: Container::here(),
-            root_may_ptrace: privilege::may_be_given(caps::Capability::CAP_SYS_PTRACE),
+            root_may_ptrace: privilege::root_may_ptrace(),
         }
     }
 

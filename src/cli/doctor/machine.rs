@@ -93,6 +93,23 @@ fn lockdown(said: Said<String>) -> Finding {
 fn runs_as(ours: &Credentials) -> Finding {
     let [_, user, _] = ours.uids;
     let runs_as = privilege::standing();
+    let may_ptrace = ours.effective_capabilities & (1 << CAP_SYS_PTRACE) != 0;
+    if may_ptrace && privilege::kept_too_much(ours) {
+        let filter = if ours.seccomp == 0 {
+            ""
+        } else {
+            ": a seccomp filter forbids capset"
+        };
+        let ways = (ours.seccomp != 0).then(|| privilege::way_out_of_filter(Container::here()));
+        return Finding::limited(
+            "otop",
+            format!(
+                "runs as {runs_as}; what else it was given it could not give up (CapPrm {:016x}){filter}",
+                ours.permitted_capabilities
+            ),
+            ways.into_iter().collect(),
+        );
+    }
     let fact = match ours.effective_capabilities & (1 << CAP_SYS_PTRACE) {
         0 => format!("runs as {runs_as}: it may read that user's own processes, if Yama lets it"),
         _ => format!("runs as {runs_as}; what else it was given it has given up"),
@@ -169,7 +186,7 @@ fn sampling(own: Pid) -> Finding {
         is_realtime: wire::reach(None).realtime,
         may_nice: credentials(own).is_ok_and(|ours| ours.effective_capabilities & (1 << CAP_SYS_NICE) != 0),
         is_root: nix::unistd::geteuid().is_root(),
-        root_may_nice: privilege::may_be_given(caps::Capability::CAP_SYS_NICE),
+        root_may_nice: privilege::root_may_nice(),
         is_outermost: namespaces::in_first_user_namespace(),
         refused_by: CpuGroup::own().no_realtime(),
         container: Container::here(),

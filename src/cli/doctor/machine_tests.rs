@@ -128,6 +128,29 @@ fn a_quota_is_mended_as_its_keeper_does_it() {
 }
 
 #[test]
+fn a_right_that_could_not_be_given_up_is_not_said_to_be_gone() {
+    let ours = |capabilities| Credentials {
+        uids: [0; 3],
+        gids: [0; 3],
+        permitted_capabilities: capabilities,
+        effective_capabilities: capabilities,
+        seccomp: 2,
+    };
+    let all = runs_as(&ours(0x1ff_feff_ffff));
+    assert_eq!((all.verdict, all.mend.len()), (Verdict::Limited, 1), "{all:?}");
+    assert!(
+        all.fact
+            .contains("could not give up (CapPrm 000001fffeffffff): a seccomp filter"),
+        "{all:?}"
+    );
+    let few = runs_as(&ours(1 << 19 | 1 << 2));
+    assert!(
+        few.verdict == Verdict::Ok && few.fact.contains("it has given up"),
+        "{few:?}"
+    );
+}
+
+#[test]
 fn what_cannot_be_learned_is_not_said_to_be_well() {
     let unknown = [
         yama(Said::Unknown, Pid(1), true),
