@@ -14,6 +14,7 @@ use std::error::Error;
 use std::hint::black_box;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Instant;
 
 const ROUNDS: usize = 100;
@@ -99,6 +100,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             session: vec![Spec::variable(VARIABLE)],
             ..Naming::default()
         },
+        Arc::default(),
     )?;
     let mut batch = Batch::default();
     reader.survey(&mut batch)?;
@@ -110,6 +112,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             late: Nanos::ZERO,
             own_wait: Nanos::ZERO,
             suspended: Nanos::ZERO,
+            held: Nanos::ZERO,
             gil: Gil::default(),
             collecting: None,
             first: 0,

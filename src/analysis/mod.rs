@@ -121,6 +121,8 @@ pub struct Engine {
     last_tick: Option<Nanos>,
     /// How long the machine has been suspended since the attach.
     suspended: Nanos,
+    /// How long otop has held the worker since the attach.
+    held: Nanos,
     /// When the hypervisor's takings were last asked, and what they were.
     steal: Option<(Nanos, Nanos)>,
     /// At the last tick that said so, all threads were stopped, or not.
@@ -156,6 +158,7 @@ impl Engine {
             ending: None,
             last_tick: None,
             suspended: Nanos::ZERO,
+            held: Nanos::ZERO,
             steal: None,
             stopped: None,
             booked: Tally::default(),
@@ -297,6 +300,7 @@ impl Engine {
         self.booked.span = Some((self.booked.span.map_or(begins, |(start, _)| start), at));
         self.last_tick = Some(at);
         self.suspended += tick.suspended;
+        self.held += tick.held;
         self.ticks += 1;
         self.booked.ticks += 1;
         self.booked.late.add(tick.late);
@@ -325,6 +329,7 @@ impl Engine {
                 previous_tick,
                 period: self.resolution.period(),
                 suspended: self.suspended,
+                held: self.held,
                 steal: self.steal.map(|(_, steal)| steal),
             };
             let clock_moved = thread.meter.observe(&moment, &mut thread.tally);

@@ -10,6 +10,8 @@ pub(super) struct Before {
     pub sample: Sample,
     /// How long the machine had been suspended since the attach, all told, when it was taken.
     pub suspended: Nanos,
+    /// How long otop had held the worker since the attach, all told.
+    pub held: Nanos,
     pub gil: Gil,
     pub collecting: Option<bool>,
 }
@@ -21,6 +23,7 @@ impl Before {
             at: moment.at,
             sample: *moment.sample,
             suspended: moment.suspended,
+            held: moment.held,
             gil: moment.tick.gil,
             collecting: moment.tick.collecting,
         }
@@ -42,6 +45,8 @@ pub(super) struct Moment<'a> {
     pub period: Nanos,
     /// How long the machine has been suspended since the attach, all told.
     pub suspended: Nanos,
+    /// How long otop has held the worker since the attach, all told.
+    pub held: Nanos,
     /// What the hypervisor had taken by then, since the machine booted, as it was last asked before.
     pub steal: Option<Nanos>,
 }
@@ -50,6 +55,12 @@ impl Moment<'_> {
     /// Time since the thread's previous sample; one period for its first.
     pub fn gap(&self) -> Nanos {
         self.before.map_or(self.period, |before| self.at - before.at)
+    }
+
+    /// The part of the gap in which otop held the worker.
+    pub fn held_in_gap(&self) -> Nanos {
+        let held = self.before.map_or(Nanos::ZERO, |before| self.held - before.held);
+        held.min(self.gap())
     }
 
     /// The part of the gap for which no sample stands, nanoseconds. The schedule is jittered, so that two ticks in a

@@ -68,22 +68,33 @@ impl WhereTimeWent {
 
     /// The stretch went on from the sample before to this one; the machine was suspended meanwhile for `suspended`.
     pub fn go_on(&mut self, before: &Before, moment: &Moment<'_>, suspended: Nanos) {
-        let gap = moment.gap().0 as f64;
+        let held = moment.held_in_gap().0 as f64;
+        self.stopped += held;
+        let gap = moment.gap().0 as f64 - held;
         let stolen = stolen_in(&before.sample, moment);
         self.stolen += stolen;
         self.suspended += suspended.0 as f64;
         // What was stolen is taken from the ends that looked runnable.
         let ends = [before.sample.state, moment.sample.state];
         let runnable = ends.iter().filter(|state| may_have_run(**state)).count().max(1) as f64;
-        let half = |state: State| gap / 2.0 - if may_have_run(state) { stolen / runnable } else { 0.0 };
+        // A sample that was taken while otop held the worker is of that time, which is counted already.
+        let in_hold = |state: State| held > 0.0 && state == State::Stopped;
+        let half = |state: State, other: State| {
+            let share = match (in_hold(state), in_hold(other)) {
+                (true, false) => 0.0,
+                (false, true) => gap,
+                _ => gap / 2.0,
+            };
+            share - if may_have_run(state) { stolen / runnable } else { 0.0 }
+        };
         let asked = self.asks(before.sample.state, before.gil);
-        self.add(&Side::before(before), half(before.sample.state));
+        self.add(&Side::before(before), half(ends[0], ends[1]));
         if moment.sample.state == State::GilWait {
             self.gil.observe(moment);
         } else {
             self.gil.stop(moment);
         }
-        self.add(&Side::now(moment), half(moment.sample.state));
+        self.add(&Side::now(moment), half(ends[1], ends[0]));
         match asked && self.asks(moment.sample.state, moment.tick.gil) {
             true => self.clocks.pass(moment.at, moment.sample),
             false => self.clocks.see(moment.at, moment.sample),
@@ -262,11 +273,12 @@ fn stolen_in(before: &Sample, moment: &Moment<'_>) -> f64 {
     let accounted =
         grown(moment.sample.cpu, before.cpu) + grown(moment.sample.run_delay, before.run_delay) + moment.period;
     let late = moment.tick.late - moment.tick.own_wait;
+    let gap = moment.gap() - moment.held_in_gap();
     let ends = [before.state, moment.sample.state]
         .iter()
         .filter(|state| may_have_run(**state))
         .count() as f64;
-    (late.min(moment.gap() - accounted).0 as f64).min(moment.gap().0 as f64 * ends / 2.0)
+    (late.min(gap - accounted).0 as f64).min(gap.0 as f64 * ends / 2.0)
 }
 
 impl Parts {

@@ -188,6 +188,7 @@ pub fn batch(step: Option<u64>) -> Observation {
         late: Nanos::ZERO,
         own_wait: Nanos::ZERO,
         suspended: Nanos::ZERO,
+        held: Nanos::ZERO,
         gil: Gil::default(),
         collecting: None,
         first: 0,

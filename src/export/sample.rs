@@ -186,6 +186,7 @@ pub fn observations() -> Vec<(Nanos, Observation)> {
             late: Nanos::ZERO,
             own_wait: Nanos::ZERO,
             suspended: Nanos::ZERO,
+            held: Nanos::ZERO,
             gil: Gil::default(),
             collecting: Some(false),
             first,

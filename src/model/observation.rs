@@ -132,6 +132,9 @@ pub struct Tick {
     pub own_wait: Nanos,
     /// How long the machine was suspended since the last tick (`CLOCK_BOOTTIME` against `CLOCK_MONOTONIC`).
     pub suspended: Nanos,
+    /// How long otop itself held the worker (`--pause`) since the last tick. A recording does not keep it: the samples that
+    /// were taken meanwhile say `Stopped`.
+    pub held: Nanos,
     pub gil: Gil,
     /// A garbage collection is going on in the main interpreter (`gc.collecting`), by whoever holds the GIL; None: it
     /// could not be read.

@@ -12,6 +12,7 @@ pub mod family;
 mod fingerprint;
 mod freezer;
 pub mod gates;
+mod holds;
 mod host;
 mod hostname;
 mod maps;
@@ -35,6 +36,7 @@ pub use facts::{
 };
 pub use fingerprint::{Fingerprint, Sameness};
 pub use freezer::Freezer;
+pub use holds::Holds;
 pub use host::Host;
 pub use hostname::uts_hostname;
 pub use maps::{Mapping, maps};

@@ -5,7 +5,7 @@
 //! However this ends, nobody stays stopped: the kernel lets go of all that a thread traces when that thread ends, be it
 //! by `kill -9`. A process is therefore stopped by a thread that is there for nothing else, and ends when all is read.
 
-use super::{ProcessError, read, threads};
+use super::{Holds, ProcessError, read, threads};
 use crate::model::{Pid, Tid};
 use nix::errno::Errno;
 use nix::sys::ptrace;
@@ -54,15 +54,20 @@ impl Drop for Paused {
     }
 }
 
-/// Does `work` while the process is stopped. Returns what it gave, and how long the process was stopped.
-pub fn while_paused<T: Send>(pid: Pid, work: impl FnOnce() -> T + Send) -> Result<(T, Duration), PauseError> {
+/// Does `work` while the process is stopped. Returns what it gave, and how long the process was stopped. `holds` is told of
+/// it, also where it could be stopped in part only.
+pub fn while_paused<T: Send>(
+    pid: Pid,
+    holds: &Holds,
+    work: impl FnOnce() -> T + Send,
+) -> Result<(T, Duration), PauseError> {
     let traced = std::thread::scope(|scope| {
         let tracer = scope.spawn(|| {
-            let since = Instant::now();
+            let hold = holds.begin();
             let paused = stop(pid)?;
             let result = work();
             drop(paused);
-            Ok((result, since.elapsed()))
+            Ok((result, hold.lasts()))
         });
         tracer.join()
     });
@@ -147,6 +152,7 @@ fn wait_for(pid: Pid, tid: Tid) -> Result<Option<Stopped>, PauseError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Nanos;
     use std::process::{Child, Command};
 
     fn state(pid: Pid) -> char {
@@ -164,15 +170,16 @@ mod tests {
     #[test]
     fn a_process_stands_still_meanwhile_and_goes_on_behind() {
         let (mut child, pid) = sleeper();
-        let (inside, stopped) = while_paused(pid, || state(pid)).expect("a child may be stopped");
+        let holds = Holds::default();
+        let (inside, stopped) = while_paused(pid, &holds, || state(pid)).expect("a child may be stopped");
         assert_eq!(inside, 't');
-        assert!(stopped > Duration::ZERO);
+        assert!(stopped > Duration::ZERO && holds.longest() >= stopped.into());
         assert_ne!(state(pid), 't');
         // It is still the one that it was: a signal ends it.
         child.kill().expect("ours");
         child.wait().expect("ours");
         assert!(matches!(
-            while_paused(pid, || ()),
+            while_paused(pid, &holds, || ()),
             Err(PauseError::Process(ProcessError::Gone(_)))
         ));
     }
@@ -180,8 +187,11 @@ mod tests {
     #[test]
     fn work_that_panics_leaves_nobody_stopped() {
         let (mut child, pid) = sleeper();
-        let panicked = std::panic::catch_unwind(|| while_paused(pid, || std::panic::resume_unwind(Box::new("work"))));
-        assert!(panicked.is_err());
+        let holds = Holds::default();
+        let panics = || while_paused(pid, &holds, || std::panic::resume_unwind(Box::new("work")));
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics)).is_err());
+        let now = holds.longest() + Nanos(u64::MAX / 2);
+        assert!(!holds.touch(now, now), "the hold is over");
         assert_ne!(state(pid), 't');
         child.kill().expect("ours");
         child.wait().expect("ours");

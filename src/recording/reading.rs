@@ -91,6 +91,7 @@ impl Reading {
             late: Nanos(input.number()?),
             own_wait: Nanos(input.number()?),
             suspended: Nanos(input.number()?),
+            held: Nanos::ZERO,
             gil: Gil {
                 holder: input.maybe(|input| Ok(ThreadIndex(input.small()?)))?,
                 switches: {

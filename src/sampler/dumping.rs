@@ -5,7 +5,7 @@ use super::{AttachOptions, clock, monotonic, naming};
 use crate::identity::Naming;
 use crate::memory::Fault;
 use crate::model::{Dump, DumpAsked, DumpWorker, OwnCode, Pid};
-use crate::process::{self, PauseError};
+use crate::process::{self, Holds, PauseError};
 use crate::source::error::AttachError;
 use crate::source::{Attachment, Broken, Walker};
 use nix::time::ClockId;
@@ -84,7 +84,7 @@ pub fn dump(pid: Pid, options: &AttachOptions, asked: &DumpAsked) -> Result<Opti
         false => dumper.look(asked, false),
         true => {
             let look = || dumper.look(asked, true);
-            let (looked, stopped) = process::while_paused(pid, look).map_err(not_paused)?;
+            let (looked, stopped) = process::while_paused(pid, &Holds::default(), look).map_err(not_paused)?;
             looked.map(|dump| Dump {
                 paused_ms: Some(stopped.as_secs_f64() * 1e3),
                 ..dump

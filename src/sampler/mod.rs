@@ -24,7 +24,7 @@ use self::dumping::Dumper;
 use crate::cpython::ONE_WALK;
 use crate::identity::{Inventory, Naming, Spec, disagree, inventory};
 use crate::model::{Addr, Hello, LoopKind, Nanos, Observation, OwnCode, Pid};
-use crate::process::{self, Host, Sameness};
+use crate::process::{self, Holds, Host, Sameness};
 use crate::source::error::AttachError;
 use crate::source::{Attachment, Plan, StackReader, TickReader, Walker};
 use nix::time::{ClockId, clock_gettime};
@@ -197,16 +197,21 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError
     let Attachment {
         plan, proved, lists, ..
     } = attachment;
-    let reader = TickReader::open(plan.clone(), naming.clone()).map_err(memory)?;
+    // What it does not do while otop itself holds it is nobody's doing: all who read it are told.
+    let holds = Arc::new(Holds::default());
+    let reader = TickReader::open(plan.clone(), naming.clone(), Arc::clone(&holds)).map_err(memory)?;
     let stacks = match options.stack_rate_hz {
-        Some(rate) => Some((StackReader::open(plan.clone(), naming.clone()).map_err(memory)?, rate)),
+        Some(rate) => Some((
+            StackReader::open(plan.clone(), naming.clone(), Arc::clone(&holds)).map_err(memory)?,
+            rate,
+        )),
         None => None,
     };
     let walker = Walker::open(plan.clone(), proved, lists, naming, own).map_err(memory)?;
-    let pauses = options.pauses;
-    if pauses {
+    let pauses = options.pauses.then(|| Arc::clone(&holds));
+    if let Some(holds) = &pauses {
         // Whether that is allowed is to be known now, and not beneath a table.
-        process::while_paused(pid, || ()).map_err(dumping::not_paused)?;
+        process::while_paused(pid, holds, || ()).map_err(dumping::not_paused)?;
     }
 
     let (sender, observations) = sync_channel(WAITING);
@@ -222,7 +227,7 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError
     let to = (sender.clone(), Arc::clone(&stop), plan.clone());
     let walking = spawn(
         "otop-walker",
-        Box::new(move || walking::run(walker, &to.2, pauses, &to.0, &to.1)),
+        Box::new(move || walking::run(walker, &to.2, pauses.as_deref(), &to.0, &to.1)),
     )?;
     handle.threads.push(walking);
     if let Some((reader, rate)) = stacks {

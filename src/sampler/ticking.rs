@@ -66,6 +66,7 @@ pub fn run(mut reader: TickReader, plan: &Plan, rate_hz: f64, to: &SyncSender<Ob
             late,
             own_wait: Nanos::ZERO,
             suspended: Nanos::ZERO,
+            held: Nanos::ZERO,
             gil: Gil::default(),
             collecting: None,
             first: 0,

@@ -4,7 +4,7 @@
 use super::{ended, monotonic, own_cpu};
 use crate::memory::Fault;
 use crate::model::{Census, Ending, Nanos, Observation, Pause};
-use crate::process::{self, PauseError, ProcessError, Sameness, privilege};
+use crate::process::{self, Holds, PauseError, ProcessError, Sameness, privilege};
 use crate::source::{Broken, Plan, Walker};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SendError, SyncSender};
@@ -21,8 +21,8 @@ const LONGEST: Duration = Duration::from_secs(5);
 const WATCH: Duration = Duration::from_millis(25);
 
 /// Walks, and between the walks watches the loops, until told to stop or the worker ends. `pauses`: the worker is stopped
-/// for each walk.
-pub fn run(mut walker: Walker, plan: &Plan, pauses: bool, to: &SyncSender<Observation>, stop: &AtomicBool) {
+/// for each walk, and this is told of it.
+pub fn run(mut walker: Walker, plan: &Plan, pauses: Option<&Holds>, to: &SyncSender<Observation>, stop: &AtomicBool) {
     privilege::only_read();
     let mut next_walk = monotonic();
     while !stop.load(Ordering::Relaxed) {
@@ -59,14 +59,14 @@ impl From<SendError<Observation>> for End {
 }
 
 /// Walks once. Returns for how long not to walk again.
-fn walk(walker: &mut Walker, plan: &Plan, pauses: bool, to: &SyncSender<Observation>) -> Result<Nanos, End> {
+fn walk(walker: &mut Walker, plan: &Plan, pauses: Option<&Holds>, to: &SyncSender<Observation>) -> Result<Nanos, End> {
     // A worker that ended and whose number was given out again would be read by `process_vm_readv` without a word.
     if plan.fingerprint.still_same() != Sameness::Same {
         return Err(End::Worker(String::new()));
     }
     let (walked, took, pause) = match pauses {
-        true => walk_in_pause(walker, plan)?,
-        false => {
+        Some(holds) => walk_in_pause(walker, plan, holds)?,
+        None => {
             let (walked, took) = timed(|| walker.walk(monotonic));
             (walked, took, None)
         }
@@ -87,9 +87,9 @@ fn walk(walker: &mut Walker, plan: &Plan, pauses: bool, to: &SyncSender<Observat
 type Walked = (Result<Census, Broken>, Duration, Option<Pause>);
 
 /// Walks while the worker is stopped; where that may not be any more (a debugger came), while it runs.
-fn walk_in_pause(walker: &mut Walker, plan: &Plan) -> Result<Walked, End> {
+fn walk_in_pause(walker: &mut Walker, plan: &Plan, holds: &Holds) -> Result<Walked, End> {
     let stopped = walker.is_stopped();
-    match process::while_paused(plan.pid, || timed(|| walker.walk_in(stopped, monotonic))) {
+    match process::while_paused(plan.pid, holds, || timed(|| walker.walk_in(stopped, monotonic))) {
         Ok(((walked, took), held)) => Ok((walked, took, Some(Pause::Held(held.into())))),
         Err(PauseError::Process(ProcessError::Gone(_))) => Err(End::Worker(String::new())),
         Err(refused) => {

@@ -19,7 +19,7 @@ use crate::memory::{Fault, LiveMemory, QuickMap, Scatter};
 use crate::model::{
     Addr, Batch, Labels, Nanos, Owner, SessionKey, StackBatch, StackMode, StackSample, State, ThreadIndex,
 };
-use crate::process::{self, Freezer};
+use crate::process::{self, Freezer, Holds};
 use std::io;
 use std::sync::Arc;
 
@@ -40,6 +40,8 @@ pub struct StackReader {
     reader: Reader,
     asker: Asker,
     freezer: Freezer,
+    /// When otop itself held the worker.
+    holds: Arc<Holds>,
     first: FirstRead,
     /// Threads to look at in this tick.
     chosen: Vec<usize>,
@@ -50,13 +52,16 @@ pub struct StackReader {
 /// What the first read of a tick shows beside the threads' own words.
 #[derive(Clone, Copy)]
 struct Around {
+    /// When it began.
+    since: Nanos,
     holder: Addr,
     collecting: bool,
     generation: Option<u64>,
 }
 
 impl StackReader {
-    pub fn open(plan: Plan, naming: Naming) -> io::Result<StackReader> {
+    /// `holds`: when otop itself held the worker.
+    pub fn open(plan: Plan, naming: Naming, holds: Arc<Holds>) -> io::Result<StackReader> {
         let open = || LiveMemory::open(plan.pid);
         let heap = Heap::new(Box::new(open()?), plan.offsets.clone(), plan.version);
         let mappings = process::maps(plan.pid).unwrap_or_default();
@@ -67,6 +72,7 @@ impl StackReader {
             reader,
             asker: Asker::new(&plan),
             freezer: Freezer::of(plan.pid),
+            holds,
             plan,
             heap,
             owners: Owners::new(naming),
@@ -143,6 +149,7 @@ impl StackReader {
 
     /// The words of the threads, and what stands around them.
     fn read_first(&mut self, now: &dyn Fn() -> Nanos) -> Result<Around, Fault> {
+        let since = now();
         self.first.begin();
         for thread in self.threads.all.iter().filter(|thread| thread.event_loop.is_some()) {
             self.first.push_loop(thread);
@@ -152,6 +159,7 @@ impl StackReader {
         }
         self.first.take(&mut self.threads, self.heap.memory(), now)?;
         Ok(Around {
+            since,
             holder: self.first.holder(),
             collecting: self.first.collecting() == Some(true),
             generation: self.first.generation(),
@@ -267,6 +275,11 @@ impl StackReader {
         if slept && followed.clock.is_stopped(&self.freezer) == Some(true) {
             said = Said::only(State::Stopped);
         }
+        // Of any part of the look it is not known whether the kernel was asked just then.
+        let in_hold = self.holds.touch(around.since, now());
+        if in_hold && said.state != State::Unknown {
+            said.state = State::Stopped;
+        }
 
         let place = place(&self.plan, &self.heap, &mut self.owners, thread, &instant, said.selects);
         let owner = match place {
@@ -325,7 +338,7 @@ impl StackReader {
         };
         // What could not be proved is not said again for as long as it sleeps: the next look may show it.
         let is_known = sample.stack.is_some() && !matches!(owner, Owner::Torn | Owner::Unreadable);
-        followed.rest = match runs_before.filter(|_| is_asleep) {
+        followed.rest = match runs_before.filter(|_| is_asleep && !in_hold) {
             Some(runs) if slept && (is_known || !speaks) => Rest::Since {
                 runs,
                 sample: speaks.then(|| Box::new(sample.clone())),

@@ -11,6 +11,7 @@ use otop::model::{Nanos, Observation, Owner, Pid, SessionKey, StackBatch, StackM
 use otop::sampler::{AttachOptions, Attached, attach, monotonic};
 use otop::source::{Seat, StackReader};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A stack sampler at work. Every batch is held against what holds of all batches.
@@ -166,7 +167,7 @@ fn from_another_cpu_what_is_kept_is_as_right() {
                 session: vec![Spec::variable("call_ref")],
                 ..Naming::default()
             };
-            let mut reader = StackReader::open(plan, naming).expect("its memory can be read");
+            let mut reader = StackReader::open(plan, naming, Arc::default()).expect("its memory can be read");
             let mut batch = StackBatch::default();
             // Long steps are mostly caught; of short ones hardly any.
             let enough = if work == "200" { 0 } else { 100 };

@@ -149,6 +149,7 @@ fn a_clock_that_runs_backwards_is_not_counted_twice() {
         late: Nanos::ZERO,
         own_wait: Nanos::ZERO,
         suspended: Nanos::ZERO,
+        held: Nanos::ZERO,
         gil: Gil::default(),
         collecting: None,
         first,

@@ -240,6 +240,7 @@ fn hostile_tick() -> impl Strategy<Value = Tick> {
             late: Nanos(late),
             own_wait: Nanos(own_wait),
             suspended: Nanos(suspended * 1_000_000),
+            held: Nanos::ZERO,
             collecting: None,
             gil: Gil {
                 holder: holder.map(ThreadIndex),
@@ -370,6 +371,7 @@ fn threads_that_nobody_announced_are_forgotten() {
             late: Nanos(0),
             own_wait: Nanos(0),
             suspended: Nanos(0),
+            held: Nanos::ZERO,
             gil: Gil::default(),
             collecting: None,
             first: 0,

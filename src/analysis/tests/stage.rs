@@ -69,6 +69,8 @@ pub struct Stage {
     ticks_per_batch: usize,
     late: (u64, u64),
     suspended: u64,
+    held: u64,
+    holding: bool,
     /// What the hypervisor took, and what of it the machine has noticed, nanoseconds; None: nobody asks.
     pub steal: Option<(u64, u64)>,
     /// What the script really did, nanoseconds.
@@ -149,6 +151,8 @@ impl Stage {
             ticks_per_batch: 50,
             late: (0, 0),
             suspended: 0,
+            held: 0,
+            holding: false,
             steal: Some((0, 0)),
             truth: BTreeMap::new(),
             rss: Some(100 << 20),
@@ -290,6 +294,29 @@ impl Stage {
         self.batch.missed += (ms as u32).saturating_sub(1);
     }
 
+    /// otop itself holds the worker, and its sampler looks meanwhile, or comes late for as long.
+    pub fn hold(&mut self, ms: f64, looks: bool) {
+        let doing = self
+            .actors
+            .iter()
+            .map(|(index, actor)| (*index, actor.doing))
+            .collect::<Vec<_>>();
+        for (index, _) in &doing {
+            self.doing(*index, Doing::Stopped);
+        }
+        let end = self.now + (ms * 1e6) as u64;
+        self.holding = true;
+        match looks {
+            true => self.run(ms),
+            false => self.miss(ms, 0.0),
+        }
+        self.holding = false;
+        assert_eq!(self.now, end);
+        for (index, doing) in doing {
+            self.doing(index, doing);
+        }
+    }
+
     /// The machine sleeps; no clock but the wall's moves.
     pub fn suspend(&mut self, ms: f64) {
         self.suspended += (ms * 1e6) as u64;
@@ -297,6 +324,7 @@ impl Stage {
 
     fn pass(&mut self, until: u64) {
         let passed = until - self.now;
+        self.held += if self.holding { passed } else { 0 };
         for actor in self.actors.values_mut() {
             match actor.doing {
                 Doing::Run => {
@@ -359,6 +387,7 @@ impl Stage {
             late: Nanos(late),
             own_wait: Nanos(own_wait),
             suspended: Nanos(std::mem::take(&mut self.suspended)),
+            held: Nanos(std::mem::take(&mut self.held)),
             gil: self.gil,
             collecting: self.collecting,
             first,

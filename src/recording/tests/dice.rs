@@ -97,6 +97,7 @@ impl Dice {
                 late: Nanos(dice.number()),
                 own_wait: Nanos(dice.number()),
                 suspended: Nanos(dice.number()),
+                held: Nanos::ZERO,
                 gil: Gil {
                     holder: dice.maybe(Dice::thread),
                     switches: dice.number(),

@@ -55,7 +55,22 @@ impl TickReader {
             thread.rests = slept.is_some() && sleeps;
             let times = account.map(|(cpu, delay, _)| (cpu, delay));
             let lasts = thread.rests || said.state == State::Runnable;
-            states.push(Asked { said, times, lasts });
+            states.push(Asked {
+                said,
+                times,
+                lasts,
+                held: false,
+            });
+        }
+    }
+
+    /// otop itself held the worker at this tick: what each thread seems to do, it does not, and is no word on what it does
+    /// when it goes on.
+    pub(super) fn are_held(&mut self, states: &mut [Asked]) {
+        for (thread, asked) in self.threads.all.iter_mut().zip(states) {
+            thread.slept = None;
+            thread.rests = false;
+            asked.held = asked.said.state != State::Unknown;
         }
     }
 }

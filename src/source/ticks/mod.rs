@@ -27,7 +27,7 @@ use crate::cpython::Heap;
 use crate::identity::Naming;
 use crate::memory::{Fault, LiveMemory, Scatter};
 use crate::model::{Addr, Batch, Gil, Labels, Nanos, Owner, Sample, SessionKey, State, Tick};
-use crate::process::Freezer;
+use crate::process::{Freezer, Holds};
 use std::io;
 use std::sync::Arc;
 
@@ -47,6 +47,8 @@ pub struct TickReader {
     threads: Threads,
     asker: Asker,
     freezer: Freezer,
+    /// When otop itself held the worker.
+    holds: Arc<Holds>,
     first: FirstRead,
     second: Scatter,
     /// Lists of one tick, kept so that the next need not allocate.
@@ -132,16 +134,20 @@ struct Asked {
     times: Option<(Nanos, Nanos)>,
     /// It holds of the words of the first read, whatever ended since: the thread runs, or has not run for longer.
     lasts: bool,
+    /// otop itself held the worker while it was asked: what the kernel said is said of that.
+    held: bool,
 }
 
 const NOTHING: Asked = Asked {
     said: Said::only(State::Unknown),
     times: None,
     lasts: false,
+    held: false,
 };
 
 impl TickReader {
-    pub fn open(plan: Plan, naming: Naming) -> io::Result<TickReader> {
+    /// `holds`: when otop itself held the worker.
+    pub fn open(plan: Plan, naming: Naming, holds: Arc<Holds>) -> io::Result<TickReader> {
         let memory = LiveMemory::open(plan.pid)?;
         let heap = Heap::new(Box::new(memory), plan.offsets.clone(), plan.version);
         Ok(TickReader {
@@ -151,6 +157,7 @@ impl TickReader {
             ),
             asker: Asker::new(&plan),
             freezer: Freezer::of(plan.pid),
+            holds,
             plan,
             heap,
             owners: Owners::new(naming),
@@ -196,18 +203,23 @@ impl TickReader {
         self.rest = None;
     }
 
-    /// Takes one tick into `batch`. `late`, `own_wait` and `suspended` are the sampler's to say.
+    /// Takes one tick into `batch`. `tick.at` is when it began; `late`, `own_wait` and
+    /// `suspended` are the sampler's to say.
     pub fn tick(&mut self, tick: Tick, now: impl Fn() -> Nanos, batch: &mut Batch) -> Result<(), Fault> {
         self.heap.grant(ONE_TICK);
+        let began = tick.at;
         if self.still_rests()?
             && let Some(rest) = &self.rest
+            && let at = now()
+            && !self.holds.touch(began, at)
         {
-            let at = now();
+            let held = self.holds.within(self.last_at, at);
             self.last_at = at;
             let first = batch.samples.len() as u32;
             batch.samples.extend_from_slice(&rest.samples);
             batch.ticks.push(Tick {
                 at,
+                held,
                 gil: rest.gil,
                 collecting: rest.collecting,
                 first,
@@ -223,7 +235,7 @@ impl TickReader {
         }
         let mut queues = std::mem::take(&mut self.queues);
         self.push_first(&mut queues);
-        let at = self.first.take(&mut self.threads, self.heap.memory(), now)?;
+        let at = self.first.take(&mut self.threads, self.heap.memory(), &now)?;
         let holder = self.first.holder();
         let holder = self.threads.all.iter().find(|t| t.state.address == holder);
         let gil = Gil {
@@ -240,6 +252,11 @@ impl TickReader {
         let mut checks = std::mem::take(&mut self.checks);
         self.push_checks(&words, &queues, &states, &mut checks);
         self.second.read_each(self.heap.memory())?;
+        // Of any part of a tick it is not known whether the kernel was asked just then.
+        let in_hold = self.holds.touch(began, now());
+        if in_hold {
+            self.are_held(&mut states);
+        }
 
         let first = batch.samples.len() as u32;
         let mut next_check = checks.iter().peekable();
@@ -254,9 +271,13 @@ impl TickReader {
         }
         (self.words, self.queues, self.states, self.checks) = (words, queues, states, checks);
         let collecting = self.first.collecting();
+        let held = match self.last_at {
+            Nanos::ZERO => Nanos::ZERO,
+            last_at => self.holds.within(last_at, at),
+        };
         self.last_at = at;
         let count = batch.samples.len() as u32 - first;
-        self.rest = self.rests().then(|| Rest {
+        self.rest = (!in_hold && self.rests()).then(|| Rest {
             gil,
             collecting,
             samples: batch.samples[first as usize..].to_vec(),
@@ -271,6 +292,7 @@ impl TickReader {
         }
         batch.ticks.push(Tick {
             at,
+            held,
             gil,
             collecting,
             first,

@@ -25,7 +25,7 @@ impl TickReader {
         (context, version): (Addr, u64),
         check: Option<&Check>,
         queue: Option<&QueueRead>,
-        Asked { said, times, .. }: Asked,
+        Asked { said, times, held, .. }: Asked,
     ) -> Result<Option<Sample>, Fault> {
         let mut owner = Owner::Nobody;
         let mut within = None;
@@ -141,7 +141,11 @@ impl TickReader {
             };
         }
         // The step ended while the kernel was asked: whatever it said was said of another one, and the thread ran.
-        let state = if is_said_of_it { said.state } else { State::Runnable };
+        let state = match is_said_of_it {
+            _ if held => State::Stopped,
+            true => said.state,
+            false => State::Runnable,
+        };
         let repeated = thread.last == (context, version);
         thread.stands = repeated;
         thread.last = (context, version);
