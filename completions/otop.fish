@@ -217,7 +217,7 @@ complete -c otop -n "__fish_otop_using_subcommand demo" -l slow-threshold -d 'Fr
 complete -c otop -n "__fish_otop_using_subcommand demo" -l once -d 'Watch for one window, print the table, exit'
 complete -c otop -n "__fish_otop_using_subcommand demo" -l json -d 'One JSON document per window, a line each; with --once a single one'
 complete -c otop -n "__fish_otop_using_subcommand demo" -l pause -d 'Stop the worker for each walk over its tasks, so that each is of one instant; how long is shown'
-complete -c otop -n "__fish_otop_using_subcommand demo" -s h -l help -d 'Print help'
+complete -c otop -n "__fish_otop_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c otop -n "__fish_otop_using_subcommand doctor" -l pid -d 'Process to examine [default: this machine, and how many workers are on it]' -r
 complete -c otop -n "__fish_otop_using_subcommand doctor" -l json -d 'One JSON document, on one line'
 complete -c otop -n "__fish_otop_using_subcommand doctor" -s h -l help -d 'Print help'

@@ -197,8 +197,8 @@ _arguments "${_arguments_options[@]}" : \
 '--once[Watch for one window, print the table, exit]' \
 '--json[One JSON document per window, a line each; with --once a single one]' \
 '--pause[Stop the worker for each walk over its tasks, so that each is of one instant; how long is shown]' \
-'-h[Print help]' \
-'--help[Print help]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
 && ret=0
 ;;
 (doctor)

@@ -222,6 +222,7 @@ fn ongoing(engine: &Engine) -> BTreeMap<SessionKey, Ongoing> {
 /// How good the figures of a window are.
 pub(super) fn quality(engine: &Engine, window: &Tally) -> Quality {
     let length = window.length();
+    let pause = engine.census.as_ref().and_then(|census| census.pause.as_ref());
     Quality {
         window_s: length / 1e9,
         hz_asked: engine.hello.rate_hz,
@@ -247,7 +248,9 @@ pub(super) fn quality(engine: &Engine, window: &Tally) -> Quality {
         unreadable: window.unreadable,
         dropped: window.dropped,
         late_p99_us: window.late.p99_us(),
-        pause: engine.census.as_ref().and_then(|census| census.pause.clone()),
+        paused_ms: pause.map(|pause| pause.longest.as_millis_f64()),
+        pause_refused: pause.and_then(|pause| pause.refused.clone()),
+        paused_last_ms: pause.and_then(|pause| pause.held).map(Nanos::as_millis_f64),
         kept_s: None,
         kept_bytes: None,
         otop_cpu_pct: window

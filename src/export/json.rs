@@ -181,9 +181,22 @@ mod tests {
         assert_eq!(keys(&json["blocks"][0]["causes_ms"]), words(causes));
         assert_eq!(json["blocks"][0]["cause"], "syscall");
         let quality = "window_s hz_asked hz_got stack_hz_asked stack_hz_got stack_mode samples torn unresolved \
-                       unreadable dropped late_p99_us otop_cpu_pct";
+                       unreadable dropped late_p99_us otop_cpu_pct paused_ms pause_refused";
         assert_eq!(keys(&json["quality"]), words(quality));
         assert_eq!(json["sessions"][0]["status"], "slow");
+    }
+
+    #[test]
+    fn whether_the_worker_was_stopped_is_said() {
+        let mut report = sample::report(sample::six());
+        let said = |report: &Report| {
+            let json: Value = serde_json::from_str(&render(report, &Options::default())).unwrap();
+            ["paused_ms", "pause_refused"].map(|key| json["quality"][key].clone())
+        };
+        assert_eq!(said(&report), [Value::Null, Value::Null], "nobody asked for it");
+        report.quality.paused_ms = Some(12.5);
+        report.quality.pause_refused = Some("process 12 traces it".to_owned());
+        assert_eq!(said(&report), [Value::from(12.5), Value::from("process 12 traces it")]);
     }
 
     #[test]

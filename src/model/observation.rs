@@ -300,12 +300,14 @@ pub struct Census {
 }
 
 /// What became of stopping the worker for a walk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pause {
-    /// It was stopped for so long.
-    Held(Nanos),
-    /// It may not be stopped, for this reason, and was read as it ran.
-    Refused(String),
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pause {
+    /// For how long it was stopped for this walk; None: not at all.
+    pub held: Option<Nanos>,
+    /// The longest that it was stopped since the attach, for that and in tries that failed.
+    pub longest: Nanos,
+    /// Why it was not stopped for all of this walk, and was read as it ran.
+    pub refused: Option<String>,
 }
 
 /// Why a worker can no longer be watched.

@@ -1,7 +1,7 @@
 //! What was concluded: the JSON contract of `product.md`, version 1, as types. What is not known is `None`, which
 //! serde writes as `null`; never 0 and never "". Knows nothing of how it was concluded, nor of how it is drawn.
 
-use super::{Frame, Nanos, Pause, PoolReport, SessionKey, Stack};
+use super::{Frame, Nanos, PoolReport, SessionKey, Stack};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -339,9 +339,13 @@ pub struct Quality {
     pub dropped: u64,
     pub late_p99_us: Option<f64>,
     pub otop_cpu_pct: Option<f64>,
-    /// What became of stopping the worker for the last walk; None: nobody asked for it.
+    /// The longest that otop has stopped the worker since the attach; None: nobody asked for it.
+    pub paused_ms: Option<f64>,
+    /// Why the worker was not stopped for all of the last walk.
+    pub pause_refused: Option<String>,
+    /// For how long it was stopped for the last walk.
     #[serde(skip)]
-    pub pause: Option<Pause>,
+    pub paused_last_ms: Option<f64>,
     /// How many seconds of what was seen are kept to be written, and in how many bytes; None: nothing is.
     #[serde(skip)]
     pub kept_s: Option<f64>,

@@ -40,7 +40,7 @@ pub use holds::Holds;
 pub use host::Host;
 pub use hostname::uts_hostname;
 pub use maps::{Mapping, maps};
-pub use pause::{PauseError, while_paused};
+pub use pause::{PauseError, WhilePaused, not_to_be_suspended, while_paused};
 pub use peer::peer;
 pub use permission::whole_process;
 pub use secrets::masked;

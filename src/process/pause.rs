@@ -3,22 +3,32 @@
 //! meanwhile.
 //!
 //! However this ends, nobody stays stopped: the kernel lets go of all that a thread traces when that thread ends, be it
-//! by `kill -9`. A process is therefore stopped by a thread that is there for nothing else, and ends when all is read.
+//! by `kill -9`. A process is therefore stopped by a thread that is there for nothing else, and ends when all is read, or
+//! when it has held the process for as long as it may: whoever reads, and may be without a CPU, has no say in that.
+//! Only an otop that is suspended itself holds on; hence `not_to_be_suspended`.
 
-use super::{Holds, ProcessError, read, threads};
+use super::{Holds, ProcessError, State, credentials, read, state, threads};
 use crate::model::{Pid, Tid};
 use nix::errno::Errno;
 use nix::sys::ptrace;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
-/// A thread that the kernel cannot stop in this time sleeps where nothing wakes it (state D); nobody waits longer.
-const LONGEST: Duration = Duration::from_secs(1);
+/// For so long those that have stopped wait for one that has not. A thread that sleeps stops within some ten microseconds,
+/// and so does one that runs; one in state D does not for as long as it is.
+const STOPS_WITHIN: Duration = Duration::from_millis(10);
+/// One that waits for a CPU stops as soon as it gets one. The others, which would have to wait too, are held for longer then.
+const GETS_A_CPU_WITHIN: Duration = Duration::from_millis(50);
 /// Between two looks whether a thread has stopped.
 const APART: Duration = Duration::from_micros(50);
 /// New threads are looked for this often: those that were not stopped yet may have started some.
 const ROUNDS: usize = 20;
+/// A thread that is in state D at so many looks, this far apart, is not waited for while others are held. Most are there
+/// for a disk, and are back at once.
+const LOOKS: usize = 5;
+const LOOKS_APART: Duration = Duration::from_millis(1);
 
 /// Why a process could not be stopped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,8 +37,25 @@ pub enum PauseError {
     Process(#[from] ProcessError),
     #[error("thread {tid} of process {pid} may not be stopped: {why}")]
     Refused { pid: Pid, tid: Tid, why: String },
-    #[error("thread {tid} of process {pid} did not stop within {} s", LONGEST.as_secs())]
-    Stuck { pid: Pid, tid: Tid },
+    /// Nobody was stopped.
+    #[error("thread {tid} of process {pid} sleeps where no signal reaches it (state D), and cannot be stopped there")]
+    Unreachable { pid: Pid, tid: Tid },
+    #[error("thread {tid} of process {pid} did not stop within {} ms", .within.as_millis())]
+    Stuck { pid: Pid, tid: Tid, within: Duration },
+    #[error("process {pid} starts threads faster than they can be stopped")]
+    Breeds { pid: Pid },
+    #[error("no thread could be started to stop process {pid}: {why}")]
+    NoThread { pid: Pid, why: String },
+}
+
+/// What was done while a process was stopped.
+#[derive(Debug, PartialEq, Eq)]
+pub struct WhilePaused<T> {
+    pub result: T,
+    /// For how long it was stopped.
+    pub held: Duration,
+    /// It was stopped until all was done; false: that took too long, and it ran before.
+    pub whole: bool,
 }
 
 /// A process all of whose threads are stopped.
@@ -54,30 +81,88 @@ impl Drop for Paused {
     }
 }
 
-/// Does `work` while the process is stopped. Returns what it gave, and how long the process was stopped. `holds` is told of
-/// it, also where it could be stopped in part only.
-pub fn while_paused<T: Send>(
+/// Blocks the signals by which a shell suspends a program (Ctrl-Z, and reading or writing from the background), for the
+/// calling thread and those that it starts: who is suspended while it holds another process holds it until it goes on.
+/// Against SIGSTOP and a freezer there is nothing to be done.
+pub fn not_to_be_suspended() {
+    let mut suspending = SigSet::empty();
+    for signal in [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU] {
+        suspending.add(signal);
+    }
+    // Blocked and not caught: who may not write from the background, and catches that, tries again for ever.
+    let _ = suspending.thread_block();
+}
+
+/// Does `work` while the process is stopped, which is at most for `at_most`: then it goes on, whether the work is done or
+/// not. `holds` is told of it, also where the process could be stopped in part only.
+///
+/// The thread that stops it has the scheduling class of the calling one.
+pub fn while_paused<T>(
     pid: Pid,
     holds: &Holds,
-    work: impl FnOnce() -> T + Send,
-) -> Result<(T, Duration), PauseError> {
-    let traced = std::thread::scope(|scope| {
-        let tracer = scope.spawn(|| {
+    at_most: Duration,
+    work: impl FnOnce() -> T,
+) -> Result<WhilePaused<T>, PauseError> {
+    stays_unreachable(pid)?;
+    std::thread::scope(|scope| {
+        let (tell, told) = sync_channel(1);
+        // Nothing is sent by it: it is over where its one end is dropped, as by a panic too.
+        let (done, is_done) = sync_channel::<()>(0);
+        let tracer = move || {
             let hold = holds.begin();
-            let paused = stop(pid)?;
-            let result = work();
+            let paused = match stop(pid, Instant::now() + at_most) {
+                Ok(paused) => paused,
+                Err(error) => {
+                    let _ = tell.send(Err(error));
+                    return None;
+                }
+            };
+            let _ = tell.send(Ok(()));
+            let left = at_most.saturating_sub(hold.lasts());
+            let whole = is_done.recv_timeout(left) != Err(RecvTimeoutError::Timeout);
             drop(paused);
-            Ok((result, hold.lasts()))
-        });
-        tracer.join()
-    });
-    match traced {
-        Ok(result) => result,
-        Err(panic) => std::panic::resume_unwind(panic),
+            Some((hold.lasts(), whole))
+        };
+        let tracer = std::thread::Builder::new()
+            .name("otop-pause".to_owned())
+            .spawn_scoped(scope, tracer)
+            .map_err(|error| PauseError::NoThread {
+                pid,
+                why: error.to_string(),
+            })?;
+        let gone = || PauseError::from(ProcessError::Gone(pid));
+        told.recv().map_err(|_| gone())??;
+        let result = work();
+        drop(done);
+        let held = match tracer.join() {
+            Ok(held) => held,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        let (held, whole) = held.ok_or_else(gone)?;
+        Ok(WhilePaused { result, held, whole })
+    })
+}
+
+/// An error where a thread stays where no stop reaches it. Found before anybody is held.
+fn stays_unreachable(pid: Pid) -> Result<(), PauseError> {
+    let is_unreachable = |tid: &Tid| state(Pid(tid.0)) == Ok(State::DiskSleep);
+    let mut unreachable = threads(pid)?;
+    unreachable.retain(is_unreachable);
+    for _ in 1..LOOKS {
+        if unreachable.is_empty() {
+            return Ok(());
+        }
+        std::thread::sleep(LOOKS_APART);
+        unreachable.retain(is_unreachable);
+    }
+    match unreachable.first() {
+        Some(&tid) => Err(PauseError::Unreachable { pid, tid }),
+        None => Ok(()),
     }
 }
 
-fn stop(pid: Pid) -> Result<Paused, PauseError> {
+/// Stops all its threads, by `until` at the latest.
+fn stop(pid: Pid, until: Instant) -> Result<Paused, PauseError> {
     let mut paused = Paused { threads: Vec::new() };
     for _ in 0..ROUNDS {
         let mut new = Vec::new();
@@ -90,12 +175,14 @@ fn stop(pid: Pid) -> Result<Paused, PauseError> {
                 Ok(()) => new.push(tid),
                 // It ended.
                 Err(Errno::ESRCH) => {}
+                // It ended, and its number is not free yet: a main thread's, as long as there are others.
+                Err(_) if state(Pid(tid.0)).map_or(true, State::has_ended) => {}
                 Err(errno) => {
-                    let why = match tracer(tid) {
-                        Some(tracer) => format!("process {tracer} traces it"),
-                        None => errno.desc().to_owned(),
-                    };
-                    return Err(PauseError::Refused { pid, tid, why });
+                    return Err(PauseError::Refused {
+                        pid,
+                        tid,
+                        why: why_refused(tid, errno),
+                    });
                 }
             }
         }
@@ -106,11 +193,26 @@ fn stop(pid: Pid) -> Result<Paused, PauseError> {
             };
         }
         for tid in new {
-            paused.threads.extend(wait_for(pid, tid)?);
+            paused.threads.extend(wait_for(pid, tid, until)?);
         }
     }
-    // It starts threads faster than they can be stopped; those that are stopped are let go.
-    Err(PauseError::Stuck { pid, tid: Tid(pid.0) })
+    // Those that are stopped are let go.
+    Err(PauseError::Breeds { pid })
+}
+
+/// Reading was allowed, which asks for the same rights.
+fn why_refused(tid: Tid, errno: Errno) -> String {
+    if let Some(tracer) = tracer(tid) {
+        return format!("process {tracer} traces it");
+    }
+    let filter = credentials(Pid(nix::unistd::getpid().as_raw())).map_or(0, |own| own.seccomp);
+    match filter {
+        0 => errno.desc().to_owned(),
+        mode => format!(
+            "{}, to otop under a seccomp filter (Seccomp: {mode} in /proc/self/status), which may forbid ptrace alone",
+            errno.desc()
+        ),
+    }
 }
 
 /// Who traces it already: there is room for one.
@@ -121,9 +223,10 @@ fn tracer(tid: Tid) -> Option<Pid> {
 }
 
 /// None: it ended instead.
-fn wait_for(pid: Pid, tid: Tid) -> Result<Option<Stopped>, PauseError> {
+fn wait_for(pid: Pid, tid: Tid, until: Instant) -> Result<Option<Stopped>, PauseError> {
     let raw = nix::unistd::Pid::from_raw(tid.0);
-    let until = Instant::now() + LONGEST;
+    let since = Instant::now();
+    let mut within = STOPS_WITHIN.min(until.saturating_duration_since(since));
     let stopped = |signal, lets_go| {
         Ok(Some(Stopped {
             tid: raw,
@@ -133,7 +236,13 @@ fn wait_for(pid: Pid, tid: Tid) -> Result<Option<Stopped>, PauseError> {
     };
     loop {
         match waitpid(raw, Some(WaitPidFlag::__WALL | WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) if Instant::now() >= until => return Err(PauseError::Stuck { pid, tid }),
+            Ok(WaitStatus::StillAlive) if since.elapsed() >= within => {
+                let longer = GETS_A_CPU_WITHIN.min(until.saturating_duration_since(since));
+                if within >= longer || state(Pid(tid.0)) != Ok(State::Running) {
+                    return Err(PauseError::Stuck { pid, tid, within });
+                }
+                within = longer;
+            }
             Ok(WaitStatus::StillAlive) => std::thread::sleep(APART),
             // A signal came first. The stop that was asked for is forgotten when it goes on.
             Ok(WaitStatus::Stopped(_, signal)) => return stopped(Some(signal), true),
@@ -155,11 +264,13 @@ mod tests {
     use crate::model::Nanos;
     use std::process::{Child, Command};
 
-    fn state(pid: Pid) -> char {
+    fn letter(pid: Pid) -> char {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
         let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
         state.expect("a state")
     }
+
+    const LONG: Duration = Duration::from_secs(60);
 
     fn sleeper() -> (Child, Pid) {
         let child = Command::new("sleep").arg("60").spawn().expect("sleep");
@@ -171,15 +282,15 @@ mod tests {
     fn a_process_stands_still_meanwhile_and_goes_on_behind() {
         let (mut child, pid) = sleeper();
         let holds = Holds::default();
-        let (inside, stopped) = while_paused(pid, &holds, || state(pid)).expect("a child may be stopped");
-        assert_eq!(inside, 't');
-        assert!(stopped > Duration::ZERO && holds.longest() >= stopped.into());
-        assert_ne!(state(pid), 't');
+        let paused = while_paused(pid, &holds, LONG, || letter(pid)).expect("a child may be stopped");
+        assert_eq!((paused.result, paused.whole), ('t', true));
+        assert!(paused.held > Duration::ZERO && holds.longest() >= paused.held.into());
+        assert_ne!(letter(pid), 't');
         // It is still the one that it was: a signal ends it.
         child.kill().expect("ours");
         child.wait().expect("ours");
         assert!(matches!(
-            while_paused(pid, &holds, || ()),
+            while_paused(pid, &holds, LONG, || ()),
             Err(PauseError::Process(ProcessError::Gone(_)))
         ));
     }
@@ -188,12 +299,59 @@ mod tests {
     fn work_that_panics_leaves_nobody_stopped() {
         let (mut child, pid) = sleeper();
         let holds = Holds::default();
-        let panics = || while_paused(pid, &holds, || std::panic::resume_unwind(Box::new("work")));
+        let panics = || {
+            while_paused(pid, &holds, LONG, || -> () {
+                std::panic::resume_unwind(Box::new("work"))
+            })
+        };
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics)).is_err());
         let now = holds.longest() + Nanos(u64::MAX / 2);
         assert!(!holds.touch(now, now), "the hold is over");
-        assert_ne!(state(pid), 't');
+        assert_ne!(letter(pid), 't');
         child.kill().expect("ours");
         child.wait().expect("ours");
+    }
+
+    #[test]
+    fn work_that_takes_too_long_holds_nobody_longer() {
+        let (mut child, pid) = sleeper();
+        let holds = Holds::default();
+        let work = || {
+            // It is let go while the work goes on.
+            while letter(pid) == 't' {
+                std::thread::sleep(APART);
+            }
+        };
+        let paused = while_paused(pid, &holds, Duration::from_millis(20), work).expect("a child may be stopped");
+        assert!(!paused.whole && paused.held >= Duration::from_millis(20), "{paused:?}");
+        child.kill().expect("ours");
+        child.wait().expect("ours");
+    }
+
+    /// A main thread that has ended while others go on is a zombie that nobody may trace.
+    #[test]
+    fn a_thread_that_has_ended_is_no_reason() {
+        let mut child = Command::new("sh").args(["-c", "exit 0"]).spawn().expect("sh");
+        let pid = Pid(i32::try_from(child.id()).expect("a pid"));
+        while letter(pid) != 'Z' {
+            std::thread::sleep(APART);
+        }
+        let refused = while_paused(pid, &Holds::default(), LONG, || ());
+        assert_eq!(refused, Err(PauseError::Process(ProcessError::Gone(pid))));
+        child.wait().expect("ours");
+    }
+
+    #[test]
+    fn who_holds_another_is_not_suspended_by_a_shell() {
+        let thread = std::thread::spawn(|| {
+            not_to_be_suspended();
+            let child = std::thread::spawn(|| SigSet::thread_get_mask().expect("a mask"));
+            child.join().expect("it ends")
+        });
+        let blocked = thread.join().expect("it ends");
+        for signal in [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU] {
+            assert!(blocked.contains(signal), "{signal}");
+        }
+        assert!(!blocked.contains(Signal::SIGINT));
     }
 }

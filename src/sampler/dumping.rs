@@ -1,15 +1,19 @@
 //! Looks at everything: one, for `otop dump`, which attaches, stops the worker where that is asked for, reads, and ends.
 //! Knows nothing of what is shown of it, nor of when a recording takes its own.
 
-use super::{AttachOptions, clock, monotonic, naming};
+use super::{AttachOptions, clock, monotonic, naming, pausing, scheduling};
 use crate::identity::Naming;
 use crate::memory::Fault;
 use crate::model::{Dump, DumpAsked, DumpWorker, OwnCode, Pid};
-use crate::process::{self, Holds, PauseError};
+use crate::process::{self, Holds};
 use crate::source::error::AttachError;
 use crate::source::{Attachment, Broken, Walker};
 use nix::time::ClockId;
+use std::thread;
+use std::time::Duration;
 
+/// The longest that the worker is held for a look: one over a hundred thousand tasks fits.
+const HELD_AT_MOST: Duration = Duration::from_secs(1);
 /// A look that fails because a list changed under it is taken anew so often.
 const TRIES: usize = 5;
 
@@ -82,26 +86,39 @@ pub fn dump(pid: Pid, options: &AttachOptions, asked: &DumpAsked) -> Result<Opti
     let mut dumper = Dumper::open(&attachment, naming, own)?;
     let looked = match options.pauses {
         false => dumper.look(asked, false),
-        true => {
-            let look = || dumper.look(asked, true);
-            let (looked, stopped) = process::while_paused(pid, &Holds::default(), look).map_err(not_paused)?;
-            looked.map(|dump| Dump {
-                paused_ms: Some(stopped.as_secs_f64() * 1e3),
-                ..dump
-            })
-        }
+        true => look_in_pause(&mut dumper, pid, asked)?,
     };
     looked
         .map(|dump| Some(Dumped { dump, notes }))
         .map_err(|broken| broken.into_error(pid, &attachment.plan.version.to_string()))
 }
 
-pub(super) fn not_paused(error: PauseError) -> AttachError {
-    match error {
-        PauseError::Process(error) => error.into(),
-        PauseError::Refused { pid, .. } | PauseError::Stuck { pid, .. } => AttachError::NotPaused {
+/// Looks once while the worker is held; by a thread of its own, which goes first as long as it waits.
+fn look_in_pause(dumper: &mut Dumper, pid: Pid, asked: &DumpAsked) -> Result<Result<Dump, Broken>, AttachError> {
+    process::not_to_be_suspended();
+    let look = || {
+        scheduling::go_first_with_children();
+        pausing::patiently(pid, &Holds::default(), HELD_AT_MOST, || dumper.look(asked, true))
+    };
+    let looked = thread::scope(|scope| {
+        let looking = thread::Builder::new()
+            .name("otop-dump".to_owned())
+            .spawn_scoped(scope, look);
+        looking.map(|looking| looking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    let paused = looked
+        .map_err(|e| AttachError::io("starting the otop-dump thread", &e))?
+        .map_err(pausing::not_paused)?;
+    // It is of one instant, or not what was asked for.
+    if !paused.whole {
+        return Err(AttachError::NotPaused {
             pid,
-            why: error.to_string(),
-        },
+            why: format!(
+                "it was not read within {} s, and is held for no longer than that",
+                HELD_AT_MOST.as_secs()
+            ),
+        });
     }
+    let paused_ms = Some(paused.held.as_secs_f64() * 1e3);
+    Ok(paused.result.map(|dump| Dump { paused_ms, ..dump }))
 }

@@ -8,6 +8,7 @@ mod dumping;
 mod labels;
 mod naming;
 mod pace;
+mod pausing;
 mod reach;
 mod recorded_dumps;
 mod retelling;
@@ -24,7 +25,7 @@ use self::dumping::Dumper;
 use crate::cpython::ONE_WALK;
 use crate::identity::{Inventory, Naming, Spec, disagree, inventory};
 use crate::model::{Addr, Hello, LoopKind, Nanos, Observation, OwnCode, Pid};
-use crate::process::{self, Holds, Host, Sameness};
+use crate::process::{self, Holds, Host, PauseError, Sameness};
 use crate::source::error::AttachError;
 use crate::source::{Attachment, Plan, StackReader, TickReader, Walker};
 use nix::time::{ClockId, clock_gettime};
@@ -210,8 +211,13 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError
     let walker = Walker::open(plan.clone(), proved, lists, naming, own).map_err(memory)?;
     let pauses = options.pauses.then(|| Arc::clone(&holds));
     if let Some(holds) = &pauses {
-        // Whether that is allowed is to be known now, and not beneath a table.
-        process::while_paused(pid, holds, || ()).map_err(dumping::not_paused)?;
+        process::not_to_be_suspended();
+        // Whether that is allowed is to be known now, and not beneath a table. A machine too busy for it now may be quiet
+        // at the walks.
+        match process::while_paused(pid, holds, walking::HELD_AT_MOST, || ()) {
+            Ok(_) | Err(PauseError::Stuck { .. }) => {}
+            Err(error) => return Err(pausing::not_paused(error)),
+        }
     }
 
     let (sender, observations) = sync_channel(WAITING);

@@ -6,7 +6,7 @@ use super::alarm;
 use super::format;
 use super::line::{Line, Parts, Piece, Tone};
 use super::pool;
-use crate::model::{LoopReport, Pause, Quality, Report, SystemReport, WorkerReport};
+use crate::model::{LoopReport, Quality, Report, SystemReport, WorkerReport};
 
 /// Columns of the chart, one per second.
 const HISTORY: usize = 60;
@@ -99,6 +99,9 @@ pub fn lines(report: &Report, room: Option<usize>, chart: Chart) -> Vec<HeaderLi
     add(2, sessions_line(worker, room));
     if !worker.is_served {
         add(3, quality_line(&report.quality, room));
+        if let Some(line) = pause_line(&report.quality, room) {
+            add(3, line);
+        }
     }
     add(5, host_line(&worker.system, room));
     if is_large {
@@ -249,22 +252,28 @@ fn quality_line(quality: &Quality, room: Option<usize>) -> Line {
             ),
         );
     }
-    match &quality.pause {
-        Some(Pause::Held(held)) => parts.add(
-            3,
-            fact("STOPPED", format!("{:.1} ms for each walk", held.as_millis_f64())),
-        ),
-        Some(Pause::Refused(why)) => {
-            let words = format!("no pause: {why}");
-            parts.add(1, [Piece::new(words, Tone::Slow)]);
-        }
-        None => {}
-    }
     if let (Some(seconds), Some(bytes)) = (quality.kept_s, quality.kept_bytes) {
         let megabytes = bytes as f64 / 1e6;
         parts.add(5, fact("KEPT", format!("{seconds:.0} s, {megabytes:.1} MB")));
     }
     join(parts, room)
+}
+
+/// For how long the worker is stopped, where that was asked for: a line of its own, so that neither this nor what a stack
+/// costs gives way to the other.
+fn pause_line(quality: &Quality, room: Option<usize>) -> Option<Line> {
+    let longest = quality.paused_ms?;
+    let mut parts = Parts::default();
+    let each = quality
+        .paused_last_ms
+        .map(|last| format!("{last:.1} ms for each walk, "));
+    let stopped = format!("{}{longest:.1} ms at most", each.unwrap_or_default());
+    parts.add(1, fact("STOPPED", stopped));
+    if let Some(why) = &quality.pause_refused {
+        let words = [Piece::new(format!("no pause: {why}"), Tone::Slow)];
+        parts.add_elastic(0, LEAST_ERROR, words);
+    }
+    Some(join(parts, room))
 }
 
 fn host_line(host: &SystemReport, room: Option<usize>) -> Line {
@@ -291,7 +300,6 @@ fn host_line(host: &SystemReport, room: Option<usize>) -> Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Nanos;
     use crate::view::sample;
 
     fn text(report: &Report, room: usize) -> String {
@@ -402,12 +410,23 @@ mod tests {
     fn what_became_of_pauses_is_said() {
         let mut report = sample::report(sample::six());
         assert!(!text(&report, 150).contains("pause"));
-        report.quality.pause = Some(Pause::Held(Nanos(3_240_000)));
+        (report.quality.paused_ms, report.quality.paused_last_ms) = (Some(162.0), Some(3.24));
+        (report.quality.stack_hz_asked, report.quality.stack_hz_got) = (Some(100.0), Some(99.6));
         let said = text(&report, 150);
-        assert!(said.contains("STOPPED 3.2 ms for each walk"), "{said}");
-        report.quality.pause = Some(Pause::Refused("process 12 traces it".to_owned()));
+        let words = "\nSTOPPED 3.2 ms for each walk, 162.0 ms at most\n";
+        assert!(said.contains(words), "{said}");
+        assert!(
+            said.contains("STACKS 100 of 100 Hz, 10–25 µs of the worker each"),
+            "{said}"
+        );
+        report.quality.paused_last_ms = None;
+        report.quality.pause_refused = Some("process 12 traces it".to_owned());
         let said = text(&report, 150);
-        assert!(said.contains("no pause: process 12 traces it"), "{said}");
+        assert!(
+            said.contains("\nSTOPPED 162.0 ms at most   no pause: process 12 traces it\n"),
+            "{said}"
+        );
+        assert!(text(&report, 40).contains("no pause: process 12"), "{said}");
     }
 
     #[test]

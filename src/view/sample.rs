@@ -131,7 +131,9 @@ pub fn report(sessions: Vec<SessionReport>) -> Report {
         quality: Quality {
             kept_s: None,
             kept_bytes: None,
-            pause: None,
+            paused_ms: None,
+            pause_refused: None,
+            paused_last_ms: None,
             window_s: 1.0,
             hz_asked: 1000.0,
             hz_got: 998.7,

@@ -1,8 +1,10 @@
-//! `--pause` of the table: the worker is stopped for each walk, goes on afterwards, is not said to be stopped nor blocked,
-//! and where it may not be stopped that is said. Judged by what is said, not by times.
+//! `--pause`: the worker is stopped for each walk of the table, or for a dump, and goes on afterwards; nobody is blamed for
+//! that; and where it may not be stopped, or cannot be, that is said, and it is not held meanwhile. Judged by what is said,
+//! not by times.
 
 use crate::support::{FROM, Otop, Target, one_python, run};
 use nix::sys::ptrace;
+use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use std::sync::mpsc::channel;
@@ -46,12 +48,103 @@ fn the_worker_goes_on_after_each_walk_and_nobody_is_blamed_for_it() {
             let blamed: Vec<_> = stopped.filter(|block| !block["session_id"].is_null()).collect();
             assert!(blamed.is_empty(), "{}: {blamed:?}", target.what);
         }
-        otop.signal(nix::sys::signal::Signal::SIGINT);
+        otop.signal(Signal::SIGINT);
         assert_eq!(otop.code(), Some(0));
         assert!(!matches!(target.state(), 't' | 'T'), "{}", target.what);
         assert_eq!(target.alive().len(), 4, "{}: it goes on", target.what);
         target.quit();
     }
+}
+
+/// Steps of 36 ms are no blocks; with a pause of some twenty of otop's own in them they last as long as one.
+#[test]
+fn a_step_that_otop_itself_makes_long_blames_nobody() {
+    for (minor, event_loop) in [("3.12", "asyncio"), ("3.13", "uvloop")] {
+        let Some(python) = one_python(minor).filter(|python| python.loops().contains(&event_loop)) else {
+            continue;
+        };
+        let busy = [
+            "--sessions",
+            "4",
+            "--tasks",
+            "1500",
+            "--busy",
+            "0:70",
+            "--step-ms",
+            "36",
+        ];
+        let mut target = Target::sessions(&python, event_loop, &busy);
+        let mut otop = Otop::follow(target.pid, &[&["--pause"], &FROM[..]].concat());
+        let mut made_long = 0;
+        for _ in 0..60 {
+            let Some(document) = otop.next() else {
+                panic!("{}: otop ended: {}", target.what, otop.stderr());
+            };
+            for block in document.blocks() {
+                assert!(block["session_id"].is_null(), "{}: {block}", target.what);
+                made_long += usize::from(block["causes_ms"]["stopped"].as_f64() >= Some(10.0));
+            }
+            if made_long >= 4 {
+                break;
+            }
+        }
+        assert!(made_long > 0, "{}: no step was made long", target.what);
+        target.quit();
+    }
+}
+
+/// A thread in state D does not stop, and those that did are not held for it.
+#[test]
+fn a_thread_that_cannot_be_stopped_is_not_waited_for() {
+    let Some(python) = one_python("3.12") else { return };
+    let mut target = Target::launch(&python, "vfork.py", &[]);
+    let mut otop = Otop::follow(target.pid, &["--pause", "--session-from", "call_ref"]);
+    let refused = "/quality/pause_refused";
+    otop.until("a pause", |document, _| {
+        document.0.pointer("/quality/paused_ms").is_some_and(|ms| !ms.is_null())
+            && document.0.pointer(refused).is_some_and(|why| why.is_null())
+    });
+    target.tell(&["spawn"]);
+    let tid = target.until("spawned", |_| true)["tid"].clone();
+    let why = format!(
+        "thread {tid} of process {} sleeps where no signal reaches it (state D), and cannot be stopped there",
+        target.pid
+    );
+    let document = otop.until("a refusal", |document, _| {
+        document.0.pointer(refused).is_some_and(|said| *said == why)
+    });
+    let longest = document.number("/quality/paused_ms");
+    // All that is tried from now on holds nobody.
+    for _ in 0..4 {
+        let document = otop.next().expect("otop goes on");
+        assert_eq!(document.0.pointer(refused), Some(&serde_json::json!(why)));
+        assert_eq!(document.number("/quality/paused_ms"), longest);
+        assert_eq!(document.rows().len(), 4, "it is read all the same");
+    }
+    let pid = target.pid.to_string();
+    for command in [&["--once"][..], &["dump"]] {
+        let ran = run(&[command, &["--pid", &pid, "--pause"]].concat());
+        let expected =
+            format!("otop: process {pid} cannot be stopped for --pause: {why}; try: the same without --pause\n");
+        assert_eq!((ran.code, ran.stderr), (Some(1), expected));
+    }
+    target.quit();
+}
+
+/// A suspended otop would hold the worker for as long as it is suspended.
+#[test]
+fn an_otop_that_pauses_is_not_suspended() {
+    let Some(python) = one_python("3.12") else { return };
+    let mut target = Target::sessions(&python, "asyncio", &["--sessions", "2"]);
+    let mut otop = Otop::follow(target.pid, &[&["--pause"], &FROM[..]].concat());
+    otop.next().expect("it is there");
+    otop.signal(Signal::SIGTSTP);
+    for _ in 0..3 {
+        otop.next().expect("otop goes on");
+    }
+    otop.signal(Signal::SIGINT);
+    assert_eq!(otop.code(), Some(0));
+    target.quit();
 }
 
 #[test]

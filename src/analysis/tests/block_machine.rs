@@ -64,7 +64,10 @@ fn stopped_blames_nobody() {
     stage.doing(1, Doing::Stopped);
     stage.run(2.0);
     assert_eq!(stage.report().worker.condition.as_deref(), Some("stopped"));
-    stage.pause = Some(Pause::Held(Nanos(2_000_000)));
+    stage.pause = Some(Pause {
+        held: Some(Nanos(2_000_000)),
+        ..Pause::default()
+    });
     stage.census(&["a"]);
     stage.run(1.0);
     assert_eq!(

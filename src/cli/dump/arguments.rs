@@ -46,6 +46,10 @@ pub struct DumpArguments {
     pub tenant: Option<String>,
 
     /// Stop the worker while it is read, so that all of it is of one instant; how long is said
+    ///
+    /// It is stopped for 1 s at most; a look that takes longer is given up. The stop ends some system calls of C code with
+    /// EINTR, as a debugger's does (epoll_wait, semop, and recv with a timeout); Python begins its own again. Ctrl-Z does not
+    /// suspend otop meanwhile; a SIGSTOP or a freezer does, and leaves the worker stopped until otop goes on.
     #[arg(long, help_heading = "Measuring")]
     pub pause: bool,
 

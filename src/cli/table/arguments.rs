@@ -85,6 +85,12 @@ pub struct LookArguments {
     pub measuring: MeasuringArguments,
 
     /// Stop the worker for each walk over its tasks, so that each is of one instant; how long is shown
+    ///
+    /// It is stopped for 250 ms at most, and for a twentieth of the time: a walk that takes longer goes on while the worker
+    /// runs. Where it cannot be stopped, that is shown, and it is tried again after a second, then after twice as long each
+    /// time, 30 s at most. What it does not do meanwhile is `stopped` and nobody's fault. Each stop ends some system calls of
+    /// C code with EINTR, as a debugger's does (epoll_wait, semop, and recv with a timeout); Python begins its own again.
+    /// Ctrl-Z does not suspend otop then; a SIGSTOP or a freezer does, and leaves the worker stopped until otop goes on.
     #[arg(long, help_heading = "Measuring")]
     pub pause: bool,
 }
