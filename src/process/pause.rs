@@ -178,10 +178,11 @@ fn stop(pid: Pid, until: Instant) -> Result<Paused, PauseError> {
                 // It ended, and its number is not free yet: a main thread's, as long as there are others.
                 Err(_) if state(Pid(tid.0)).map_or(true, State::has_ended) => {}
                 Err(errno) => {
+                    let filter = credentials(Pid(nix::unistd::getpid().as_raw())).map_or(0, |own| own.seccomp);
                     return Err(PauseError::Refused {
                         pid,
                         tid,
-                        why: why_refused(tid, errno),
+                        why: why_refused(errno, tracer(tid), filter),
                     });
                 }
             }
@@ -200,16 +201,13 @@ fn stop(pid: Pid, until: Instant) -> Result<Paused, PauseError> {
     Err(PauseError::Breeds { pid })
 }
 
-/// Reading was allowed, which asks for the same rights.
-fn why_refused(tid: Tid, errno: Errno) -> String {
-    if let Some(tracer) = tracer(tid) {
-        return format!("process {tracer} traces it");
-    }
-    let filter = credentials(Pid(nix::unistd::getpid().as_raw())).map_or(0, |own| own.seccomp);
-    match filter {
-        0 => errno.desc().to_owned(),
-        mode => format!(
-            "{}, to otop under a seccomp filter (Seccomp: {mode} in /proc/self/status), which may forbid ptrace alone",
+/// `filter`: the mode of otop's own system call filter. Reading was allowed, for which the kernel asks for the same rights.
+fn why_refused(errno: Errno, tracer: Option<Pid>, filter: u32) -> String {
+    match (tracer, filter) {
+        (Some(tracer), _) => format!("process {tracer} traces it"),
+        (None, 0) => errno.desc().to_owned(),
+        (None, mode) => format!(
+            "{}; otop is under a seccomp filter (Seccomp: {mode} in /proc/self/status), which may forbid ptrace alone",
             errno.desc()
         ),
     }
@@ -326,6 +324,14 @@ mod tests {
         assert!(!paused.whole && paused.held >= Duration::from_millis(20), "{paused:?}");
         child.kill().expect("ours");
         child.wait().expect("ours");
+    }
+
+    #[test]
+    fn why_it_is_refused_is_who_traces_it_or_what_may_forbid_it() {
+        let why = |tracer, filter| why_refused(Errno::EPERM, tracer, filter);
+        assert_eq!(why(Some(Pid(12)), 2), "process 12 traces it");
+        assert_eq!(why(None, 0), "Operation not permitted");
+        assert!(why(None, 2).contains("Operation not permitted; otop is under a seccomp filter (Seccomp: 2"));
     }
 
     /// A main thread that has ended while others go on is a zombie that nobody may trace.

@@ -120,7 +120,9 @@ fn fact(name: &str, seen: &Circumstances) -> Result<String, String> {
         },
         "seccomp" => match seen.ours.seccomp {
             0 => "otop is under no filter".to_owned(),
-            mode => format!("otop is under a filter (mode {mode}) that lets it read"),
+            mode => format!(
+                "otop is under a filter (mode {mode}) that lets it read; --pause tells whether it may trace too"
+            ),
         },
         "lockdown" => match &seen.lockdown {
             Said::None => "none".to_owned(),
