@@ -162,7 +162,7 @@ impl Spec {
     pub fn last_name(&self) -> &str {
         match (self.steps.last(), &self.source) {
             (Some(Step::Attribute(name) | Step::Key(name) | Step::KeyPrefix(name)), _) => name,
-            (Some(Step::Index(_)), _) => "",
+            (Some(Step::Index(_) | Step::With(_)), _) => "",
             (None, Source::Quoted(name) | Source::Local { local: name, .. }) => name,
             (None, Source::Variable(parts)) => parts.last().map_or("", String::as_str),
             (None, Source::TaskName | Source::RootTask) => "",

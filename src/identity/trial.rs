@@ -11,7 +11,6 @@ use crate::asyncio::{Locals, Task, coroutines, locals_of, names_of};
 use crate::cpython::{Builtin, Heap, LARGER_DICT, Links, MOST_SEARCHED};
 use crate::memory::Fault;
 use crate::model::Addr;
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::ControlFlow;
 
