@@ -174,8 +174,15 @@ fn several_are_named_one_by_one() {
     assert_eq!((ran.code, ran.stdout.lines().count()), (Some(0), 1), "{ran:?}");
     let why = format!("process {} is Python that runs no event loop", pool.pid());
     assert!(ran.stderr.contains(&why), "{ran:?}");
-    let ran = run(&["--pid", &named[0], "--pid", &i32::MAX.to_string(), "--once"]);
-    assert_eq!(ran.code, Some(3), "{ran:?}");
+    // One that is gone is named in vain too, and of none that is there it is an error.
+    let gone = i32::MAX.to_string();
+    let shape = ["--once", "--json", FROM[0], FROM[1]];
+    let ran = run(&[&["--pid", &named[0], "--pid", &gone], &shape[..]].concat());
+    assert_eq!((ran.code, ran.stdout.lines().count()), (Some(0), 1), "{ran:?}");
+    assert!(ran.stderr.contains("no process has PID 2147483647"), "{ran:?}");
+    let also_gone = (i32::MAX - 1).to_string();
+    let ran = run(&[&["--pid", &gone, "--pid", &also_gone], &shape[..]].concat());
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(3), ""), "{ran:?}");
     let ran = run(&["--pid", &named[0], "--children", "--once", "--json", FROM[0], FROM[1]]);
     assert_eq!(
         (ran.code, ran.stdout.lines().count()),
