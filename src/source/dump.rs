@@ -54,7 +54,7 @@ impl Walker {
     pub fn dump(
         &mut self,
         asked: &DumpAsked,
-        worker: DumpWorker,
+        mut worker: DumpWorker,
         own: &OwnCode,
         is_paused: bool,
         taken_at: f64,
@@ -66,6 +66,12 @@ impl Walker {
         self.heap.grant(DUMP_BUDGET);
         let mut stacks = Stacks::new();
         let gathered = self.gather(asked, is_paused, &mut stacks)?;
+        // As in the table's header.
+        if self.resolver.has_disagreed()
+            && let Some(name) = &mut worker.session_from
+        {
+            name.insert_str(0, "? ");
+        }
         let dump = self.put_in_words(gathered, asked, worker, own, stacks, at);
         self.heap.keep_pages(false);
         let mut dump = dump?;

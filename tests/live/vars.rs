@@ -189,6 +189,9 @@ fn names_that_disagree_are_said_to() {
     let Some(python) = presets("presets") else { return };
     let target = Target::launch(&python, "presets.py", &["structlog", "loguru_other"]);
     assert_eq!(document(&target, &[])["session_from"], "? structlog, loguru");
+    let dump = run(&["dump", "--pid", &target.pid.to_string(), "--json"]);
+    let dump: Value = serde_json::from_str(&dump.stdout).expect("a JSON document");
+    assert_eq!(dump["worker"]["session_from"], "? structlog, loguru");
     let said = vars(&target, &[]).stdout;
     assert!(
         said.contains("sessions are named by structlog, loguru, which disagree: "),
