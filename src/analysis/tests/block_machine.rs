@@ -113,23 +113,26 @@ fn asleep_outside_of_system_calls_is_none_of_them() {
     assert_eq!(block.causes_ms.syscall, 0.0);
 }
 
+/// A step that runs for `before` and 19.8 ms, with a hold of 29.4 ms in it. `looks`: ticks fall into that.
+fn held_step(before: f64, looks: bool) -> (Stage, Block) {
+    let mut stage = stage();
+    stage.begin(LOOP, of("a"), Doing::Run);
+    stage.run(before);
+    stage.hold(29.4, looks);
+    stage.run(19.8);
+    stage.end(LOOP, Doing::Select);
+    stage.run(10.0);
+    let block = only(&mut stage);
+    (stage, block)
+}
+
 /// `--pause`: what otop held the worker for is `stopped`, to the nanosecond, and no part of the step.
 #[test]
 fn what_otop_held_is_no_part_of_the_step() {
     for looks in [true, false] {
-        let mut stage = stage();
-        stage.begin(LOOP, of("a"), Doing::Run);
-        stage.run(20.4);
-        stage.hold(29.4, looks);
-        stage.run(19.8);
-        stage.end(LOOP, Doing::Select);
-        stage.run(10.0);
-        let block = only(&mut stage);
-        assert_eq!(
-            (block.cause, block.session_id.as_deref()),
-            (Cause::Cpu, None),
-            "{looks}"
-        );
+        let (mut stage, block) = held_step(20.4, looks);
+        let blamed = (block.cause, block.session_id.as_deref());
+        assert_eq!(blamed, (Cause::Cpu, None), "{looks}");
         assert_eq!(block.grounds.acquitted_by, Some(Cause::Stopped), "{looks}");
         assert!((block.causes_ms.stopped - 29.4).abs() < 1e-3, "{looks}: {block:?}");
         assert_ms(block.causes_ms.cpu, 40.2);
@@ -141,19 +144,9 @@ fn what_otop_held_is_no_part_of_the_step() {
 #[test]
 fn a_hold_acquits_no_step_that_is_long_by_itself() {
     for looks in [true, false] {
-        let mut stage = stage();
-        stage.begin(LOOP, of("a"), Doing::Run);
-        stage.run(40.4);
-        stage.hold(29.4, looks);
-        stage.run(19.8);
-        stage.end(LOOP, Doing::Select);
-        stage.run(10.0);
-        let block = only(&mut stage);
-        assert_eq!(
-            (block.cause, block.session_id.as_deref()),
-            (Cause::Cpu, Some("a")),
-            "{looks}"
-        );
+        let (_, block) = held_step(40.4, looks);
+        let blamed = (block.cause, block.session_id.as_deref());
+        assert_eq!(blamed, (Cause::Cpu, Some("a")), "{looks}");
         assert_ms(block.causes_ms.cpu, 60.2);
     }
 }
