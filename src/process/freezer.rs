@@ -13,7 +13,8 @@ use std::path::Path;
 #[derive(Debug, Default)]
 pub struct Freezer {
     groups: Vec<Group>,
-    /// `/proc/PID/wchan` of the main thread, where a group of the process is out of sight.
+    /// `/proc/PID/wchan` of the main thread: a group of the process may be out of sight, and the process may be put into another
+    /// one when the files are open.
     wait: Option<File>,
 }
 
@@ -27,11 +28,9 @@ struct Group {
 impl Freezer {
     pub fn of(pid: Pid) -> Freezer {
         let groups = control_group::groups(&pid.to_string());
-        let (groups, is_whole) = groups_of(&groups, &control_group::mounts());
-        let wait = || File::open(format!("/proc/{pid}/wchan")).ok();
         Freezer {
-            groups,
-            wait: if is_whole { None } else { wait() },
+            groups: groups_of(&groups, &control_group::mounts()),
+            wait: File::open(format!("/proc/{pid}/wchan")).ok(),
         }
     }
 
@@ -67,24 +66,19 @@ impl Freezer {
     }
 }
 
-/// Those that have a freezer (the uppermost has none), and whether that is all of them.
-fn groups_of(groups: &str, mounts: &str) -> (Vec<Group>, bool) {
-    let mut is_whole = !groups.is_empty();
+/// Those that are in sight and have a freezer (the uppermost has none).
+fn groups_of(groups: &str, mounts: &str) -> Vec<Group> {
     let mut found = Vec::new();
     for place in control_group::places(groups, mounts, "freezer") {
-        match place {
-            Place::Here(folder) => {
-                let name = match folder.version {
-                    Version::One => "freezer.state",
-                    Version::Two => "cgroup.events",
-                };
-                let file = File::open(folder.own.join(name)).ok();
-                found.extend(file.map(|file| Group { folder, file }));
-            }
-            Place::Elsewhere => is_whole = false,
-        }
+        let Place::Here(folder) = place else { continue };
+        let name = match folder.version {
+            Version::One => "freezer.state",
+            Version::Two => "cgroup.events",
+        };
+        let file = File::open(folder.own.join(name)).ok();
+        found.extend(file.map(|file| Group { folder, file }));
     }
-    (found, is_whole)
+    found
 }
 
 impl Group {
@@ -150,10 +144,10 @@ mod tests {
             Hierarchy(path)
         }
 
-        fn freezer(&self, groups: &str, kind: &str) -> (Freezer, bool) {
+        fn freezer(&self, groups: &str, kind: &str) -> Freezer {
             let mounts = format!("31 30 0:26 / {} rw - {kind}\n", self.0.display());
-            let (groups, is_whole) = groups_of(groups, &mounts);
-            (Freezer { groups, wait: None }, is_whole)
+            let groups = groups_of(groups, &mounts);
+            Freezer { groups, wait: None }
         }
     }
 
@@ -176,8 +170,8 @@ mod tests {
             ("c/freezer.state", "THAWED\n"),
         ];
         let hierarchy = Hierarchy::new("one", &files);
-        let (frozen, is_whole) = hierarchy.freezer("9:cpu:/x\n6:freezer:/a/b\n", ONE);
-        assert!(is_whole && frozen.holds(State::DiskSleep));
+        let frozen = hierarchy.freezer("9:cpu:/x\n6:freezer:/a/b\n", ONE);
+        assert!(frozen.holds(State::DiskSleep));
         assert!(!frozen.holds(State::Running) && !frozen.holds(State::Stopped) && !frozen.holds(State::Sleeping));
         let path = hierarchy.0.display();
         assert_eq!(
@@ -186,7 +180,7 @@ mod tests {
         );
         std::fs::write(hierarchy.0.join("a/b/freezer.state"), "THAWED\n").expect("written");
         assert!(!frozen.holds(State::DiskSleep), "the file is read anew");
-        assert!(!hierarchy.freezer("6:freezer:/c\n", ONE).0.holds(State::DiskSleep));
+        assert!(!hierarchy.freezer("6:freezer:/c\n", ONE).holds(State::DiskSleep));
     }
 
     #[test]
@@ -199,27 +193,22 @@ mod tests {
         ];
         let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), *text)).collect();
         let hierarchy = Hierarchy::new("two", &files);
-        let (frozen, is_whole) = hierarchy.freezer(&format!("0::/{scope}\n"), TWO);
-        assert!(is_whole && frozen.holds(State::Sleeping) && !frozen.holds(State::DiskSleep));
+        let frozen = hierarchy.freezer(&format!("0::/{scope}\n"), TWO);
+        assert!(frozen.holds(State::Sleeping) && !frozen.holds(State::DiskSleep));
         let ways = frozen.thaw();
         assert_eq!(ways[0], "docker unpause 0123456789ab");
         assert!(ways[1].starts_with("echo 0 | sudo tee ") && ways[1].ends_with(".scope/cgroup.freeze"));
-        assert!(!hierarchy.freezer("0::/b\n", TWO).0.holds(State::Sleeping));
+        assert!(!hierarchy.freezer("0::/b\n", TWO).holds(State::Sleeping));
     }
 
     /// A sidecar sees the worker's group above its own.
     #[test]
-    fn a_group_out_of_sight_is_known_to_be() {
+    fn a_group_out_of_sight_is_no_group_and_has_its_runtimes_way() {
         let hierarchy = Hierarchy::new("away", &[]);
-        for (groups, is_whole) in [
-            ("0::/../b\n", false),
-            ("6:freezer:/a\n", false),
-            ("", false),
-            // The uppermost, which nobody freezes.
-            ("0::/\n", true),
-        ] {
-            let (freezer, whole) = hierarchy.freezer(groups, TWO);
-            assert_eq!((whole, freezer.groups.len()), (is_whole, 0), "{groups:?}");
+        // The uppermost, which nobody freezes, is none.
+        for groups in ["0::/../b\n", "6:freezer:/a\n", "", "0::/\n"] {
+            let freezer = hierarchy.freezer(groups, TWO);
+            assert!(freezer.groups.is_empty(), "{groups:?}");
             assert_eq!(freezer.thaw(), ["docker unpause CONTAINER"]);
         }
         assert!(!Freezer::of(Pid(i32::try_from(std::process::id()).expect("a pid fits"))).holds(State::Sleeping));

@@ -89,6 +89,12 @@ fn a_frozen_worker_blames_nobody_and_is_said_to_be_frozen() {
             "asyncio",
             &["--sessions", "4", "--busy", "0:95", "--step-ms", "20"],
         );
+        // The second time the worker is put into its group when otop watches it already.
+        let is_late = judged > 0;
+        let mut otop = is_late.then(|| Otop::follow(target.pid, &FROM));
+        if let Some(otop) = &mut otop {
+            otop.until("all four", |document, _| document.rows().len() == 4);
+        }
         let Some(group) = Group::of(is_second).filter(|group| group.take_in(target.pid)) else {
             // A machine mostly has one of the two.
             let _ = writeln!(
@@ -98,7 +104,7 @@ fn a_frozen_worker_blames_nobody_and_is_said_to_be_frozen() {
             continue;
         };
         judged += 1;
-        let mut otop = Otop::follow(target.pid, &FROM);
+        let mut otop = otop.unwrap_or_else(|| Otop::follow(target.pid, &FROM));
         otop.until("all four", |document, _| document.rows().len() == 4);
         for freeze in 1..=3 {
             group.freeze();
