@@ -4,10 +4,9 @@
 //! A tick is two scatter reads with the kernel's files in between. The first takes `(context, context_ver)` of every
 //! thread at one instant, the GIL and the ready queues (`first.rs`). The second proves it: the context's own words and, at once,
 //! `(context, context_ver)` again, for a short step is soon over (where steps are short, the first read has a guess of it along,
-//! `foreseen.rs`); then the place where its variables keep the session, the
-//! text there, and the words a last time. A context that is met for the first time is looked up in between; then the last
-//! read decides. Nothing is ever tried twice in a tick: what cannot be proved is counted as torn, because a second try would
-//! select what stands still.
+//! `foreseen.rs`); then the place where its variables keep the session, the text there, and the words a last time. A context
+//! that is met for the first time is looked up in between; then the last read decides. Nothing is ever tried twice in a tick:
+//! what cannot be proved is counted as torn, because a second try would select what stands still.
 
 mod kernel;
 mod reads;
