@@ -1,4 +1,4 @@
-//! How good and how dear full stacks are: `stack_bench [--rate HZ] [--seconds S] [--work N] [--clocked] PYTHON…` runs
+//! How good and how dear full stacks are: `stack_bench [--rate HZ] [--seconds S] [--work N] [--clocked] [--interrupts | --own-cpu] PYTHON…` runs
 //! tests/targets/micro.py with each Python, takes stacks of it, and judges every one: whether it can be at all, frame by
 //! frame and line by line, and whether it is under the right session. Prints a row for each Python; with --clocked, also
 //! each function's share of the samples beside its share of the time by the target's own clock.
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let (mut rate, mut seconds, mut work, mut clocked) = (1000.0, 5.0, "200".to_string(), false);
+    let mut interrupts = None;
     let mut pythons = Vec::new();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
@@ -25,6 +26,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             "--seconds" => seconds = value()?.parse()?,
             "--work" => work = value()?,
             "--clocked" => clocked = true,
+            "--interrupts" => interrupts = Some(true),
+            "--own-cpu" => interrupts = Some(false),
             _ => pythons.push(argument),
         }
     }
@@ -39,7 +42,14 @@ fn main() -> Result<(), Box<dyn Error>> {
             args.push("--clocked");
         }
         let mut target = Micro::start(&command, &args);
-        run(&python, &mut target, rate, seconds, clocked)?;
+        let options = AttachOptions {
+            rate_hz: 1.0,
+            stack_rate_hz: Some(rate),
+            interrupts,
+            session_from: vec![Spec::variable("call_ref")],
+            ..AttachOptions::default()
+        };
+        run(&python, &mut target, &options, seconds, clocked)?;
     }
     Ok(())
 }
@@ -54,18 +64,18 @@ struct Sums {
     torn_owner: u64,
     missed: u64,
     ticks: u64,
-    other_cpu: bool,
+    mode: StackMode,
     spun: [u64; 4],
 }
 
-fn run(python: &str, target: &mut Micro, rate: f64, seconds: f64, clocked: bool) -> Result<(), Box<dyn Error>> {
-    let options = AttachOptions {
-        rate_hz: 1.0,
-        stack_rate_hz: Some(rate),
-        session_from: vec![Spec::variable("call_ref")],
-        ..AttachOptions::default()
-    };
-    let Attached { observations, stop, .. } = attach(Pid(target.pid), &options)?;
+fn run(
+    python: &str,
+    target: &mut Micro,
+    options: &AttachOptions,
+    seconds: f64,
+    clocked: bool,
+) -> Result<(), Box<dyn Error>> {
+    let Attached { observations, stop, .. } = attach(Pid(target.pid), options)?;
     // The first stacks read every code object.
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_millis(300) {
@@ -81,7 +91,7 @@ fn run(python: &str, target: &mut Micro, rate: f64, seconds: f64, clocked: bool)
         };
         sums.ticks += u64::from(batch.ticks);
         sums.missed += u64::from(batch.missed);
-        sums.other_cpu |= batch.mode == StackMode::OtherCpu;
+        sums.mode = batch.mode;
         for sample in &batch.samples {
             sums.samples += 1;
             sums.torn_owner += u64::from(matches!(sample.owner, Owner::Torn | Owner::Unreadable));
@@ -122,7 +132,7 @@ fn run(python: &str, target: &mut Micro, rate: f64, seconds: f64, clocked: bool)
         sums.torn_owner,
         cpu * 1e6 / sums.ticks as f64,
         sums.kept as f64 / cpu,
-        if sums.other_cpu { "other-cpu" } else { "own-cpu" },
+        sums.mode.name(),
     );
     if clocked {
         let mut later = truth.clone();

@@ -3,6 +3,7 @@
 
 pub mod analysis;
 pub mod asyncio;
+pub mod bpf;
 pub mod cli;
 pub mod cpython;
 pub mod demo;

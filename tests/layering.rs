@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From a PID to observations. A room knows those before it; `process` stands beside `memory`.
-const READING: [&str; 7] = [
-    "process", "memory", "cpython", "asyncio", "identity", "source", "sampler",
+const READING: [&str; 8] = [
+    "process", "memory", "bpf", "cpython", "asyncio", "identity", "source", "sampler",
 ];
 
 /// From observations to what is shown. A room knows those before it, but `tui` and `export` do not know each other.
@@ -33,7 +33,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     (
         "nix",
         &[
-            "process", "memory", "cpython", "source", "sampler", "tui", "cli", "demo",
+            "process", "memory", "bpf", "cpython", "source", "sampler", "tui", "cli", "demo",
         ],
     ),
     ("object", &["memory", "cpython"]),
@@ -49,6 +49,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
         &[
             "process",
             "memory",
+            "bpf",
             "cpython",
             "asyncio",
             "identity",

@@ -88,6 +88,8 @@ pub struct Measuring {
     pub rate_hz: f64,
     /// Full stacks a second.
     pub stack_rate_hz: f64,
+    /// A BPF program may be used to read them.
+    pub bpf: bool,
     /// Places whose files are own code, besides those that are so anyway.
     pub own: Vec<String>,
     pub window: Duration,
@@ -205,6 +207,7 @@ pub fn measuring(arguments: MeasuringArguments, window: Duration, slow_window: D
     Measuring {
         rate_hz: arguments.rate,
         stack_rate_hz: arguments.stack_rate,
+        bpf: !arguments.no_bpf,
         own: arguments.own,
         window,
         slow_threshold: arguments.slow_threshold.unwrap_or(SLOW_THRESHOLD),
@@ -225,6 +228,7 @@ fn no_table(target: Target) -> Plan {
         measuring: Measuring {
             rate_hz: 1000.0,
             stack_rate_hz: 100.0,
+            bpf: true,
             own: Vec::new(),
             window: DOCTORS_LOOK,
             slow_threshold: SLOW_THRESHOLD,

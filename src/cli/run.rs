@@ -129,6 +129,7 @@ pub fn attach_options(naming: &Naming, measuring: &Measuring) -> AttachOptions {
         tenant_from,
         own: measuring.own.clone(),
         dumps: false,
+        interrupts: (!measuring.bpf).then_some(false),
         pauses: measuring.pauses,
     }
 }

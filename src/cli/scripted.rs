@@ -35,6 +35,7 @@ pub fn measuring(window: Duration) -> Measuring {
     Measuring {
         rate_hz: 1000.0,
         stack_rate_hz: 100.0,
+        bpf: true,
         own: Vec::new(),
         window,
         slow_threshold: Duration::from_millis(50),

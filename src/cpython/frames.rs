@@ -139,6 +139,20 @@ impl FrameWalk {
         }
     }
 
+    /// 3.11 and 3.12: how far `current_frame` stands from what the thread state's word points at. None: that word is the
+    /// frame itself.
+    pub fn through(&self) -> Option<u64> {
+        match self.top {
+            Top::Direct(_) => None,
+            Top::ThroughCFrame(_, at) => Some(at),
+        }
+    }
+
+    /// Where a frame has the address of its caller.
+    pub fn caller_in_frame(&self) -> usize {
+        self.previous
+    }
+
     /// 3.11 and 3.12: where `current_frame` stands, from the value of the thread state's word. None: that word is the
     /// frame itself.
     pub fn current_frame_at(&self, word: u64) -> Option<Addr> {

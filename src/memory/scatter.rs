@@ -52,6 +52,24 @@ impl Scatter {
         self.ranges.len() - 1
     }
 
+    /// What is asked for: where, and how many bytes.
+    pub fn ranges(&self) -> &[(Addr, usize)] {
+        &self.ranges
+    }
+
+    /// Takes what somebody else has read: the bytes of each slot, where they could be.
+    pub fn fill<'b>(&mut self, read: impl Fn(usize) -> Option<&'b [u8]>) -> Result<(), Fault> {
+        self.prepare()?;
+        for slot in 0..self.ranges.len() {
+            let (start, length) = (self.starts[slot], self.ranges[slot].1);
+            if let Some(bytes) = read(slot).filter(|bytes| bytes.len() == length) {
+                self.bytes[start..start + length].copy_from_slice(bytes);
+                self.good[slot] = true;
+            }
+        }
+        Ok(())
+    }
+
     /// Where a slot's bytes are asked for.
     pub fn at(&self, slot: usize) -> Option<Addr> {
         self.ranges.get(slot).map(|(at, _)| *at)
@@ -199,6 +217,21 @@ mod tests {
         assert_eq!(
             (scatter.u64(0, 0), scatter.u64(1, 0), scatter.u64(2, 0)),
             (Some(1), None, Some(3))
+        );
+    }
+
+    #[test]
+    fn what_somebody_else_has_read_is_taken_slot_by_slot() {
+        let mut scatter = Scatter::new();
+        for length in [2, 3, 4] {
+            scatter.push(Addr(0x1000), length);
+        }
+        let read: [Option<&[u8]>; 3] = [Some(&[1, 2]), None, Some(&[1, 2, 3])];
+        scatter.fill(|slot| read[slot]).unwrap();
+        // The last one is too short.
+        assert_eq!(
+            [0, 1, 2].map(|slot| scatter.bytes(slot)),
+            [Some(&[1, 2][..]), None, None]
         );
     }
 

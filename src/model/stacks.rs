@@ -35,7 +35,9 @@ pub enum StackMode {
     /// From the worker thread's own CPU: all reads of a sample are one instant.
     #[default]
     OwnCpu,
-    /// From another CPU, because the own-CPU way is not allowed: what changed under the read is unresolved.
+    /// By a BPF program, inside an interrupt of the worker thread's CPU: all of a sample is one instant.
+    Interrupt,
+    /// From another CPU, because neither of the others is allowed: what changed under the read is unresolved.
     OtherCpu,
 }
 
@@ -44,6 +46,7 @@ impl StackMode {
     pub fn name(self) -> &'static str {
         match self {
             StackMode::OwnCpu => "own-cpu",
+            StackMode::Interrupt => "interrupt",
             StackMode::OtherCpu => "other-cpu",
         }
     }

@@ -6,8 +6,8 @@
 //! - `DAC_READ_SEARCH`: `mem` and `task/TID/syscall` are their owner's alone (0600, 0400), `fd` is (0500); threads that
 //!   are born later are opened later. Where it is not given, `DAC_OVERRIDE`, which opens them too: a container's root has
 //!   that one and not the other (Docker's and Podman's defaults).
-//! - `SYS_NICE` and `CHECKPOINT_RESTORE` until the reading threads are set up: the real-time class, and
-//!   `/proc/PID/map_files`, by which a deleted interpreter is opened (Linux 5.9 and later).
+//! - `SYS_NICE`, `CHECKPOINT_RESTORE`, `BPF` and `PERFMON` until the reading threads are set up: the real-time class,
+//!   `/proc/PID/map_files`, by which a deleted interpreter is opened (Linux 5.9 and later), and the program that reads stacks.
 //! - `DAC_OVERRIDE` and `FOWNER`, by root that nobody called `sudo` for, where a file is to be written: such a root writes
 //!   where root may, into other users' folders too. They are in force only while a file gets or loses its name
 //!   (`to_write`), and no reading thread has them.
@@ -35,7 +35,12 @@ fn to_read(permitted: &CapsHashSet) -> [Capability; 2] {
 }
 
 /// Needed until it does.
-const TO_SET_UP: [Capability; 2] = [Capability::CAP_SYS_NICE, Capability::CAP_CHECKPOINT_RESTORE];
+const TO_SET_UP: [Capability; 4] = [
+    Capability::CAP_SYS_NICE,
+    Capability::CAP_CHECKPOINT_RESTORE,
+    Capability::CAP_BPF,
+    Capability::CAP_PERFMON,
+];
 
 /// Needed while a file gets or loses its name in a folder that is another user's, or closed to its own.
 const TO_WRITE: [Capability; 2] = [Capability::CAP_DAC_OVERRIDE, Capability::CAP_FOWNER];

@@ -189,6 +189,7 @@ impl Reading {
             mode: match input.byte()? {
                 0 => StackMode::OwnCpu,
                 1 => StackMode::OtherCpu,
+                2 => StackMode::Interrupt,
                 _ => return Err(Damaged),
             },
         })

@@ -206,6 +206,7 @@ impl Writing {
         out.byte(match batch.mode {
             StackMode::OwnCpu => 0,
             StackMode::OtherCpu => 1,
+            StackMode::Interrupt => 2,
         });
     }
 

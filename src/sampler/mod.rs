@@ -22,6 +22,7 @@ pub use dumping::{Dumped, dump};
 pub use reach::{Reach, reach};
 
 use self::dumping::Dumper;
+use crate::bpf::ChainReader;
 use crate::cpython::ONE_WALK;
 use crate::identity::{Inventory, Naming, Spec, disagree, inventory};
 use crate::model::{Addr, Hello, LoopKind, Nanos, Observation, OwnCode, Pid};
@@ -36,6 +37,10 @@ use std::thread::{self, JoinHandle};
 
 /// Batches and walks that may wait to be taken; about three seconds of them. What comes on top is dropped, and counted.
 const WAITING: usize = 64;
+
+/// So many stacks a second are read by interrupts, where nothing else was asked for. An interrupt costs the worker a few
+/// microseconds, where a look from its CPU costs it tens; it costs otop half as much again, which counts where there are many.
+const INTERRUPTS_UP_TO: f64 = 250.0;
 
 /// What one look at all contextvars may read.
 const INVENTORY_BUDGET: u64 = 16 * ONE_WALK;
@@ -53,6 +58,9 @@ pub struct AttachOptions {
     pub tenant_from: Vec<Spec>,
     /// Places whose files are own code, beside those that are so anyway.
     pub own: Vec<String>,
+    /// Read stacks inside interrupts of the CPU that the worker's thread is on, where that is allowed, and not from that
+    /// CPU; None: up to `INTERRUPTS_UP_TO` a second.
+    pub interrupts: Option<bool>,
     /// Take dumps too, every few seconds.
     pub dumps: bool,
     /// Stop the worker for each walk, and for a dump.
@@ -236,7 +244,20 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError
         Box::new(move || walking::run(walker, &to.2, pauses.as_deref(), &to.0, &to.1)),
     )?;
     handle.threads.push(walking);
-    if let Some((reader, rate)) = stacks {
+    if let Some((mut reader, rate)) = stacks {
+        if options.interrupts.unwrap_or(rate <= INTERRUPTS_UP_TO) {
+            // The kernel takes some milliseconds to prove the program: nobody waits for that. The thread that loads it has the
+            // right to, and reads nothing of the worker.
+            let (loaded, loading) = sync_channel(1);
+            let layout = reader.layout();
+            let load = move || {
+                if let Ok(chain) = ChainReader::load(layout) {
+                    let _ = loaded.send(chain);
+                }
+            };
+            handle.threads.push(spawn("otop-bpf", Box::new(load))?);
+            reader.will_interrupt(loading);
+        }
         let to = (sender.clone(), Arc::clone(&stop), plan.clone());
         let stacking = spawn(
             "otop-stacks",

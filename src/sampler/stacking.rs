@@ -1,6 +1,7 @@
 //! The stack sampler's thread: when to take stacks, and when to hand on what was taken. Knows nothing of what is read.
 
 use super::affinity::Affinity;
+use super::aside::Aside;
 use super::labels::Unsaid;
 use super::schedule::{Schedule, sleep_until};
 use super::{ended, monotonic, scheduling};
@@ -26,6 +27,9 @@ pub fn run(mut reader: StackReader, plan: &Plan, rate_hz: f64, to: &SyncSender<O
     let real_time = scheduling::be_woken_in_time();
     privilege::only_read();
     let mut seat = Affinity::new();
+    // Who interrupts a CPU is not to be woken on it.
+    let mut aside = real_time.then(Aside::new);
+    let mut interrupts = false;
     let mut schedule = Schedule::new(rate_hz, monotonic());
     let mut planned = None;
     // Nothing was done since the last tick that may have cost the CPU.
@@ -40,6 +44,14 @@ pub fn run(mut reader: StackReader, plan: &Plan, rate_hz: f64, to: &SyncSender<O
         if since >= SURVEY_EVERY || (reader.is_stale() && since >= SURVEY_AT_MOST) {
             if let Err(fault) = reader.survey() {
                 return ended(plan, &fault.to_string(), to);
+            }
+            if interrupts != reader.interrupts() {
+                // The one has its own CPU, the other goes where the worker is.
+                interrupts = !interrupts;
+                seat = Affinity::new();
+            }
+            if let Some(aside) = aside.as_mut().filter(|_| interrupts) {
+                aside.avoid(reader.loop_cpus());
             }
             surveyed = monotonic();
             quiet = false;

@@ -25,6 +25,15 @@ type Place = (usize, usize);
 
 impl FixedWords {
     pub fn new(heap: &Heap, runtime: &Runtime) -> FixedWords {
+        FixedWords::merged(heap, runtime, GAP)
+    }
+
+    /// Each word by itself, for who reads each range by itself.
+    pub fn apart(heap: &Heap, runtime: &Runtime) -> FixedWords {
+        FixedWords::merged(heap, runtime, 0)
+    }
+
+    fn merged(heap: &Heap, runtime: &Runtime, gap: u64) -> FixedWords {
         let o = &heap.offsets;
         let gil = (runtime.gil_last_holder, GIL_WORDS);
         let collecting = (runtime.gc_collecting, 4);
@@ -34,7 +43,7 @@ impl FixedWords {
         let mut ranges: Vec<(Addr, usize)> = [gil, collecting, newest].into_iter().chain(generation).collect();
         ranges.sort_unstable();
         ranges.dedup_by(|next, last| {
-            let near = next.0.0.saturating_sub(last.0.0.saturating_add(last.1 as u64)) <= GAP;
+            let near = next.0.0.saturating_sub(last.0.0.saturating_add(last.1 as u64)) <= gap;
             if near {
                 last.1 = last.1.max((next.0.0 - last.0.0) as usize + next.1);
             }

@@ -7,7 +7,7 @@
 //! thread itself notes, read last; by its words, the same at the start and at the end; and by the reading thread not having
 //! given up its CPU in between.
 //!
-//! The other-CPU way, where that is not allowed: everything is read twice in one call, outermost first and then innermost
+//! The other-CPU way, where neither that nor an interrupt (`interrupt.rs`) is allowed, and for threads that are on no CPU: everything is read twice in one call, outermost first and then innermost
 //! first, with the thread's words before, in the middle and after. It counts if `context_ver` never moved and both copies
 //! hold the same frames. What is missing in the copies makes it unresolved.
 
@@ -66,9 +66,9 @@ pub(super) struct Reader {
     pub at: WordsAt,
     pub stacks: Stacks,
     pub snapshot: Snapshot,
-    walk: FrameWalk,
+    pub walk: FrameWalk,
     predictions: Predictions,
-    raw: RawStack,
+    pub raw: RawStack,
     other: RawStack,
     small: Scatter,
 }
@@ -123,7 +123,7 @@ impl Reader {
                     && seat.cpu().is_some()
                     && followed.which.take(self.snapshot.scatter(), slots.cpu, &followed.clock) == seat.cpu()
             }
-            StackMode::OtherCpu => {
+            StackMode::Interrupt | StackMode::OtherCpu => {
                 same(end)
                     && slots
                         .middle
@@ -160,7 +160,9 @@ impl Reader {
             // What cannot be resolved leaves the owner as it is.
             let found = match mode {
                 StackMode::OwnCpu => self.stacks.resolve_at_once(heap, &self.raw, start.generation),
-                StackMode::OtherCpu => self.stacks.resolve(heap, runtime, &self.raw, start.generation),
+                StackMode::Interrupt | StackMode::OtherCpu => {
+                    self.stacks.resolve(heap, runtime, &self.raw, start.generation)
+                }
             };
             instant.stack = match found {
                 Ok(stack) => Some(stack),
@@ -174,7 +176,7 @@ impl Reader {
             let (end, cpu) = look(heap, self.at, thread, followed.which, &followed.clock, &mut self.small)?;
             instant.held = match mode {
                 StackMode::OwnCpu => end == Some(words) && cpu == seat.cpu(),
-                StackMode::OtherCpu => same(end),
+                StackMode::Interrupt | StackMode::OtherCpu => same(end),
             };
         }
         if mode == StackMode::OwnCpu {

@@ -11,6 +11,7 @@ mod first;
 mod fixed;
 mod foreseen;
 mod instant;
+mod interrupt;
 mod loop_watch;
 mod owners;
 mod place;

@@ -13,11 +13,13 @@ const MOST_CONTEXTS: usize = 20_000;
 
 /// Where a context was not met before, so many sets of variables are asked for along with it: those that were seen last.
 const RECENT: usize = 3;
+/// Where it is not known which context it will be, so many are.
+const LATELY: usize = 6;
 
 /// Where a read will have the bytes that prove what is known of a context; where it was not met, of the sets that were seen
 /// last.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Proofs([Option<(Addr, ProofSlots)>; RECENT]);
+pub(super) struct Proofs([Option<(Addr, ProofSlots)>; LATELY]);
 
 impl Proofs {
     fn of(&self, key: Addr) -> Option<ProofSlots> {
@@ -55,7 +57,7 @@ pub(super) struct Owners {
     /// the set of another: then there is nothing to look up, for which it would be too short.
     contexts: AddrMap<Met>,
     /// The keys of `known` that were met last, the newest first.
-    recent: [Option<Addr>; RECENT],
+    recent: [Option<Addr>; LATELY],
     context_type: Option<Addr>,
     /// The `__dict__` of `asyncio.tasks`, where the rules need a task.
     asyncio_tasks: Option<Addr>,
@@ -91,7 +93,7 @@ impl Owners {
             fits,
             known: AddrMap::default(),
             contexts: AddrMap::default(),
-            recent: [None; RECENT],
+            recent: [None; LATELY],
             context_type: None,
             asyncio_tasks: None,
         }
@@ -127,19 +129,29 @@ impl Owners {
         self.resolver.keep_labels(|_| false);
         self.known.clear();
         self.contexts.clear();
-        self.recent = [None; RECENT];
+        self.recent = [None; LATELY];
     }
 
     /// Asks for the bytes that prove what is known of the context.
     pub fn push_proofs(&self, context: Addr, scatter: &mut Scatter) -> Proofs {
-        let keys = match self.contexts.get(&context) {
-            Some(met) => [Some(met.key), None, None],
-            None => self.recent,
-        };
-        Proofs(keys.map(|key| {
-            let known = self.known.get(&key?)?;
-            Some((key?, known.resolved.proof.push(scatter)))
-        }))
+        match self.contexts.get(&context) {
+            Some(met) => self.push_all(&[Some(met.key)], scatter),
+            None => self.push_all(self.recent.get(..RECENT).unwrap_or_default(), scatter),
+        }
+    }
+
+    /// Asks for the bytes that prove what is known of those that were met last, for who does not know yet which it will be.
+    pub fn push_lately(&self, scatter: &mut Scatter) -> Proofs {
+        self.push_all(&self.recent, scatter)
+    }
+
+    fn push_all(&self, keys: &[Option<Addr>], scatter: &mut Scatter) -> Proofs {
+        let mut proofs = Proofs::default();
+        for (into, key) in proofs.0.iter_mut().zip(keys) {
+            let known = key.and_then(|key| Some((key, self.known.get(&key)?)));
+            *into = known.map(|(key, known)| (key, known.resolved.proof.push(scatter)));
+        }
+        proofs
     }
 
     /// Nothing is known of the context itself.
@@ -173,7 +185,7 @@ impl Owners {
             return;
         }
         let before = self.recent.iter().position(|known| *known == Some(key));
-        self.recent[..=before.unwrap_or(RECENT - 1)].rotate_right(1);
+        self.recent[..=before.unwrap_or(LATELY - 1)].rotate_right(1);
         self.recent[0] = Some(key);
     }
 

@@ -7,21 +7,24 @@
 use super::attach::Plan;
 use super::first::FirstRead;
 use super::fixed::FixedWords;
-use super::instant::{Reader, Start};
+use super::instant::{Instant, Reader, Start};
+use super::interrupt::Interrupts;
 use super::owners::{ContextWords, Owners, Seen};
 use super::place::{Place, place};
 use super::said::{Asker, LATELY, Said};
-use super::still::{Followed, Rest, Seat};
+use super::still::{Followed, Rest, Seat, Unseated};
 use super::threads::Threads;
+use crate::bpf::{ChainReader, Layout};
 use crate::cpython::{Heap, rseq_cpu};
 use crate::identity::Naming;
 use crate::memory::{Fault, LiveMemory, QuickMap, Scatter};
 use crate::model::{
     Addr, Batch, Labels, Nanos, Owner, SessionKey, StackBatch, StackMode, StackSample, State, ThreadIndex,
 };
-use crate::process::{self, Freezer, Holds};
+use crate::process::{self, Doing, Freezer, Holds};
 use std::io;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
 
 /// What the look at one thread may read.
 const ONE_LOOK: u64 = 8 << 20;
@@ -38,6 +41,10 @@ pub struct StackReader {
     threads: Threads,
     followed: QuickMap<ThreadIndex, Followed>,
     reader: Reader,
+    /// Where it is allowed; else a thread is read from its own CPU.
+    interrupts: Option<Interrupts>,
+    /// What interrupts will be made of.
+    loading: Option<Receiver<ChainReader>>,
     asker: Asker,
     freezer: Freezer,
     /// When otop itself held the worker.
@@ -59,6 +66,15 @@ struct Around {
     generation: Option<u64>,
 }
 
+/// The loop's thread, caught before anything else of the tick was read.
+struct Caught {
+    slot: usize,
+    around: Around,
+    /// No other thread ran since the last first read: what it had read of those still stands, and need not be read again.
+    alone: bool,
+    instant: Instant,
+}
+
 impl StackReader {
     /// `holds`: when otop itself held the worker.
     pub fn open(plan: Plan, naming: Naming, holds: Arc<Holds>) -> io::Result<StackReader> {
@@ -68,6 +84,8 @@ impl StackReader {
         let rseq = rseq_cpu(heap.memory(), &mappings);
         let reader = Reader::new(&heap, Box::new(open()?));
         Ok(StackReader {
+            interrupts: None,
+            loading: None,
             first: FirstRead::new(reader.at, FixedWords::new(&heap, &plan.runtime)),
             reader,
             asker: Asker::new(&plan),
@@ -91,6 +109,14 @@ impl StackReader {
 
     /// Looks which threads there are; to be called some five times a second.
     pub fn survey(&mut self) -> Result<(), Fault> {
+        self.interrupts.take_if(|interrupts| interrupts.refused);
+        match self.loading.as_ref().map(Receiver::try_recv) {
+            Some(Ok(chain)) => {
+                self.interrupts = Some(Interrupts::new(self.plan.pid, chain, &self.heap, &self.plan.runtime))
+            }
+            Some(Err(TryRecvError::Disconnected)) => self.loading = None,
+            Some(Err(TryRecvError::Empty)) | None => {}
+        }
         self.owners.survey(&self.heap, &self.plan.runtime);
         // Whoever takes ticks says which threads there are.
         let mut unsaid = Batch::default();
@@ -100,6 +126,29 @@ impl StackReader {
             self.followed.remove(&ended);
         }
         Ok(())
+    }
+
+    /// What a program has to copy for reading by interrupts.
+    pub fn layout(&self) -> Layout {
+        Interrupts::layout(&self.reader)
+    }
+
+    /// Reads by interrupts from the survey on that finds the program there: the kernel takes its time to prove it.
+    pub fn will_interrupt(&mut self, loading: Receiver<ChainReader>) {
+        self.loading = Some(loading);
+    }
+
+    /// Threads are read by interrupts of their CPUs: a seat on those is not needed, and in the way.
+    pub fn interrupts(&self) -> bool {
+        self.interrupts.is_some()
+    }
+
+    /// The CPUs that the loops' threads were on last.
+    pub fn loop_cpus(&self) -> Vec<u32> {
+        let loops = self.threads.all.iter().filter(|thread| thread.event_loop.is_some());
+        loops
+            .filter_map(|thread| self.followed.get(&thread.index)?.clock.cpu())
+            .collect()
     }
 
     /// True: the next tick would miss threads.
@@ -122,8 +171,17 @@ impl StackReader {
 
     /// Takes the stacks of one tick into `batch`. `seat` is where the calling thread runs.
     pub fn tick(&mut self, seat: &mut dyn Seat, now: &dyn Fn() -> Nanos, batch: &mut StackBatch) -> Result<(), Fault> {
+        // Until the next survey whoever has the seat takes it for one that is not used.
+        let seat: &mut dyn Seat = if self.interrupts.is_some() { &mut Unseated } else { seat };
+        if self.interrupts.is_some() {
+            batch.mode = StackMode::Interrupt;
+        }
         let began = seat.switches();
-        let around = self.read_first(now)?;
+        let mut caught = self.catch_ahead(now)?;
+        let around = match &caught {
+            Some(caught) if caught.alone => caught.around,
+            _ => self.read_first(now)?,
+        };
         batch.ticks += 1;
         self.choose(around.holder);
         let mut chosen = std::mem::take(&mut self.chosen);
@@ -133,7 +191,11 @@ impl StackReader {
         let mut still_since = Some(began);
         for &slot in &chosen {
             let before = seat.cpu();
-            let done = self.look(slot, around, still_since, seat, now, batch);
+            let (around, caught) = match caught.take_if(|caught| caught.slot == slot) {
+                Some(caught) => (caught.around, Some(caught.instant)),
+                None => (around, None),
+            };
+            let done = self.look(slot, around, still_since, caught, seat, now, batch);
             if seat.cpu() != before {
                 still_since = None;
             }
@@ -145,6 +207,59 @@ impl StackReader {
         }
         self.chosen = chosen;
         Ok(())
+    }
+
+    /// Catches the loop's thread where it was caught last. None: it was not there, or there are several.
+    fn catch_ahead(&mut self, now: &dyn Fn() -> Nanos) -> Result<Option<Caught>, Fault> {
+        let Some(interrupts) = &mut self.interrupts else {
+            return Ok(None);
+        };
+        let mut loops = self
+            .threads
+            .all
+            .iter()
+            .enumerate()
+            .filter(|(_, thread)| thread.event_loop.is_some());
+        let (Some((slot, thread)), None) = (loops.next(), loops.next()) else {
+            return Ok(None);
+        };
+        let Some(followed) = self.followed.get_mut(&thread.index) else {
+            return Ok(None);
+        };
+        let Some(cpu) = followed
+            .caught_on
+            .take()
+            .filter(|_| matches!(followed.rest, Rest::Awake))
+        else {
+            return Ok(None);
+        };
+        let since = now();
+        self.heap.grant(ONE_LOOK);
+        if self.threads.stale || !interrupts.catch(thread, cpu, &self.owners)? {
+            return Ok(None);
+        }
+        followed.caught_on = Some(cpu);
+        let gil = interrupts.gil();
+        let around = Around {
+            since,
+            holder: gil
+                .filter(|gil| gil.locked == 1)
+                .map_or(Addr::NULL, |gil| gil.last_holder),
+            collecting: interrupts.collecting() == Some(true),
+            generation: interrupts.generation(),
+        };
+        let (heap, runtime, reader) = (&self.heap, &self.plan.runtime, &mut self.reader);
+        let instant = interrupts.instant(heap, runtime, thread, followed, reader, around.generation)?;
+        let only_it_ran = gil.is_some_and(|gil| {
+            let last = (gil.last_holder, gil.switch_number);
+            self.first.last_gil() == Some(last) && gil.last_holder == thread.state.address
+        });
+        Ok(Some(Caught {
+            slot,
+            around,
+            alone: only_it_ran && interrupts.newest() == Some(self.threads.newest),
+            instant,
+        }))
     }
 
     /// The words of the threads, and what stands around them.
@@ -199,12 +314,14 @@ impl StackReader {
         }
     }
 
-    /// Looks at one thread, and says what is to be said of it.
+    /// Looks at one thread, and says what is to be said of it. `caught`: what it was doing, if that is known already.
+    #[allow(clippy::too_many_arguments)] // what one look needs, each of another kind
     fn look(
         &mut self,
         slot: usize,
         around: Around,
         still_since: Option<u64>,
+        caught: Option<Instant>,
         seat: &mut dyn Seat,
         now: &dyn Fn() -> Nanos,
         batch: &mut StackBatch,
@@ -232,7 +349,7 @@ impl StackReader {
                 followed.clock.runs().filter(|&runs| runs == then)
             }
         };
-        if repeat(followed, runs.is_some(), now, batch) {
+        if caught.is_none() && repeat(followed, runs.is_some(), now, batch) {
             return Ok(());
         }
         let start = Start {
@@ -242,12 +359,25 @@ impl StackReader {
             runs,
             generation: around.generation,
         };
-        let known = |context: Addr, scatter: &mut Scatter| self.owners.push_proofs(context, scatter);
-        let mut instant = self
-            .reader
-            .read(&self.heap, &self.plan.runtime, thread, followed, start, seat, known)?;
+        let (heap, runtime, owners) = (&self.heap, &self.plan.runtime, &self.owners);
+        let mut instant = caught;
+        // One that sleeps is on no CPU, and a CPU that sleeps is not to be woken.
+        let may_run = || runs.is_none() && followed.clock.doing() == Some(Doing::Runnable);
+        if let Some(interrupts) = self.interrupts.as_mut().filter(|_| instant.is_none() && may_run()) {
+            followed.caught_on = interrupts.follow(heap, thread, followed, &self.reader, cpu, owners)?;
+            if followed.caught_on.is_some() {
+                let generation = interrupts.generation();
+                let reader = &mut self.reader;
+                instant = Some(interrupts.instant(heap, runtime, thread, followed, reader, generation)?);
+            }
+        }
+        let known = |context: Addr, scatter: &mut Scatter| owners.push_proofs(context, scatter);
+        let mut instant = match instant {
+            Some(instant) => instant,
+            None => self.reader.read(heap, runtime, thread, followed, start, seat, known)?,
+        };
         let at = now();
-        if instant.mode == StackMode::OtherCpu {
+        if instant.mode == StackMode::OtherCpu && self.interrupts.is_none() {
             batch.mode = StackMode::OtherCpu;
         }
 
@@ -258,7 +388,12 @@ impl StackReader {
             .is_some_and(|(when, words)| at - when < LATELY && words != instant.words);
         followed.seen = Some((at, instant.words));
         let mut runs_before = runs;
-        let mut said = if went_on && holds_gil && instant.held && instant.mode == StackMode::OwnCpu {
+        let on_its_cpu = match instant.mode {
+            StackMode::Interrupt => true,
+            StackMode::OwnCpu => went_on && holds_gil && instant.held,
+            StackMode::OtherCpu => false,
+        };
+        let mut said = if on_its_cpu {
             Said::only(State::Runnable)
         } else {
             runs_before = runs_before.or_else(|| followed.clock.runs());
@@ -292,7 +427,10 @@ impl StackReader {
                 let left = self.heap.left();
                 let seen = Seen {
                     vars: instant.vars,
-                    read: self.reader.snapshot.scatter(),
+                    read: match (&self.interrupts, instant.mode) {
+                        (Some(interrupts), StackMode::Interrupt) => interrupts.beside(),
+                        _ => self.reader.snapshot.scatter(),
+                    },
                     proofs: instant.proofs,
                     in_step: instant.held,
                     lasts: instant.held,

@@ -22,6 +22,23 @@ pub trait Seat {
     fn switches(&self) -> u64;
 }
 
+/// No seat: the reading thread is bound to no CPU, and goes to none.
+pub struct Unseated;
+
+impl Seat for Unseated {
+    fn cpu(&self) -> Option<u32> {
+        None
+    }
+
+    fn move_to(&mut self, _cpu: u32) -> bool {
+        false
+    }
+
+    fn switches(&self) -> u64 {
+        0
+    }
+}
+
 /// The words of a thread state that show whether it went on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Words {
@@ -58,13 +75,27 @@ impl WordsAt {
     }
 
     pub fn take(&self, scatter: &Scatter, slot: usize) -> Option<Words> {
-        let bytes = scatter.bytes(slot)?;
-        Some(Words {
+        scatter.bytes(slot).map(|bytes| self.of(bytes))
+    }
+
+    /// The words, from the bytes of that range.
+    pub fn of(&self, bytes: &[u8]) -> Words {
+        Words {
             top: word_at(bytes, self.top),
             context: Addr(word_at(bytes, self.context)),
             version: word_at(bytes, self.context + 8),
             id: word_at(bytes, self.context + 16),
-        })
+        }
+    }
+
+    /// Offset in a thread state, and length, of the range.
+    pub fn range(&self) -> (u64, usize) {
+        (self.from, self.length)
+    }
+
+    /// Where in the range the context's address is, and what leads to the innermost frame.
+    pub fn context_and_top(&self) -> (usize, usize) {
+        (self.context, self.top)
     }
 }
 
@@ -170,6 +201,8 @@ pub(super) struct Followed {
     pub clock: ThreadClock,
     /// Where the first read of a tick has its CPU.
     pub in_first: Option<usize>,
+    /// The CPU on which an interrupt caught it last.
+    pub caught_on: Option<u32>,
     pub rest: Rest,
     /// When and with which words it was last seen.
     pub seen: Option<(Nanos, Words)>,
@@ -186,6 +219,7 @@ impl Followed {
             which: WhichCpu::of(heap, thread, rseq),
             clock: ThreadClock::open(plan.pid, thread.tid?),
             in_first: None,
+            caught_on: None,
             rest: Rest::Awake,
             seen: None,
             root: Root::default(),

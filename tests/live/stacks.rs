@@ -23,19 +23,31 @@ struct Sampler {
 
 impl Sampler {
     fn on(target: &Target, rate_hz: f64) -> Sampler {
+        Sampler::by(target, rate_hz, None)
+    }
+
+    /// `interrupts`: whether stacks are read by interrupts; None: as otop does where nothing is said.
+    fn by(target: &Target, rate_hz: f64, interrupts: Option<bool>) -> Sampler {
         let options = AttachOptions {
             rate_hz: 10.0,
             stack_rate_hz: Some(rate_hz),
+            interrupts,
             session_from: vec![Spec::variable("call_ref")],
             ..AttachOptions::default()
         };
         let attached = attach(Pid(target.pid), &options).unwrap_or_else(|e| panic!("{}: {e}", target.what));
         assert_eq!(attached.hello.stack_rate_hz, Some(rate_hz));
-        Sampler {
+        let mut sampler = Sampler {
             attached,
-            what: target.what.clone(),
+            what: format!("{}, interrupts {interrupts:?}", target.what),
             until: Nanos::ZERO,
+        };
+        if interrupts == Some(true) {
+            // The kernel proves the program meanwhile.
+            let comes = (0..400).any(|_| sampler.next().mode == StackMode::Interrupt);
+            assert!(comes, "{}: stacks are not read by interrupts", sampler.what);
         }
+        sampler
     }
 
     fn next(&mut self) -> StackBatch {
@@ -123,20 +135,22 @@ fn judge(samples: &[StackSample], what: &str) -> usize {
 fn a_step_every_few_microseconds_and_no_stack_that_never_was() {
     for python in pythons() {
         let target = micro(python, "200");
-        let mut sampler = Sampler::on(&target, 1000.0);
-        let (mut samples, mut ticks) = (Vec::new(), 0);
-        while samples.len() < 600 {
-            let batch = sampler.next();
-            assert_eq!(batch.mode, StackMode::OwnCpu, "{}", target.what);
-            ticks += batch.ticks as usize;
-            samples.extend(batch.samples);
+        for mode in [StackMode::OwnCpu, StackMode::Interrupt] {
+            let mut sampler = Sampler::by(&target, 1000.0, Some(mode == StackMode::Interrupt));
+            let (mut samples, mut ticks) = (Vec::new(), 0);
+            while samples.len() < 600 {
+                let batch = sampler.next();
+                assert_eq!(batch.mode, mode, "{}", sampler.what);
+                ticks += batch.ticks as usize;
+                samples.extend(batch.samples);
+            }
+            // One loop that never rests: one sample a tick, resolved or not.
+            assert_eq!(samples.len(), ticks, "{}", sampler.what);
+            assert_eq!(judge(&samples, &sampler.what), BUSY, "{}", sampler.what);
+            let unresolved = samples.iter().filter(|sample| sample.stack.is_none()).count();
+            assert!(unresolved * 10 < ticks, "{}: {unresolved} of {ticks}", sampler.what);
+            assert!(!"Tt".contains(target.state()), "{}", sampler.what);
         }
-        // One loop that never rests: one sample a tick, resolved or not.
-        assert_eq!(samples.len(), ticks, "{}", target.what);
-        assert_eq!(judge(&samples, &target.what), BUSY, "{}", target.what);
-        let unresolved = samples.iter().filter(|sample| sample.stack.is_none()).count();
-        assert!(unresolved * 10 < ticks, "{}: {unresolved} of {ticks}", target.what);
-        assert!(!"Tt".contains(target.state()), "{}", target.what);
     }
 }
 
@@ -196,20 +210,22 @@ fn follows_its_thread_from_cpu_to_cpu() {
         .filter(|&cpu| allowed.is_set(cpu) == Ok(true))
         .collect();
     let target = micro(&python, "200");
-    let mut sampler = Sampler::on(&target, 1000.0);
-    for turn in 0..20 {
-        let mut one = CpuSet::new();
-        one.set(cpus[turn % cpus.len()]).expect("a CPU of this machine");
-        sched_setaffinity(Process::from_raw(target.pid), &one).expect("the target is ours");
-        let samples = sampler.until(20, |sample| sample.stack.is_some());
-        judge(&samples, &target.what);
-        let unresolved = samples.iter().filter(|sample| sample.stack.is_none()).count();
-        assert!(
-            unresolved * 3 < samples.len() + 30,
-            "{}: {unresolved} of {}",
-            target.what,
-            samples.len()
-        );
+    for interrupts in [false, true] {
+        let mut sampler = Sampler::by(&target, 1000.0, Some(interrupts));
+        for turn in 0..20 {
+            let mut one = CpuSet::new();
+            one.set(cpus[turn % cpus.len()]).expect("a CPU of this machine");
+            sched_setaffinity(Process::from_raw(target.pid), &one).expect("the target is ours");
+            let samples = sampler.until(20, |sample| sample.stack.is_some());
+            judge(&samples, &sampler.what);
+            let unresolved = samples.iter().filter(|sample| sample.stack.is_none()).count();
+            assert!(
+                unresolved * 3 < samples.len() + 30,
+                "{}: {unresolved} of {}",
+                sampler.what,
+                samples.len()
+            );
+        }
     }
 }
 
@@ -256,7 +272,7 @@ fn work_in_threads_is_under_its_session_and_with_its_stack() {
     for minor in ["3.9", "3.11", "3.14"] {
         let Some(python) = one_python(minor) else { continue };
         let mut target = Target::sessions(&python, "asyncio", &["--sessions", "3"]);
-        let mut sampler = Sampler::on(&target, 500.0);
+        let mut sampler = Sampler::by(&target, 500.0, Some(minor != "3.9"));
         for kind in ["sleep", "py", "c"] {
             target.begin_block("call-0002", 300, kind, "to_thread");
             let name = format!("block_{kind}");

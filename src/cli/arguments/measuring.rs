@@ -17,6 +17,10 @@ pub struct MeasuringArguments {
     #[arg(value_parser = |text: &str| RATE.parse(text), allow_negative_numbers = true)]
     pub stack_rate: f64,
 
+    /// Load no BPF program: full stacks are read from the CPU of the worker's thread
+    #[arg(long, help_heading = "Measuring")]
+    pub no_bpf: bool,
+
     /// Files that begin with this are own code, wherever they are installed; may be given more than once
     #[arg(long, value_name = "PREFIX", help_heading = "Measuring", value_parser = values::prefix)]
     pub own: Vec<String>,

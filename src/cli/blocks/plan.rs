@@ -72,6 +72,7 @@ mod tests {
         let wanted = Measuring {
             rate_hz: 500.0,
             stack_rate_hz: 10.0,
+            bpf: true,
             own: vec!["/srv/a".to_owned(), "/srv/b".to_owned()],
             slow_threshold: Duration::from_millis(80),
             ..table

@@ -48,6 +48,7 @@ pub fn plan(arguments: DiffArguments) -> Plan {
         measuring: Measuring {
             rate_hz: 0.0,
             stack_rate_hz: 0.0,
+            bpf: true,
             own: Vec::new(),
             window: WINDOW,
             slow_threshold: SLOW_THRESHOLD,

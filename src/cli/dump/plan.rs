@@ -27,6 +27,7 @@ pub fn plan(arguments: DumpArguments) -> Plan {
         measuring: Measuring {
             rate_hz: 0.0,
             stack_rate_hz: 0.0,
+            bpf: true,
             own: arguments.own,
             window: WINDOW,
             slow_threshold: Duration::ZERO,

@@ -40,6 +40,7 @@ const AS_RECORDED: [&str; 2] = [
 #[derive(Debug, Args)]
 #[command(mut_arg("rate", |arg| arg.hide(true).conflicts_with("file")))]
 #[command(mut_arg("stack_rate", |arg| arg.hide(true).conflicts_with("file")))]
+#[command(mut_arg("no_bpf", |arg| arg.hide(true).conflicts_with("file")))]
 #[command(mut_arg("pause", |arg| arg.hide(true).conflicts_with("file")))]
 #[command(mut_arg("slow_threshold", |arg| arg.help(AS_RECORDED[0])))]
 #[command(mut_arg("slow_window", |arg| arg.help(AS_RECORDED[1])))]

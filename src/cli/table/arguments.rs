@@ -22,7 +22,7 @@ pub struct WorkerArguments {
     /// Show what the worker itself serves at its OpenRTC introspection socket
     #[arg(long, value_name = "PATH")]
     #[arg(conflicts_with_all = [
-        "pid", "session_from", "agent_from", "tenant_from", "rate", "stack_rate", "own", "slow_threshold", "slow_window",
+        "pid", "session_from", "agent_from", "tenant_from", "rate", "stack_rate", "no_bpf", "own", "slow_threshold", "slow_window",
         "pause",
     ])]
     pub socket: Option<PathBuf>,
