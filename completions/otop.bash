@@ -47,7 +47,7 @@ _otop() {
 
     case "${cmd}" in
         otop)
-            opts="-h -V --pid --session-from --agent-from --tenant-from --children --socket --once --json --refresh-rate --sort --status --agent --tenant --columns --window --slow-window --rate --stack-rate --own --slow-threshold --pause --help --version blocks dump vars record replay diff demo doctor"
+            opts="-h -V --pid --session-from --agent-from --tenant-from --children --socket --once --json --refresh-rate --sort --status --agent --tenant --columns --window --slow-window --rate --stack-rate --no-bpf --own --slow-threshold --pause --help --version blocks dump vars record replay diff demo doctor"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -129,7 +129,7 @@ _otop() {
             return 0
             ;;
         otop__subcmd__blocks)
-            opts="-h --pid --session-from --agent-from --tenant-from --for --json --fail-on --rate --stack-rate --own --slow-threshold --help"
+            opts="-h --pid --session-from --agent-from --tenant-from --for --json --fail-on --rate --stack-rate --no-bpf --own --slow-threshold --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -183,7 +183,7 @@ _otop() {
             return 0
             ;;
         otop__subcmd__demo)
-            opts="-h --once --json --refresh-rate --sort --status --agent --tenant --columns --window --slow-window --rate --stack-rate --own --slow-threshold --pause --help"
+            opts="-h --once --json --refresh-rate --sort --status --agent --tenant --columns --window --slow-window --rate --stack-rate --no-bpf --own --slow-threshold --pause --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -351,7 +351,7 @@ _otop() {
             return 0
             ;;
         otop__subcmd__record)
-            opts="-o -h --pid --session-from --agent-from --tenant-from --output --format --force --for --mode --by --session --agent --tenant --rate --stack-rate --own --slow-threshold --help"
+            opts="-o -h --pid --session-from --agent-from --tenant-from --output --format --force --for --mode --by --session --agent --tenant --rate --stack-rate --no-bpf --own --slow-threshold --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -433,7 +433,7 @@ _otop() {
             return 0
             ;;
         otop__subcmd__replay)
-            opts="-o -h --at --output --format --force --mode --by --session --once --json --refresh-rate --sort --status --agent --tenant --columns --window --own --rate --stack-rate --pause --slow-threshold --slow-window --help blocks dump"
+            opts="-o -h --at --output --format --force --mode --by --session --once --json --refresh-rate --sort --status --agent --tenant --columns --window --own --rate --stack-rate --no-bpf --pause --slow-threshold --slow-window --help blocks dump"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_otop_global_optspecs
-    string join \n pid= session-from= agent-from= tenant-from= children socket= once json refresh-rate= sort= status= agent= tenant= columns= window= slow-window= rate= stack-rate= own= slow-threshold= pause h/help V/version
+    string join \n pid= session-from= agent-from= tenant-from= children socket= once json refresh-rate= sort= status= agent= tenant= columns= window= slow-window= rate= stack-rate= no-bpf own= slow-threshold= pause h/help V/version
 end
 
 function __fish_otop_needs_command
@@ -60,6 +60,7 @@ complete -c otop -n "__fish_otop_needs_command" -l slow-threshold -d 'From which
 complete -c otop -n "__fish_otop_needs_command" -l children -d 'The whole pool: every asyncio worker below the process, as they come and go'
 complete -c otop -n "__fish_otop_needs_command" -l once -d 'Watch for one window, print the table, exit'
 complete -c otop -n "__fish_otop_needs_command" -l json -d 'One JSON document per window, a line each; with --once a single one'
+complete -c otop -n "__fish_otop_needs_command" -l no-bpf -d 'Load no BPF program: full stacks are read from the CPU of the worker\'s thread'
 complete -c otop -n "__fish_otop_needs_command" -l pause -d 'Stop the worker for each walk over its tasks, so that each is of one instant; how long is shown'
 complete -c otop -n "__fish_otop_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c otop -n "__fish_otop_needs_command" -s V -l version -d 'Print version'
@@ -82,6 +83,7 @@ complete -c otop -n "__fish_otop_using_subcommand blocks" -l stack-rate -d 'Full
 complete -c otop -n "__fish_otop_using_subcommand blocks" -l own -d 'Files that begin with this are own code, wherever they are installed; may be given more than once' -r
 complete -c otop -n "__fish_otop_using_subcommand blocks" -l slow-threshold -d 'From which length on a standing loop counts as blocked, 1ms to 1m [default: 50ms]' -r
 complete -c otop -n "__fish_otop_using_subcommand blocks" -l json -d 'One JSON object per event, a line each'
+complete -c otop -n "__fish_otop_using_subcommand blocks" -l no-bpf -d 'Load no BPF program: full stacks are read from the CPU of the worker\'s thread'
 complete -c otop -n "__fish_otop_using_subcommand blocks" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c otop -n "__fish_otop_using_subcommand dump" -l pid -d 'Process to watch; the table takes several [default: the only asyncio worker here, or a choice]' -r
 complete -c otop -n "__fish_otop_using_subcommand dump" -l session-from -d 'Where the session\'s id stands; several: the first that fits wins [default: as the packages in use keep it]' -r
@@ -125,6 +127,7 @@ complete -c otop -n "__fish_otop_using_subcommand record" -l stack-rate -d 'Full
 complete -c otop -n "__fish_otop_using_subcommand record" -l own -d 'Files that begin with this are own code, wherever they are installed; may be given more than once' -r
 complete -c otop -n "__fish_otop_using_subcommand record" -l slow-threshold -d 'From which length on a standing loop counts as blocked, 1ms to 1m [default: 50ms]' -r
 complete -c otop -n "__fish_otop_using_subcommand record" -l force -d 'Replace FILE if it is there'
+complete -c otop -n "__fish_otop_using_subcommand record" -l no-bpf -d 'Load no BPF program: full stacks are read from the CPU of the worker\'s thread'
 complete -c otop -n "__fish_otop_using_subcommand record" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c otop -n "__fish_otop_using_subcommand replay" -l at -d 'How far into the recording: where the live table begins, the end of the window of --once, or when the dump was taken at the latest' -r
 complete -c otop -n "__fish_otop_using_subcommand replay" -s o -l output -d 'File to write another format into; - is standard output' -r -F
@@ -173,6 +176,7 @@ complete -c otop -n "__fish_otop_using_subcommand replay" -l slow-window -d 'How
 complete -c otop -n "__fish_otop_using_subcommand replay" -l force -d 'Replace FILE if it is there'
 complete -c otop -n "__fish_otop_using_subcommand replay" -l once -d 'Watch for one window, print the table, exit'
 complete -c otop -n "__fish_otop_using_subcommand replay" -l json -d 'One JSON document per window, a line each; with --once a single one'
+complete -c otop -n "__fish_otop_using_subcommand replay" -l no-bpf -d 'Load no BPF program: full stacks are read from the CPU of the worker\'s thread'
 complete -c otop -n "__fish_otop_using_subcommand replay" -l pause -d 'Stop the worker for each walk over its tasks, so that each is of one instant; how long is shown'
 complete -c otop -n "__fish_otop_using_subcommand replay" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c otop -n "__fish_otop_using_subcommand diff" -l session -d 'Look at this session of A; red is what it has more of' -r
@@ -216,6 +220,7 @@ complete -c otop -n "__fish_otop_using_subcommand demo" -l own -d 'Files that be
 complete -c otop -n "__fish_otop_using_subcommand demo" -l slow-threshold -d 'From which length on a standing loop counts as blocked, 1ms to 1m [default: 50ms]' -r
 complete -c otop -n "__fish_otop_using_subcommand demo" -l once -d 'Watch for one window, print the table, exit'
 complete -c otop -n "__fish_otop_using_subcommand demo" -l json -d 'One JSON document per window, a line each; with --once a single one'
+complete -c otop -n "__fish_otop_using_subcommand demo" -l no-bpf -d 'Load no BPF program: full stacks are read from the CPU of the worker\'s thread'
 complete -c otop -n "__fish_otop_using_subcommand demo" -l pause -d 'Stop the worker for each walk over its tasks, so that each is of one instant; how long is shown'
 complete -c otop -n "__fish_otop_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c otop -n "__fish_otop_using_subcommand doctor" -l pid -d 'Process to examine [default: this machine, and how many workers are on it]' -r

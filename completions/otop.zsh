@@ -19,7 +19,7 @@ _otop() {
 '*--session-from=[Where the session'\''s id stands; several\: the first that fits wins \[default\: as the packages in use keep it\]]:SPEC:_default' \
 '*--agent-from=[Where the agent'\''s name stands]:SPEC:_default' \
 '*--tenant-from=[Where the tenant'\''s name stands]:SPEC:_default' \
-'(--pid --session-from --agent-from --tenant-from --rate --stack-rate --own --slow-threshold --slow-window --pause)--socket=[Show what the worker itself serves at its OpenRTC introspection socket]:PATH:_files' \
+'(--pid --session-from --agent-from --tenant-from --rate --stack-rate --no-bpf --own --slow-threshold --slow-window --pause)--socket=[Show what the worker itself serves at its OpenRTC introspection socket]:PATH:_files' \
 '--refresh-rate=[Pictures a second of the live table, 0.5 to 10]:HZ:_default' \
 '--sort=[Column to sort by; in the live table key s goes on]:KEY:(mem_mb cpu_pct duration_s agent_name session_id tenant peak_mb status loop_pct blocked_ms worst_block_ms tasks where)' \
 '--status=[Show only sessions in this state; in the live table key f goes on]:STATUS:(all active slow draining errored)' \
@@ -35,6 +35,7 @@ _otop() {
 '(--socket)--children[The whole pool\: every asyncio worker below the process, as they come and go]' \
 '--once[Watch for one window, print the table, exit]' \
 '--json[One JSON document per window, a line each; with --once a single one]' \
+'--no-bpf[Load no BPF program\: full stacks are read from the CPU of the worker'\''s thread]' \
 '--pause[Stop the worker for each walk over its tasks, so that each is of one instant; how long is shown]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
@@ -62,6 +63,7 @@ _arguments "${_arguments_options[@]}" : \
 '*--own=[Files that begin with this are own code, wherever they are installed; may be given more than once]:PREFIX:_default' \
 '--slow-threshold=[From which length on a standing loop counts as blocked, 1ms to 1m \[default\: 50ms\]]:TIME:_default' \
 '--json[One JSON object per event, a line each]' \
+'--no-bpf[Load no BPF program\: full stacks are read from the CPU of the worker'\''s thread]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
 && ret=0
@@ -118,6 +120,7 @@ blocked\:"Only what kept the loop for longer than --slow-threshold"))' \
 '*--own=[Files that begin with this are own code, wherever they are installed; may be given more than once]:PREFIX:_default' \
 '--slow-threshold=[From which length on a standing loop counts as blocked, 1ms to 1m \[default\: 50ms\]]:TIME:_default' \
 '--force[Replace FILE if it is there]' \
+'--no-bpf[Load no BPF program\: full stacks are read from the CPU of the worker'\''s thread]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
 && ret=0
@@ -153,6 +156,7 @@ blocked\:"Only what kept the loop for longer than --slow-threshold"))' \
 '--force[Replace FILE if it is there]' \
 '--once[Watch for one window, print the table, exit]' \
 '--json[One JSON document per window, a line each; with --once a single one]' \
+'()--no-bpf[Load no BPF program\: full stacks are read from the CPU of the worker'\''s thread]' \
 '()--pause[Stop the worker for each walk over its tasks, so that each is of one instant; how long is shown]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
@@ -196,6 +200,7 @@ _arguments "${_arguments_options[@]}" : \
 '--slow-threshold=[From which length on a standing loop counts as blocked, 1ms to 1m \[default\: 50ms\]]:TIME:_default' \
 '--once[Watch for one window, print the table, exit]' \
 '--json[One JSON document per window, a line each; with --once a single one]' \
+'--no-bpf[Load no BPF program\: full stacks are read from the CPU of the worker'\''s thread]' \
 '--pause[Stop the worker for each walk over its tasks, so that each is of one instant; how long is shown]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \

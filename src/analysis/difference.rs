@@ -3,7 +3,7 @@
 
 use super::call_tree::Called;
 use super::profile::{Mode, Profile};
-use crate::model::Nanos;
+use crate::model::{Nanos, StackMode};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Two rates are unlike if they are further apart than this.
@@ -68,9 +68,10 @@ pub fn unlike(one: &Profile, other: &Profile) -> Option<String> {
     samples
         .or_else(|| rates("stacks", stacks))
         .or_else(|| match stack_modes {
-            [Some(one), Some(other)] if one != other => Some(format!(
-                "stacks were read in the mode {one} in one and {other} in the other"
-            )),
+            // By interrupts and from the worker's CPU every stack is of one instant, and they come to the same.
+            [Some(one), Some(other)] if one != other && [one, other].contains(&StackMode::OtherCpu.name()) => Some(
+                format!("stacks were read in the mode {one} in one and {other} in the other"),
+            ),
             _ => None,
         })
 }

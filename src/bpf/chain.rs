@@ -41,8 +41,8 @@ pub enum Look {
 }
 
 impl ChainReader {
-    /// Gives the program to the kernel. Takes `CAP_BPF` and `CAP_PERFMON`, or being root; looking takes neither (before
-    /// Linux 5.19 it takes `CAP_BPF`).
+    /// Gives the program to the kernel. Takes `CAP_BPF` and `CAP_PERFMON`; looking takes neither, but before Linux 5.19
+    /// it takes `CAP_BPF` (kernel/bpf/syscall.c, `__sys_bpf`).
     pub fn load(layout: Layout) -> Result<ChainReader, Refusal> {
         // The program compares the thread's number with what the kernel calls it.
         let here = fs::read_link("/proc/self/ns/pid").map_err(|_| Refusal::Namespace)?;
@@ -216,7 +216,8 @@ impl Memory for Chain<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::sched::sched_getcpu;
+    use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
+    use nix::unistd::Pid as Process;
     use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
     /// A record: the next one's address, a number, and one more word.
@@ -250,23 +251,38 @@ mod tests {
             }
         };
         reader.ask(ranges);
-        let (stop, tid, cpu) = (AtomicBool::new(false), AtomicU32::new(0), AtomicU32::new(0));
+        // Who looks must not be on the CPU that is looked at: beside other tests the two would share one for long.
+        let own = Process::from_raw(0);
+        let allowed = sched_getaffinity(own).expect("own CPUs");
+        let mut cpus = (0..CpuSet::count()).filter(|&cpu| allowed.is_set(cpu) == Ok(true));
+        let (Some(here), Some(there)) = (cpus.next(), cpus.next()) else {
+            eprintln!("not tested here: there is one CPU");
+            return None;
+        };
+        let bind = |cpu| {
+            let mut one = CpuSet::new();
+            one.set(cpu).expect("a CPU");
+            sched_setaffinity(own, &one).expect("it is allowed");
+        };
+        let (stop, tid) = (AtomicBool::new(false), AtomicU32::new(0));
         let seen = std::thread::scope(|scope| {
             scope.spawn(|| {
+                bind(there);
                 tid.store(nix::unistd::gettid().as_raw() as u32, Ordering::Relaxed);
                 while !stop.load(Ordering::Relaxed) {
-                    cpu.store(sched_getcpu().expect("a CPU") as u32, Ordering::Relaxed);
+                    std::hint::spin_loop();
                 }
             });
-            // Beside other tests it may not be on a CPU for long, nor on another one than this thread.
+            bind(here);
+            // Beside other tests it is not always on its CPU.
             let seen = (0..200_000).any(|_| {
                 std::thread::sleep(std::time::Duration::from_micros(100));
                 let thread = Tid(tid.load(Ordering::Relaxed) as i32);
                 let own = Pid(std::process::id() as i32);
-                thread.0 != 0
-                    && reader.look(own, thread, Addr(at(words)), cpu.load(Ordering::Relaxed)) == Ok(Look::Seen)
+                thread.0 != 0 && reader.look(own, thread, Addr(at(words)), there as u32) == Ok(Look::Seen)
             });
             stop.store(true, Ordering::Relaxed);
+            sched_setaffinity(own, &allowed).expect("it was allowed");
             seen
         });
         assert!(seen);

@@ -22,13 +22,13 @@ pub use program::{Layout, MOST_RECORDS};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The kernel does not permit it: `CAP_BPF` and `CAP_PERFMON` are missing, or a lockdown or filter is in force.
-    #[error("not permitted")]
+    #[error("that takes BPF and PERFMON, and no lockdown")]
     NotPermitted,
     /// The kernel is too old, or was built without it.
-    #[error("not supported by this kernel")]
+    #[error("this kernel cannot, Linux 5.19 and later can")]
     NotSupported,
     /// otop does not see the kernel's own thread numbers: it runs in a PID namespace.
-    #[error("otop is in a PID namespace")]
+    #[error("otop is in a PID namespace of its own")]
     Namespace,
     /// Records that the program has no room for.
     #[error("not for records like these")]

@@ -13,7 +13,7 @@ use std::sync::mpsc::Receiver;
 
 pub use crate::analysis::pool::{Peaks, Watched, merge};
 pub use crate::analysis::{By, Emergency, Engine, Mode, Narrow, Profile, Settings, TICKS_IN_A_BLOCK, Wanted};
-pub use crate::sampler::{AttachOptions, Dumped, Probe, Reach, Variables, reach};
+pub use crate::sampler::{AttachOptions, Dumped, NoInterrupts, Probe, Reach, Variables, may_interrupt, reach};
 pub use crate::source::{Examination, Proved};
 
 /// A worker that is being read.

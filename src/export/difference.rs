@@ -250,6 +250,8 @@ mod tests {
         let mut other = one.clone();
         other.quality.stack_mode = Some("other-cpu".to_owned());
         assert!(unlike(&one, &other).is_some_and(|why| why.contains("own-cpu in one and other-cpu")));
+        other.quality.stack_mode = Some("interrupt".to_owned());
+        assert_eq!(unlike(&one, &other), None);
         let mut other = one.clone();
         other.wanted.mode = crate::analysis::Mode::Cpu;
         assert_eq!(

@@ -18,8 +18,9 @@ mod stacking;
 mod ticking;
 mod walking;
 
+pub use crate::bpf::Refusal as NoInterrupts;
 pub use dumping::{Dumped, dump};
-pub use reach::{Reach, reach};
+pub use reach::{Reach, may_interrupt, reach};
 
 use self::dumping::Dumper;
 use crate::bpf::ChainReader;

@@ -2,6 +2,7 @@
 //! that ends with it. Knows nothing of what is sampled.
 
 use super::scheduling;
+use crate::bpf::{ChainReader, Layout, Refusal};
 use crate::model::Pid;
 use nix::sched::{sched_getaffinity, sched_setaffinity};
 
@@ -28,6 +29,19 @@ pub fn reach(pid: Option<Pid>) -> Reach {
             worker_cpus: pid.and_then(may_run_where),
         });
     tried.map_or(nothing, |thread| thread.join().unwrap_or(nothing))
+}
+
+/// Whether stacks may be read by interrupts: by giving the kernel a program for some worker.
+pub fn may_interrupt() -> Result<(), Refusal> {
+    let layout = Layout {
+        words: (0, 64),
+        pointed: (0, 64),
+        top: 8,
+        through: None,
+        head: 64,
+        next: 0,
+    };
+    ChainReader::load(layout).map(drop)
 }
 
 /// Moves the calling thread to the CPUs of `pid`, if the kernel lets it.

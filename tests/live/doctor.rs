@@ -8,11 +8,12 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 /// Every check that a worker's diagnosis names.
-const CHECKS: [&str; 26] = [
+const CHECKS: [&str; 27] = [
     "otop",
     "capabilities",
     "place",
     "scheduling",
+    "interrupts",
     "cpu quota",
     "process",
     "user",

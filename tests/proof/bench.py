@@ -54,6 +54,13 @@ def upper(values):
     return mean + half
 
 
+def median_interval(values):
+    """The 95 % interval of the median, by the binomial distribution: a few wild values do not move it."""
+    values, n = sorted(values), len(values)
+    reach = int(math.ceil(0.98 * math.sqrt(n)))
+    return values[max(0, n // 2 - reach)], values[min(n - 1, n // 2 + reach)]
+
+
 class Running:
     """Some tool, started and warm; its CPU over a stretch."""
 
@@ -150,6 +157,41 @@ class Bench:
             interval(changes) + (upper(changes), len(changes))))
         return changes
 
+    def displaced(self, name, command, pairs, bar="", window=0.4):
+        """What is taken from a target that sees it, as gaps between two readings of the clock: alternating, while the tool
+        runs and while it is held (SIGSTOP), so that what the rest of the machine takes is in both. What is lost by colder
+        caches does not show."""
+        cpu = max(os.sched_getaffinity(0))
+        with Worker(self.python, "asyncio", "gaps.py", []) as target:
+            os.sched_setaffinity(target.pid, {cpu})
+            changes = []
+            with Running(command(target.pid)) as tool:
+                for pair in range(pairs):
+                    missing = {}
+                    for on in random.Random(pair).sample([True, False], 2):
+                        tool.child.send_signal(signal.SIGCONT if on else signal.SIGSTOP)
+                        time.sleep(0.1)
+                        missing[on] = self.missing(target, window)
+                    changes.append(100 * (missing[True] - missing[False]))
+                tool.child.send_signal(signal.SIGCONT)
+        low, high = median_interval(changes)
+        self.row("time taken from the worker", name, "%.2f %% (median; 95 %%: %.2f to %.2f), %d pairs" % (
+            statistics.median(changes), low, high, len(changes)), bar)
+        return changes
+
+    def missing(self, target, seconds):
+        """The part of the time that is in gaps."""
+        first = last = self.clock(target)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            last = self.clock(target)
+        return (last["missing"] - first["missing"]) / max(1, last["read"] - first["read"])
+
+    def clock(self, target):
+        while not target.said.empty():
+            target.said.get()
+        return target.until("clock")
+
     def step_cost(self, target, seconds):
         steps, times = self.steps(target), thread_times(target.pid)
         end = time.monotonic() + seconds
@@ -159,9 +201,7 @@ class Bench:
         return (now[0] - times[0] + now[1] - times[1]) / max(1, last - steps)
 
     def steps(self, target):
-        while not target.said.empty():
-            target.said.get()
-        return target.until("clock")["steps"]
+        return self.clock(target)["steps"]
 
     # -- full stacks that are right
     def stacks(self, tool, python, command, rate, seconds):

@@ -3,7 +3,7 @@
 
 use super::finding::Finding;
 use crate::cli::error::shell_word;
-use crate::cli::wire;
+use crate::cli::wire::{self, NoInterrupts};
 use crate::model::Pid;
 use crate::process::container::Container;
 use crate::process::cpu_group::{CpuGroup, NoRealtime, Quota};
@@ -28,6 +28,11 @@ pub fn findings() -> Vec<Finding> {
     }
     findings.push(place());
     findings.push(sampling(own));
+    findings.push(interrupts(
+        wire::may_interrupt(),
+        nix::unistd::geteuid().is_root(),
+        Container::here(),
+    ));
     findings.push(quota(&CpuGroup::own(), Container::here()));
     findings
 }
@@ -278,6 +283,34 @@ fn scheduling(seen: &Scheduling) -> Finding {
         format!("the sampler gets no real-time class ({why}), and loses ticks on a busy CPU{cpus}"),
         mend,
     )
+}
+
+/// How stacks are read, which is what otop costs the worker itself.
+fn interrupts(tried: Result<(), NoInterrupts>, is_root: bool, container: Option<Container>) -> Finding {
+    const NAME: &str = "interrupts";
+    let Err(refusal) = tried else {
+        return Finding::ok(
+            NAME,
+            "a BPF program may copy stacks, which takes some microseconds of the worker's CPU each",
+        );
+    };
+    let fact = format!(
+        "no BPF program may copy stacks ({refusal}): otop reads them from the worker's CPU, some tens of µs each"
+    );
+    let on_host = || vec!["sudo otop … on the host".to_owned()];
+    let ways = match (refusal, container) {
+        // Also with the capabilities: what runs on a CPU is told by the numbers of the whole machine.
+        (NoInterrupts::Namespace, _) => on_host(),
+        (NoInterrupts::NotPermitted, None) if !is_root => vec!["sudo otop …".to_owned()],
+        (NoInterrupts::NotPermitted, Some(container)) => container
+            .ways_to(&["BPF", "PERFMON"], " …")
+            .into_iter()
+            .take(1)
+            .chain(on_host())
+            .collect(),
+        (NoInterrupts::NotPermitted | NoInterrupts::NotSupported | NoInterrupts::Layout, _) => Vec::new(),
+    };
+    Finding::limited(NAME, fact, ways)
 }
 
 /// What otop uses at its defaults is some hundredths of a CPU; below this there is no room for an attach and a walk.

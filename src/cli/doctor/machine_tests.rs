@@ -165,3 +165,22 @@ fn what_cannot_be_learned_is_not_said_to_be_well() {
         assert_eq!(finding.verdict, Verdict::Ok, "{finding:?}");
     }
 }
+
+#[test]
+fn what_keeps_stacks_from_being_read_by_interrupts_is_mended_where_otop_is() {
+    let of = |refusal, is_root, container| interrupts(Err(refusal), is_root, container);
+    assert_eq!(interrupts(Ok(()), true, None).verdict, Verdict::Ok);
+    let user = of(NoInterrupts::NotPermitted, false, None);
+    assert_eq!(
+        (user.verdict, &user.mend[..]),
+        (Verdict::Limited, &["sudo otop …".to_owned()][..])
+    );
+    // Root has what it takes: then something forbids it that no capability mends.
+    assert!(of(NoInterrupts::NotPermitted, true, None).mend.is_empty());
+    let docker = of(NoInterrupts::NotPermitted, true, Some(Container::Docker));
+    assert_eq!(docker.mend[0], "docker run --cap-add BPF --cap-add PERFMON …");
+    let inside = of(NoInterrupts::Namespace, true, Some(Container::Docker));
+    assert_eq!(inside.mend, ["sudo otop … on the host"]);
+    assert!(inside.fact.contains("PID namespace"));
+    assert!(of(NoInterrupts::NotSupported, true, None).mend.is_empty());
+}
