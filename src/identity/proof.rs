@@ -45,6 +45,11 @@ impl Proof {
         ProofSlots { first }
     }
 
+    /// All of it was read, whatever it is.
+    pub fn is_read(&self, scatter: &Scatter, slots: ProofSlots) -> bool {
+        (0..self.parts.len()).all(|i| scatter.bytes(slots.first + i).is_some())
+    }
+
     /// Whether the bytes that were read are still the same. `vars` is what the context's head holds now.
     pub fn holds(&self, vars: Addr, scatter: &Scatter, slots: ProofSlots) -> bool {
         self.holds == Holds::Long && self.holds_once(vars, scatter, slots)

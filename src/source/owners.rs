@@ -145,6 +145,17 @@ impl Owners {
         self.push_all(&self.recent, scatter)
     }
 
+    /// Something is known of the context with these variables, and what would prove it is not among what was read.
+    pub fn lacks_proof(&self, context: Addr, vars: Addr, proofs: Proofs, read: &Scatter) -> bool {
+        let key = self.key(context, vars);
+        let read = |known: &Known| {
+            proofs
+                .of(key)
+                .is_some_and(|slots| known.resolved.proof.is_read(read, slots))
+        };
+        self.known.get(&key).is_some_and(|known| !read(known))
+    }
+
     fn push_all(&self, keys: &[Option<Addr>], scatter: &mut Scatter) -> Proofs {
         let mut proofs = Proofs::default();
         for (into, key) in proofs.0.iter_mut().zip(keys) {
@@ -161,7 +172,7 @@ impl Owners {
 
     /// A context's variables do not tell all that is to be known of it: a task's name, or a coroutine's local, is another one's
     /// in each.
-    fn by_context(&self) -> bool {
+    pub fn by_context(&self) -> bool {
         self.resolver.needs_task() || self.resolver.needs_task_for_names()
     }
 

@@ -43,6 +43,10 @@ pub struct StackReader {
     reader: Reader,
     /// Where it is allowed; else a thread is read from its own CPU.
     interrupts: Option<Interrupts>,
+    /// They are used, from one survey to the next.
+    by_interrupts: bool,
+    /// What was not copied in an interrupt.
+    again: Scatter,
     /// What interrupts will be made of.
     loading: Option<Receiver<ChainReader>>,
     asker: Asker,
@@ -85,6 +89,8 @@ impl StackReader {
         let reader = Reader::new(&heap, Box::new(open()?));
         Ok(StackReader {
             interrupts: None,
+            by_interrupts: false,
+            again: Scatter::new(),
             loading: None,
             first: FirstRead::new(reader.at, FixedWords::new(&heap, &plan.runtime)),
             reader,
@@ -118,6 +124,9 @@ impl StackReader {
             Some(Err(TryRecvError::Empty)) | None => {}
         }
         self.owners.survey(&self.heap, &self.plan.runtime);
+        // Where a context's task tells whose it is, each is looked up by itself, which takes longer than a short step: from the
+        // worker's own CPU it stands still meanwhile.
+        self.by_interrupts = self.interrupts.is_some() && !self.owners.by_context();
         // Whoever takes ticks says which threads there are.
         let mut unsaid = Batch::default();
         self.first.forget();
@@ -140,7 +149,7 @@ impl StackReader {
 
     /// Threads are read by interrupts of their CPUs: a seat on those is not needed, and in the way.
     pub fn interrupts(&self) -> bool {
-        self.interrupts.is_some()
+        self.by_interrupts
     }
 
     /// The CPUs that the loops' threads were on last.
@@ -171,9 +180,8 @@ impl StackReader {
 
     /// Takes the stacks of one tick into `batch`. `seat` is where the calling thread runs.
     pub fn tick(&mut self, seat: &mut dyn Seat, now: &dyn Fn() -> Nanos, batch: &mut StackBatch) -> Result<(), Fault> {
-        // Until the next survey whoever has the seat takes it for one that is not used.
-        let seat: &mut dyn Seat = if self.interrupts.is_some() { &mut Unseated } else { seat };
-        if self.interrupts.is_some() {
+        let seat: &mut dyn Seat = if self.by_interrupts { &mut Unseated } else { seat };
+        if self.by_interrupts {
             batch.mode = StackMode::Interrupt;
         }
         let began = seat.switches();
@@ -187,7 +195,16 @@ impl StackReader {
         let mut chosen = std::mem::take(&mut self.chosen);
         // Those on this CPU stand still already, and going on to another one costs some ten microseconds.
         let here = seat.cpu();
-        chosen.sort_by_key(|&slot| self.cpu_in_first(slot) != here || here.is_none());
+        if here.is_some() {
+            chosen.sort_by_key(|&slot| self.cpu_in_first(slot) != here);
+        }
+        // What was copied with it is there until another one is caught.
+        if let Some(place) = caught
+            .as_ref()
+            .and_then(|caught| chosen.iter().position(|slot| *slot == caught.slot))
+        {
+            chosen.swap(0, place);
+        }
         let mut still_since = Some(began);
         for &slot in &chosen {
             let before = seat.cpu();
@@ -211,7 +228,7 @@ impl StackReader {
 
     /// Catches the loop's thread where it was caught last. None: it was not there, or there are several.
     fn catch_ahead(&mut self, now: &dyn Fn() -> Nanos) -> Result<Option<Caught>, Fault> {
-        let Some(interrupts) = &mut self.interrupts else {
+        let Some(interrupts) = self.interrupts.as_mut().filter(|_| self.by_interrupts) else {
             return Ok(None);
         };
         let mut loops = self
@@ -238,7 +255,6 @@ impl StackReader {
         if self.threads.stale || !interrupts.catch(thread, cpu, &self.owners)? {
             return Ok(None);
         }
-        followed.caught_on = Some(cpu);
         let gil = interrupts.gil();
         let around = Around {
             since,
@@ -250,6 +266,7 @@ impl StackReader {
         };
         let (heap, runtime, reader) = (&self.heap, &self.plan.runtime, &mut self.reader);
         let instant = interrupts.instant(heap, runtime, thread, followed, reader, around.generation)?;
+        followed.caught_on = Some(cpu);
         let only_it_ran = gil.is_some_and(|gil| {
             let last = (gil.last_holder, gil.switch_number);
             self.first.last_gil() == Some(last) && gil.last_holder == thread.state.address
@@ -363,7 +380,8 @@ impl StackReader {
         let mut instant = caught;
         // One that sleeps is on no CPU, and a CPU that sleeps is not to be woken.
         let may_run = || runs.is_none() && followed.clock.doing() == Some(Doing::Runnable);
-        if let Some(interrupts) = self.interrupts.as_mut().filter(|_| instant.is_none() && may_run()) {
+        let by_interrupts = self.by_interrupts && instant.is_none() && may_run();
+        if let Some(interrupts) = self.interrupts.as_mut().filter(|_| by_interrupts) {
             followed.caught_on = interrupts.follow(heap, thread, followed, &self.reader, cpu, owners)?;
             if followed.caught_on.is_some() {
                 let generation = interrupts.generation();
@@ -377,7 +395,7 @@ impl StackReader {
             None => self.reader.read(heap, runtime, thread, followed, start, seat, known)?,
         };
         let at = now();
-        if instant.mode == StackMode::OtherCpu && self.interrupts.is_none() {
+        if instant.mode == StackMode::OtherCpu && !self.by_interrupts {
             batch.mode = StackMode::OtherCpu;
         }
 
@@ -425,15 +443,38 @@ impl StackReader {
                     version: instant.words.version,
                 };
                 let left = self.heap.left();
+                let beside = self
+                    .interrupts
+                    .as_ref()
+                    .filter(|_| instant.mode == StackMode::Interrupt);
+                let beside = beside.map(Interrupts::beside);
+                let mut lasts = instant.held;
+                let unproved = |read| {
+                    self.owners
+                        .lacks_proof(context.context, instant.vars, instant.proofs, read)
+                };
+                let read = match beside {
+                    // What is known of it was not copied with it: that is read now, as far as it still can be.
+                    Some(read) if unproved(read) => {
+                        self.again.clear();
+                        instant.proofs = self.owners.push_proofs(context.context, &mut self.again);
+                        let words = self.reader.at.push(thread.state.address, &mut self.again);
+                        self.again.read_each(self.heap.memory())?;
+                        lasts = self.reader.at.take(&self.again, words).is_some_and(|now| {
+                            (now.context, now.version, now.id)
+                                == (instant.words.context, instant.words.version, instant.words.id)
+                        });
+                        &self.again
+                    }
+                    Some(read) => read,
+                    None => self.reader.snapshot.scatter(),
+                };
                 let seen = Seen {
                     vars: instant.vars,
-                    read: match (&self.interrupts, instant.mode) {
-                        (Some(interrupts), StackMode::Interrupt) => interrupts.beside(),
-                        _ => self.reader.snapshot.scatter(),
-                    },
+                    read,
                     proofs: instant.proofs,
                     in_step: instant.held,
-                    lasts: instant.held,
+                    lasts,
                 };
                 let owner = self.owners.owner(&self.heap, context, context.context, seen)?;
                 // It was looked up just now: that is of the same instant only if that still lasts.

@@ -28,11 +28,15 @@ impl Sampler {
 
     /// `interrupts`: whether stacks are read by interrupts; None: as otop does where nothing is said.
     fn by(target: &Target, rate_hz: f64, interrupts: Option<bool>) -> Sampler {
+        Sampler::with(target, rate_hz, interrupts, Spec::variable("call_ref"))
+    }
+
+    fn with(target: &Target, rate_hz: f64, interrupts: Option<bool>, session_from: Spec) -> Sampler {
         let options = AttachOptions {
             rate_hz: 10.0,
             stack_rate_hz: Some(rate_hz),
             interrupts,
-            session_from: vec![Spec::variable("call_ref")],
+            session_from: vec![session_from],
             ..AttachOptions::default()
         };
         let attached = attach(Pid(target.pid), &options).unwrap_or_else(|e| panic!("{}: {e}", target.what));
@@ -151,6 +155,32 @@ fn a_step_every_few_microseconds_and_no_stack_that_never_was() {
             assert!(unresolved * 10 < ticks, "{}: {unresolved} of {ticks}", sampler.what);
             assert!(!"Tt".contains(target.state()), "{}", sampler.what);
         }
+    }
+}
+
+#[test]
+fn what_only_the_task_tells_is_told_of_short_steps_too() {
+    for minor in ["3.11", "3.12", "3.14"] {
+        let Some(python) = one_python(minor) else { continue };
+        let target = micro(&python, "200");
+        // Reading by interrupts is what this rate asks for; the reader knows that it would not do.
+        let of_task = Spec::parse("frame:session:n").expect("a spec");
+        let mut sampler = Sampler::with(&target, 200.0, None, of_task);
+        let works = |sample: &StackSample| has(sample, "leaf_0") | has(sample, "leaf_1");
+        let samples = sampler.until(200, works);
+        let (mut torn, mut all) = (0, 0);
+        // It is learned with the first ones.
+        for sample in samples.iter().filter(|sample| works(sample)).skip(50) {
+            all += 1;
+            match sample.owner {
+                Owner::Torn | Owner::Unreadable => torn += 1,
+                owner => {
+                    let own = if has(sample, "leaf_0") { "0" } else { "1" };
+                    assert_eq!(owner, Owner::Session(SessionKey::of(own)), "{}", sampler.what);
+                }
+            }
+        }
+        assert!(torn * 5 < all, "{}: {torn} of {all}", sampler.what);
     }
 }
 
