@@ -17,7 +17,7 @@ fn recording() -> String {
 
 /// The same as this version of the format has it, with a dump of the 445th millisecond.
 fn newest() -> String {
-    recording().replace("v1.otop", "v4.otop")
+    recording().replace("v1.otop", "v5.otop")
 }
 
 /// A folder of this test, empty.
@@ -140,7 +140,7 @@ fn where_there_is_no_dump_that_is_said() {
             "900ms",
             "v1.otop has no dumps: otop record takes them, older ones did not",
         ),
-        (newest(), "300ms", "v4.otop has no dump of that instant or before"),
+        (newest(), "300ms", "v5.otop has no dump of that instant or before"),
     ] {
         let answer = otop(&["replay", &file, "dump", "--at", at]);
         assert_eq!(answer.code, Some(1), "{}", answer.stdout);
@@ -270,7 +270,7 @@ fn what_is_not_whole_is_read_up_to_there_and_what_is_foreign_is_refused() {
         (&whole[..20], "cut off before anything was recorded"),
         (
             b"\x89otop\r\n\x1a\x07\x00",
-            "a newer otop recorded it (format 7; this one reads up to 4)",
+            "a newer otop recorded it (format 7; this one reads up to 5)",
         ),
     ] {
         let path = folder.join("foreign.otop");

@@ -27,6 +27,7 @@
 //! | 2 | dumps too |
 //! | 3 | of samples in a context that was entered within a step, whose the step is; at the end of kind 1, how the worker was judged: from which length on a block is one, how long a session stays slow, which files are own code |
 //! | 4 | before a batch, what the hypervisor took |
+//! | 5 | stacks that were read by interrupts are said to be |
 
 mod bytes;
 mod dump;
@@ -48,4 +49,4 @@ pub use ring::Ring;
 pub const MAGIC: [u8; 8] = *b"\x89otop\r\n\x1a";
 
 /// The version of the format that is written.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;

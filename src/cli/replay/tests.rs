@@ -20,7 +20,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 /// One for each version of the format, made by `write_the_recording`.
-const KEPT: [&str; 4] = ["v1.otop", "v2.otop", "v3.otop", "v4.otop"];
+const KEPT: [&str; 5] = ["v1.otop", "v2.otop", "v3.otop", "v4.otop", "v5.otop"];
 
 fn kept(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))

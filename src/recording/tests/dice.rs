@@ -148,10 +148,10 @@ impl Dice {
             until: Nanos(self.number()),
             ticks: self.roll(9) as u32,
             missed: self.roll(9) as u32,
-            mode: if self.coin() {
-                StackMode::OwnCpu
-            } else {
-                StackMode::OtherCpu
+            mode: match self.roll(3) {
+                0 => StackMode::OwnCpu,
+                1 => StackMode::Interrupt,
+                _ => StackMode::OtherCpu,
             },
         }
     }

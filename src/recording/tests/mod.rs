@@ -160,11 +160,11 @@ fn a_foreign_file_and_a_newer_one_are_refused_by_name() {
     let error = read(&file).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "a newer otop recorded it (format 5; this one reads up to 4)"
+        "a newer otop recorded it (format 6; this one reads up to 5)"
     );
     assert!(matches!(
         read(&file[..MAGIC.len() + 2]),
-        Err(RecordingError::Newer { version: 5 })
+        Err(RecordingError::Newer { version: 6 })
     ));
 }
 
