@@ -116,13 +116,7 @@ impl StackReader {
     /// Looks which threads there are; to be called some five times a second.
     pub fn survey(&mut self) -> Result<(), Fault> {
         self.interrupts.take_if(|interrupts| interrupts.refused);
-        match self.loading.as_ref().map(Receiver::try_recv) {
-            Some(Ok(chain)) => {
-                self.interrupts = Some(Interrupts::new(self.plan.pid, chain, &self.heap, &self.plan.runtime))
-            }
-            Some(Err(TryRecvError::Disconnected)) => self.loading = None,
-            Some(Err(TryRecvError::Empty)) | None => {}
-        }
+        self.take_program();
         self.owners.survey(&self.heap, &self.plan.runtime);
         // Where a context's task tells whose it is, each is looked up by itself, which takes longer than a short step: from the
         // worker's own CPU it stands still meanwhile.
@@ -142,7 +136,7 @@ impl StackReader {
         Interrupts::layout(&self.reader)
     }
 
-    /// Reads by interrupts from the survey on that finds the program there: the kernel takes its time to prove it.
+    /// Reads by interrupts from the survey on that finds the program there, which is soon: the kernel takes some milliseconds to prove it.
     pub fn will_interrupt(&mut self, loading: Receiver<ChainReader>) {
         self.loading = Some(loading);
     }
@@ -160,9 +154,25 @@ impl StackReader {
             .collect()
     }
 
-    /// True: the next tick would miss threads.
-    pub fn is_stale(&self) -> bool {
-        self.threads.stale
+    /// True: the next tick would miss threads, or be taken in another way than it could be.
+    pub fn is_stale(&mut self) -> bool {
+        self.take_program() || self.threads.stale
+    }
+
+    /// Takes the program, if it is there by now. True: it has just come.
+    fn take_program(&mut self) -> bool {
+        match self.loading.as_ref().map(Receiver::try_recv) {
+            Some(Ok(chain)) => {
+                let interrupts = Interrupts::new(self.plan.pid, chain, &self.heap, &self.plan.runtime);
+                self.interrupts = Some(interrupts);
+                true
+            }
+            Some(Err(TryRecvError::Disconnected)) => {
+                self.loading = None;
+                false
+            }
+            Some(Err(TryRecvError::Empty)) | None => false,
+        }
     }
 
     /// From now on code objects are looked at again before they are believed, where the worker does not count those that
