@@ -35,6 +35,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 /// Batches and walks that may wait to be taken; about three seconds of them. What comes on top is dropped, and counted.
 const WAITING: usize = 64;
@@ -42,6 +43,9 @@ const WAITING: usize = 64;
 /// So many stacks a second are read by interrupts, where nothing else was asked for. An interrupt costs the worker a few
 /// microseconds, where a look from its CPU costs it tens; it costs otop half as much again, which counts where there are many.
 const INTERRUPTS_UP_TO: f64 = 250.0;
+
+/// The first rows are made meanwhile, and the CPU is theirs.
+const NOT_BEFORE: Duration = Duration::from_millis(40);
 
 /// What one look at all contextvars may read.
 const INVENTORY_BUDGET: u64 = 16 * ONE_WALK;
@@ -252,6 +256,7 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Attached, AttachError
             let (loaded, loading) = sync_channel(1);
             let layout = reader.layout();
             let load = move || {
+                thread::sleep(NOT_BEFORE);
                 if let Ok(chain) = ChainReader::load(layout) {
                     let _ = loaded.send(chain);
                 }
