@@ -160,7 +160,7 @@ fn a_step_every_few_microseconds_and_no_stack_that_never_was() {
 
 #[test]
 fn what_only_the_task_tells_is_told_of_short_steps_too() {
-    for minor in ["3.11", "3.12", "3.14"] {
+    for minor in ["3.12", "3.14"] {
         let Some(python) = one_python(minor) else { continue };
         let target = micro(&python, "200");
         // Reading by interrupts is what this rate asks for; the reader knows that it would not do.

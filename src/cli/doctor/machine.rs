@@ -302,6 +302,8 @@ fn interrupts(tried: Result<(), NoInterrupts>, is_root: bool, container: Option<
         // Also with the capabilities: what runs on a CPU is told by the numbers of the whole machine.
         (NoInterrupts::Namespace, _) => on_host(),
         (NoInterrupts::NotPermitted, None) if !is_root => vec!["sudo otop …".to_owned()],
+        // What is added to a container reaches its root alone.
+        (NoInterrupts::NotPermitted, Some(_)) if !is_root => on_host(),
         (NoInterrupts::NotPermitted, Some(container)) => container
             .ways_to(&["BPF", "PERFMON"], " …")
             .into_iter()

@@ -179,6 +179,8 @@ fn what_keeps_stacks_from_being_read_by_interrupts_is_mended_where_otop_is() {
     assert!(of(NoInterrupts::NotPermitted, true, None).mend.is_empty());
     let docker = of(NoInterrupts::NotPermitted, true, Some(Container::Docker));
     assert_eq!(docker.mend[0], "docker run --cap-add BPF --cap-add PERFMON …");
+    let user = of(NoInterrupts::NotPermitted, false, Some(Container::Docker));
+    assert_eq!(user.mend, ["sudo otop … on the host"]);
     let inside = of(NoInterrupts::Namespace, true, Some(Container::Docker));
     assert_eq!(inside.mend, ["sudo otop … on the host"]);
     assert!(inside.fact.contains("PID namespace"));
