@@ -14,22 +14,28 @@ const SELF: Pid = Pid::from_raw(0);
 pub(super) struct Aside {
     /// Where it was allowed to run before; None: that cannot be asked, and nothing is changed.
     allowed: Option<CpuSet>,
-    avoided: Vec<u32>,
+    /// What it was kept off last; None: it was bound to nothing yet, or by somebody else since.
+    avoided: Option<Vec<u32>>,
 }
 
 impl Aside {
     pub fn new() -> Aside {
         Aside {
             allowed: sched_getaffinity(SELF).ok(),
-            avoided: Vec::new(),
+            avoided: None,
         }
+    }
+
+    /// Somebody else has bound the thread: the next `avoid` binds it anew.
+    pub fn was_bound(&mut self) {
+        self.avoided = None;
     }
 
     /// From now on runs on none of these CPUs, if others are allowed; else on all that are.
     pub fn avoid(&mut self, mut cpus: Vec<u32>) {
         cpus.sort_unstable();
         cpus.dedup();
-        let Some(allowed) = self.allowed.filter(|_| cpus != self.avoided) else {
+        let Some(allowed) = self.allowed.filter(|_| self.avoided.as_ref() != Some(&cpus)) else {
             return;
         };
         let mut rest = allowed;
@@ -39,7 +45,7 @@ impl Aside {
         }
         let has_rest = (0..CpuSet::count()).any(|cpu| rest.is_set(cpu) == Ok(true));
         let _ = sched_setaffinity(SELF, if has_rest { &rest } else { &allowed });
-        self.avoided = cpus;
+        self.avoided = Some(cpus);
     }
 }
 
@@ -52,6 +58,7 @@ mod tests {
         let allowed = sched_getaffinity(SELF).unwrap();
         let cpus = (0..CpuSet::count()).filter(|&cpu| allowed.is_set(cpu) == Ok(true));
         let cpus: Vec<u32> = cpus.map(|cpu| cpu as u32).collect();
+        let first = cpus[0] as usize;
         let mut aside = Aside::new();
         for &cpu in cpus.iter().filter(|_| cpus.len() > 1) {
             aside.avoid(vec![cpu, cpu]);
@@ -59,6 +66,15 @@ mod tests {
         }
         aside.avoid(cpus);
         assert_eq!(sched_getaffinity(SELF), Ok(allowed));
+        aside.avoid(vec![u32::MAX]);
+        assert_eq!(sched_getaffinity(SELF), Ok(allowed));
+        // Bound by somebody else to a CPU that is to be avoided as before.
+        let mut one = CpuSet::new();
+        one.set(first).expect("a CPU");
+        sched_setaffinity(SELF, &one).expect("it is allowed");
+        aside.avoid(vec![u32::MAX]);
+        assert_eq!(sched_getaffinity(SELF), Ok(one));
+        aside.was_bound();
         aside.avoid(vec![u32::MAX]);
         assert_eq!(sched_getaffinity(SELF), Ok(allowed));
     }

@@ -27,8 +27,8 @@ pub fn run(mut reader: StackReader, plan: &Plan, rate_hz: f64, to: &SyncSender<O
     let real_time = scheduling::be_woken_in_time();
     privilege::only_read();
     let mut seat = Affinity::new();
-    // Who interrupts a CPU is not to be woken on it.
-    let mut aside = real_time.then(Aside::new);
+    // Who interrupts a CPU is not to run on it.
+    let mut aside = Aside::new();
     let mut interrupts = false;
     let mut schedule = Schedule::new(rate_hz, monotonic());
     let mut planned = None;
@@ -49,8 +49,9 @@ pub fn run(mut reader: StackReader, plan: &Plan, rate_hz: f64, to: &SyncSender<O
                 // The one has its own CPU, the other goes where the worker is.
                 interrupts = !interrupts;
                 seat = Affinity::new();
+                aside.was_bound();
             }
-            if let Some(aside) = aside.as_mut().filter(|_| interrupts) {
+            if interrupts {
                 aside.avoid(reader.loop_cpus());
             }
             surveyed = monotonic();

@@ -112,11 +112,7 @@ impl Reader {
             self.predictions.forget(key);
         }
         let end = self.at.take(self.snapshot.scatter(), slots.end);
-        let same = |other: Option<Words>| {
-            other.is_some_and(|other| {
-                (other.context, other.version, other.id) == (words.context, words.version, words.id)
-            })
-        };
+        let same = |other: Option<Words>| words.same_step(other);
         let still = match mode {
             StackMode::OwnCpu => {
                 end == Some(words)

@@ -470,10 +470,7 @@ impl StackReader {
                         instant.proofs = self.owners.push_proofs(context.context, &mut self.again);
                         let words = self.reader.at.push(thread.state.address, &mut self.again);
                         self.again.read_each(self.heap.memory())?;
-                        lasts = self.reader.at.take(&self.again, words).is_some_and(|now| {
-                            (now.context, now.version, now.id)
-                                == (instant.words.context, instant.words.version, instant.words.id)
-                        });
+                        lasts = instant.words.same_step(self.reader.at.take(&self.again, words));
                         &self.again
                     }
                     Some(read) => read,

@@ -49,6 +49,13 @@ pub(super) struct Words {
     pub id: u64,
 }
 
+impl Words {
+    /// The same thread, in the same step.
+    pub fn same_step(self, other: Option<Words>) -> bool {
+        other.is_some_and(|other| (other.context, other.version, other.id) == (self.context, self.version, self.id))
+    }
+}
+
 /// Where those words stand in a thread state: one range.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WordsAt {
