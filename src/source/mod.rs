@@ -28,6 +28,6 @@ mod whose;
 pub use attach::{Attachment, Plan, Proved, attach, of_fault};
 pub use examine::{Examination, Interpreter, examine};
 pub use stacks::StackReader;
-pub use still::Seat;
+pub use still::{Seat, Unseated};
 pub use ticks::TickReader;
 pub use walk::{Broken, Walker};

@@ -9,7 +9,7 @@ use nix::unistd::Pid as Process;
 use otop::identity::{Naming, Spec};
 use otop::model::{Nanos, Observation, Owner, Pid, SessionKey, StackBatch, StackMode, StackSample, State};
 use otop::sampler::{AttachOptions, Attached, attach, monotonic};
-use otop::source::{Seat, StackReader};
+use otop::source::{StackReader, Unseated};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -184,21 +184,6 @@ fn what_only_the_task_tells_is_told_of_short_steps_too() {
     }
 }
 
-/// Where the reading thread may go nowhere.
-struct Nowhere;
-
-impl Seat for Nowhere {
-    fn cpu(&self) -> Option<u32> {
-        None
-    }
-    fn move_to(&mut self, _: u32) -> bool {
-        false
-    }
-    fn switches(&self) -> u64 {
-        0
-    }
-}
-
 #[test]
 fn from_another_cpu_what_is_kept_is_as_right() {
     for python in pythons() {
@@ -221,7 +206,7 @@ fn from_another_cpu_what_is_kept_is_as_right() {
                 if batch.ticks % 100 == 0 {
                     reader.survey().expect("it lives");
                 }
-                reader.tick(&mut Nowhere, &monotonic, &mut batch).expect("it lives");
+                reader.tick(&mut Unseated, &monotonic, &mut batch).expect("it lives");
                 std::thread::sleep(Duration::from_micros(300));
             }
             assert_eq!(batch.mode, StackMode::OtherCpu, "{}", target.what);
