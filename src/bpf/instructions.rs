@@ -172,12 +172,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spells_what_the_kernels_documents_spell() {
+    fn spells_what_llvm_spells() {
         let mut program = Assembler::default();
         let (again, end) = (program.label(), program.label());
         program.place(again);
         program.load(R1, FRAME, -8);
-        program.store_value(FRAME, -8, 7);
+        program.store(FRAME, -8, R1);
         program.jump_if_value(R1, Condition::NotEqual, 5, end);
         program.jump(again);
         program.place(end);
@@ -191,9 +191,9 @@ mod tests {
         assert_eq!(
             text,
             [
-                // As `llvm-mc -triple bpfel` has them.
+                // As `llvm-mc -triple bpfel --show-encoding` has them (LLVM 14).
                 "79a1f8ff00000000",
-                "7a0af8ff07000000",
+                "7b1af8ff00000000",
                 "5501010005000000",
                 "0500fcff00000000",
                 "850000000e000000",

@@ -73,7 +73,7 @@ pub fn way_out_of_filter(container: Option<Container>) -> String {
 }
 
 /// Gives up what is not needed to set up and to read: under `sudo` being root, for the user who called it, and all
-/// capabilities but the four. To be called before there is a second thread. `writes`: a file may be asked for, which root
+/// capabilities but those above. To be called before there is a second thread. `writes`: a file may be asked for, which root
 /// in its own name writes as root.
 ///
 /// Does nothing without `SYS_PTRACE`: the kernel then lets otop read what has its own user and no more capabilities than

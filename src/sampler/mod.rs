@@ -1,6 +1,6 @@
 //! The reading threads: the sampler, which takes ticks by a schedule, the stack sampler, which takes whole stacks by one of
 //! its own, the walker, which takes walks, and for recordings one that takes dumps; all hand what they saw to one bounded
-//! channel. Knows nothing of what is concluded from it.
+//! channel. Beside them one that gives the kernel a program, and ends. Knows nothing of what is concluded from it.
 
 mod affinity;
 mod aside;

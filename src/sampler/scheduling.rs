@@ -1,5 +1,5 @@
-//! The sampler's place in the kernel's order: woken in time, also on a machine that is busy; and that of who holds a worker. The only room with calls
-//! that have no safe wrapper. Knows nothing of what the thread does.
+//! The sampler's place in the kernel's order: woken in time, also on a machine that is busy; and that of who holds a worker.
+//! Beside `bpf/kernel.rs` the only file with calls that have no safe wrapper. Knows nothing of what the thread does.
 #![allow(unsafe_code)]
 
 use nix::libc;
